@@ -1,0 +1,6 @@
+//! Compute kernels: one file per format, one file per ISA, an oracle beside each.
+//!
+//! Knows nothing of allocation, threads or errors: every buffer is passed in, every length is a contract.
+//! The order of every floating-point sum is a property of (format, length); see `README.md`, "Same order, same bits".
+pub mod dtype;
+pub use dtype::DType;

@@ -1,0 +1,50 @@
+//! Every environment switch, in one table. Nothing else in the project calls `getenv`.
+use crate::log::Level;
+use std::sync::OnceLock;
+
+pub struct Switch {
+    pub name: &'static str,
+    pub values: &'static str,
+    pub help: &'static str,
+}
+
+pub const SWITCHES: &[Switch] = &[
+    Switch { name: "CAMELID_HELP", values: "1", help: "print this table at llama_backend_init" },
+    Switch { name: "CAMELID_LOG", values: "debug|info|warn|error|none", help: "least level printed to stderr while no log callback is set (default info)" },
+    Switch { name: "CAMELID_ISA", values: "scalar|avx2|avx512|avx512vnni", help: "highest instruction set the kernels may use (default: what the CPU has)" },
+    Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes and GB/s per op when a context is freed" },
+    Switch { name: "CAMELID_COMPAT", values: "1", help: "do as the original does where we deviate on purpose (README, deviations)" },
+    Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
+    Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },
+];
+
+/// The value of a switch of the table; `None` when unset or empty.
+pub fn get(name: &str) -> Option<String> {
+    debug_assert!(SWITCHES.iter().any(|s| s.name == name), "{name} is not in the table");
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// Set, and neither empty nor `0`.
+pub fn flag(name: &str) -> bool {
+    get(name).is_some_and(|v| v != "0")
+}
+
+/// The table as text for `CAMELID_HELP=1`.
+pub fn help() -> String {
+    let mut s = String::from("environment switches of camelid:\n");
+    for w in SWITCHES {
+        s += &format!("  {:<16} {:<28} {}\n", w.name, w.values, w.help);
+    }
+    s
+}
+
+/// The least level that goes to stderr while there is no sink.
+pub(crate) fn log_level() -> Level {
+    static L: OnceLock<Level> = OnceLock::new();
+    *L.get_or_init(|| match get("CAMELID_LOG").as_deref() {
+        Some("debug") => Level::Debug,
+        Some("warn") => Level::Warn,
+        Some("error") => Level::Error,
+        _ => Level::Info,
+    })
+}

@@ -1,0 +1,8 @@
+//! The operating system, one small file per thing it offers. Knows nothing of models, tensors or C callers.
+pub mod env;
+pub mod error;
+pub mod file;
+pub mod log;
+pub mod mmap;
+pub mod pool;
+pub use error::{Error, Result};

@@ -1,0 +1,24 @@
+//! Camelid: libllama.so in Rust. The map of the house; a `use` points down this list, checked by `tests/layering.rs`.
+//!
+//! | room | what it is |
+//! | --- | --- |
+//! | [`capi`] | the C face: every `llama_*` function, three lines each |
+//! | [`session`] | a context: batches in, logits out; place, run, collect |
+//! | [`blocks`] | layer parts (attention, FFN, MoE ...) that write backend ops |
+//! | [`model`] | architectures as values, hyper-parameters, weights bound to names |
+//! | [`memory`] | who sits where in the KV store; windows; blocks of bytes |
+//! | [`sampling`], [`chat`] | from logits to a token, from messages to a prompt |
+//! | [`backend`] | the op vocabulary, buffers, and who computes: `cpu/`, `far/` |
+//! | [`gguf`], [`vocab`] | model files, tokenizers |
+//! | `kernels`, `platform` | crates below: compute kernels, the operating system |
+pub mod backend;
+pub mod blocks;
+pub mod capi;
+pub mod chat;
+pub mod gguf;
+pub mod memory;
+pub mod model;
+pub mod sampling;
+pub mod session;
+pub mod vocab;
+pub use platform::{Error, Result};
