@@ -3,4 +3,6 @@
 //! Knows nothing of allocation, threads or errors: every buffer is passed in, every length is a contract.
 //! The order of every floating-point sum is a property of (format, length); see `README.md`, "Same order, same bits".
 pub mod dtype;
+pub mod isa;
 pub use dtype::DType;
+pub use isa::{Impl, Isa};
