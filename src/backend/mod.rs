@@ -56,6 +56,17 @@ pub struct Bound {
     pub kv: Arc<Vec<KvGroup>>,
 }
 
+/// Host bytes kept alive by their owner.
+pub trait HostBytes: Send + Sync {
+    fn bytes(&self) -> &[u8];
+}
+
+impl HostBytes for platform::mmap::FileMap {
+    fn bytes(&self) -> &[u8] {
+        platform::mmap::FileMap::bytes(self)
+    }
+}
+
 /// A place that computes. Implementations: `cpu::Cpu`, `far::Far`.
 pub trait Backend: Send + Sync {
     fn name(&self) -> &str;
@@ -64,8 +75,8 @@ pub trait Backend: Send + Sync {
     fn supports(&self, ty: kernels::DType) -> bool;
     /// Zeroed memory, lazily touched where the platform can.
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>>;
-    /// A weight's bytes made usable here; the CPU may use `src` where it lies when `keep` owns it.
-    fn upload(&self, src: &[u8], keep: Option<Arc<dyn Buffer>>, at: usize) -> Result<(Arc<dyn Buffer>, usize)>;
+    /// Read-only host memory (a mapped file) as a buffer of this device; `None` where the device cannot use it in place.
+    fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>>;
     /// Turns the steps `range` of a plan into something that runs.
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>>;
 }

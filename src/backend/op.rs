@@ -37,7 +37,15 @@ pub struct Step {
     pub il: i16,
     pub dev: DeviceId,
     /// The original's names of what this step makes ("Qcur", "l_out"), for observers.
-    pub seen_as: Vec<(T, &'static str)>,
+    pub seen_as: Vec<Seen>,
+}
+
+/// A value under the original's name; `il` is the layer that the name belongs to (a layer's sum is made by the next one's norm).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub t: T,
+    pub name: &'static str,
+    pub il: i16,
 }
 
 /// One matrix of a `Linear`: `out = x w^T (* scale) (+ bias)`.

@@ -7,15 +7,17 @@ use platform::{Error, Result};
 pub const MAX_LAYERS: u32 = 512;
 pub const MAX_EXPERTS: u32 = 512;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RopeScaling {
+    #[default]
     None,
     Linear,
     Yarn,
     LongRope,
 }
 
-#[derive(Clone, Debug)]
+/// Empty for a model of which only the vocabulary was loaded.
+#[derive(Clone, Debug, Default)]
 pub struct HParams {
     pub n_vocab: u32,
     pub n_ctx_train: u32,
@@ -46,7 +48,7 @@ pub struct HParams {
 }
 
 /// Rotation as trained; a context may override the base, the scale and YaRN.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RopeTrain {
     pub scaling: RopeScaling,
     pub freq_base: f32,

@@ -1,8 +1,9 @@
 //! Host memory as a `Buffer`: an anonymous lazily touched map, or somebody else's read-only bytes (a mapped model file).
-use crate::backend::{Buffer, Copy2d, DeviceId, HostMem};
+use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem};
 use platform::mmap::Anon;
 use platform::{Error, Result};
 use std::ops::Range;
+use std::sync::Arc;
 
 pub struct CpuBuffer {
     device: DeviceId,
@@ -12,7 +13,7 @@ pub struct CpuBuffer {
 enum Mem {
     Lazy(Anon),
     /// Read-only bytes kept alive by their owner.
-    Foreign(Box<dyn AsRef<[u8]> + Send + Sync>),
+    Foreign(Arc<dyn HostBytes>),
 }
 
 impl CpuBuffer {
@@ -22,7 +23,7 @@ impl CpuBuffer {
         Ok(CpuBuffer { device, mem: Mem::Lazy(map) })
     }
     /// A read-only view of bytes that `owner` keeps.
-    pub fn foreign(device: DeviceId, owner: Box<dyn AsRef<[u8]> + Send + Sync>) -> CpuBuffer {
+    pub fn foreign(device: DeviceId, owner: Arc<dyn HostBytes>) -> CpuBuffer {
         CpuBuffer { device, mem: Mem::Foreign(owner) }
     }
 }
@@ -34,14 +35,14 @@ impl Buffer for CpuBuffer {
     fn len(&self) -> usize {
         match &self.mem {
             Mem::Lazy(a) => a.len(),
-            Mem::Foreign(f) => (**f).as_ref().len(),
+            Mem::Foreign(f) => f.bytes().len(),
         }
     }
     fn host(&self) -> Option<HostMem> {
         Some(match &self.mem {
             Mem::Lazy(a) => HostMem { base: a.as_ptr(), len: a.len(), writable: true },
             Mem::Foreign(f) => {
-                let b = (**f).as_ref();
+                let b = f.bytes();
                 HostMem { base: b.as_ptr().cast_mut(), len: b.len(), writable: false }
             }
         })
@@ -63,7 +64,7 @@ impl Buffer for CpuBuffer {
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
         let (base, len) = match &self.mem {
             Mem::Lazy(a) => (a.as_ptr().cast_const(), a.len()),
-            Mem::Foreign(f) => ((**f).as_ref().as_ptr(), (**f).as_ref().len()),
+            Mem::Foreign(f) => (f.bytes().as_ptr(), f.bytes().len()),
         };
         if !list.iter().all(|c| c.fits(dst.len(), len)) {
             return Err(Error::invalid("copy outside a buffer"));

@@ -12,7 +12,7 @@ mod rows;
 
 pub use buffer::CpuBuffer;
 
-use super::{Backend, Bound, Buffer, DeviceId, Exec, Limits, Plan};
+use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Limits, Plan};
 use kernels::{DType, Isa};
 use platform::Result;
 use std::ops::Range;
@@ -60,13 +60,8 @@ impl Backend for Cpu {
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
     }
-    fn upload(&self, src: &[u8], keep: Option<Arc<dyn Buffer>>, at: usize) -> Result<(Arc<dyn Buffer>, usize)> {
-        if let Some(buf) = keep {
-            return Ok((buf, at));
-        }
-        let buf = CpuBuffer::lazy(self.device, src.len(), "weights")?;
-        buf.write(&[super::Copy2d::flat(0, 0, src.len())], src)?;
-        Ok((Arc::new(buf), 0))
+    fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
+        Some(Arc::new(CpuBuffer::foreign(self.device, owner)))
     }
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
         Ok(Box::new(exec::CpuExec::lower(self.isa, plan, range, bound, limits)?))

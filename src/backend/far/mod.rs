@@ -85,10 +85,8 @@ impl Backend for Far {
         let v = platform::error::try_zeroed(bytes, what)?;
         Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v) }))
     }
-    fn upload(&self, src: &[u8], _: Option<Arc<dyn Buffer>>, _: usize) -> Result<(Arc<dyn Buffer>, usize)> {
-        let b = self.alloc(src.len(), "weights")?;
-        b.write(&[Copy2d::flat(0, 0, src.len())], src)?;
-        Ok((b, 0))
+    fn adopt(&self, _: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
+        None
     }
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
         if let Some(s) = plan.steps[range.clone()].iter().find(|s| matches!(s.op, Op::Move { .. })) {
