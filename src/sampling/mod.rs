@@ -4,24 +4,40 @@
 //! give the same token; see [`order`] and [`rng`]. No input makes a sampler panic: an empty list stays empty and selects nothing, a NaN
 //! or a list of only `-inf` still selects some token of the list, ids are only compared, never used as an index unchecked.
 #![forbid(unsafe_code)]
+mod adaptive_p;
 mod candidates;
 mod chain;
 mod dist;
+mod dry;
 mod empty;
 mod greedy;
+mod infill;
+mod logit_bias;
+mod mirostat;
 pub mod order;
+mod penalties;
 pub mod rng;
 mod temp;
 mod top;
+mod words;
+mod xtc;
 
+pub use adaptive_p::adaptive_p;
 pub use candidates::{Candidates, TokenData};
 pub use chain::{Chain, Perf, TryClone, sample};
 pub use dist::dist;
+pub use dry::{Breakers, breakers, dry};
 pub use empty::empty;
 pub use greedy::greedy;
+pub use infill::infill;
+pub use logit_bias::{Bias, logit_bias};
+pub use mirostat::{mirostat, mirostat_v2};
+pub use penalties::penalties;
 pub use rng::DEFAULT_SEED;
 pub use temp::{temp, temp_ext};
 pub use top::{min_p, top_k, top_n_sigma, top_p, typical};
+pub use words::Words;
+pub use xtc::xtc;
 
 use std::any::Any;
 use std::ffi::CStr;
