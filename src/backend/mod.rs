@@ -2,4 +2,6 @@
 //!
 //! Knows nothing of models, tokens' meaning, or who sits in which cell.
 pub mod io;
+mod system;
 pub use io::*;
+pub use system::system_info;

@@ -1,4 +1,2 @@
 //! A context: batches in, logits out.
-mod system;
-pub use system::system_info;
-
+pub use crate::backend::system_info;
