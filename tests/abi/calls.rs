@@ -22,6 +22,30 @@ fn signatures_in_cpp() {
     compile("signatures_cpp", Lang::Cpp, &source, &[]);
 }
 
+#[test]
+fn examples_compile() {
+    for name in ["simple", "chat", "batched"] {
+        let source = std::fs::read_to_string(root().join(format!("c_examples/{name}.c"))).expect("an example");
+        compile(&format!("example_{name}"), Lang::C, &source, &[]);
+    }
+}
+
+/// What a C++ program does with the handles.
+#[test]
+fn owning_pointers_in_cpp() {
+    let source = r#"
+#include "llama-cpp.h"
+int main() {
+    llama_model_ptr model(llama_model_load_from_file("no such file", llama_model_default_params()));
+    llama_sampler_ptr chain(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    if (model) return 1;
+    llama_context_ptr ctx(llama_init_from_model(model.get(), llama_context_default_params()));
+    return ctx ? 2 : 0;
+}
+"#;
+    run(&compile("owning_cpp", Lang::Cpp, source, &[]));
+}
+
 /// `(TYPE){value}` for every parameter; pointers, structs and callbacks are zero, whole numbers are `value`.
 fn arguments(declaration: &str, value: &str) -> String {
     let list = declaration.split_once('(').and_then(|(_, l)| l.strip_suffix(')')).expect("a parameter list");
