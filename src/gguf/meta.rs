@@ -1,5 +1,6 @@
 //! Key/values of a GGUF file, already parsed and bounded.
-use platform::{Error, Result};
+use platform::{Error, Result, log};
+use std::fmt;
 
 /// A metadata value. Strings are bytes: token texts need not be UTF-8.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +40,68 @@ pub enum Array {
 /// All key/values of a model, in file order. Lookups are linear scans over some tens of keys, at load only.
 #[derive(Clone, Debug, Default)]
 pub struct Meta {
+    /// As the file has them: listings and `llama_model_meta_val_str` do not show overrides.
     pub kv: Vec<(String, Value)>,
+    /// Seen by the typed getters only.
+    overrides: Vec<Override>,
+}
+
+/// A value that the caller wants in place of (or in addition to) the file's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    pub key: String,
+    pub value: OverrideValue,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum OverrideValue {
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Str(String),
+}
+
+impl OverrideValue {
+    fn type_name(&self) -> &'static str {
+        match self {
+            OverrideValue::Int(_) => "int",
+            OverrideValue::Float(_) => "float",
+            OverrideValue::Bool(_) => "bool",
+            OverrideValue::Str(_) => "str",
+        }
+    }
+}
+
+impl fmt::Display for OverrideValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OverrideValue::Int(v) => v.fmt(f),
+            OverrideValue::Float(v) => write!(f, "{v:.6}"),
+            OverrideValue::Bool(v) => v.fmt(f),
+            OverrideValue::Str(v) => v.fmt(f),
+        }
+    }
 }
 
 impl Value {
+    /// The original's short name of the type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::U8(_) => "u8",
+            Value::I8(_) => "i8",
+            Value::U16(_) => "u16",
+            Value::I16(_) => "i16",
+            Value::U32(_) => "u32",
+            Value::I32(_) => "i32",
+            Value::U64(_) => "u64",
+            Value::I64(_) => "i64",
+            Value::F32(_) => "f32",
+            Value::F64(_) => "f64",
+            Value::Bool(_) => "bool",
+            Value::Str(_) => "str",
+            Value::Array(_) => "arr",
+        }
+    }
     /// Any integer type that fits.
     pub fn as_i64(&self) -> Option<i64> {
         Some(match self {
@@ -102,39 +161,95 @@ impl Array {
 }
 
 impl Meta {
+    pub fn new(kv: Vec<(String, Value)>) -> Meta {
+        Meta { kv, overrides: Vec::new() }
+    }
+    /// The file's value, whatever its type; overrides are not seen here.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.kv.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
     fn typed<T>(&self, key: &str, what: &str, f: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
         match self.get(key) {
             None => Ok(None),
-            Some(v) => f(v).map(Some).ok_or_else(|| Error::invalid(format!("key {key} is not {what}"))),
+            Some(v) => f(v).map(Some).ok_or_else(|| {
+                Error::invalid(format!("key {key} has wrong type {} or a value out of range, expected {what}", v.type_name()))
+            }),
         }
     }
     /// `Ok(None)`: the key is absent. `Err`: it is there with another type or out of range.
     pub fn u32(&self, key: &str) -> Result<Option<u32>> {
-        self.typed(key, "a u32", |v| u32::try_from(v.as_i64()?).ok())
+        match self.overridden(key, "int", OverrideValue::int) {
+            // Wrapped as the original wraps it: `int:-1` is how a caller takes a token id away.
+            Some(v) => Ok(Some(v as u32)),
+            None => self.typed(key, "u32", |v| u32::try_from(v.as_i64()?).ok()),
+        }
     }
     pub fn i32(&self, key: &str) -> Result<Option<i32>> {
-        self.typed(key, "an i32", |v| i32::try_from(v.as_i64()?).ok())
+        match self.overridden(key, "int", OverrideValue::int) {
+            Some(v) => Ok(Some(v as i32)),
+            None => self.typed(key, "i32", |v| i32::try_from(v.as_i64()?).ok()),
+        }
     }
     pub fn f32(&self, key: &str) -> Result<Option<f32>> {
-        self.typed(key, "a float", Value::as_f32)
+        match self.overridden(key, "float", OverrideValue::float) {
+            Some(v) => Ok(Some(v as f32)),
+            None => self.typed(key, "f32", Value::as_f32),
+        }
     }
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
-        self.typed(key, "a bool", |v| if let Value::Bool(b) = v { Some(*b) } else { None })
+        match self.overridden(key, "bool", OverrideValue::bool) {
+            Some(v) => Ok(Some(v)),
+            None => self.typed(key, "bool", |v| if let Value::Bool(b) = v { Some(*b) } else { None }),
+        }
     }
     pub fn str(&self, key: &str) -> Result<Option<&str>> {
+        if let Some(v) = self.overridden(key, "str", OverrideValue::str) {
+            return Ok(Some(v));
+        }
         match self.get(key) {
             None => Ok(None),
             Some(v) => v.as_str().map(Some).ok_or_else(|| Error::invalid(format!("key {key} is not a UTF-8 string"))),
         }
     }
+    /// Arrays cannot be overridden.
     pub fn array(&self, key: &str) -> Result<Option<&Array>> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Array(a)) => Ok(Some(a)),
-            Some(_) => Err(Error::invalid(format!("key {key} is not an array"))),
+            Some(v) => Err(Error::invalid(format!("key {key} has wrong type {}, expected an array", v.type_name()))),
         }
+    }
+    /// A value the model cannot do without.
+    pub fn required<T>(&self, key: &str, got: Result<Option<T>>) -> Result<T> {
+        got?.ok_or_else(|| Error::invalid(format!("key not found in model: {key}")))
+    }
+    /// Adds overrides; the first for a key counts. Each is logged when it is read, as is one whose type does not fit (and is then ignored).
+    pub fn apply_overrides(&mut self, overrides: &[Override]) {
+        self.overrides.extend_from_slice(overrides);
+    }
+    fn overridden<'a, T>(&'a self, key: &str, expected: &str, f: impl Fn(&'a OverrideValue) -> Option<T>) -> Option<T> {
+        let o = self.overrides.iter().find(|o| o.key == key)?;
+        let got = o.value.type_name();
+        let v = f(&o.value);
+        match v {
+            Some(_) => log::info(format_args!("Using metadata override ({got:>5}) '{key}' = {}", o.value)),
+            None => log::warn(format_args!("Warning: Bad metadata override type for key '{key}', expected {expected} but got {got}")),
+        }
+        v
+    }
+}
+
+impl OverrideValue {
+    fn int(&self) -> Option<i64> {
+        if let OverrideValue::Int(v) = self { Some(*v) } else { None }
+    }
+    fn float(&self) -> Option<f64> {
+        if let OverrideValue::Float(v) = self { Some(*v) } else { None }
+    }
+    fn bool(&self) -> Option<bool> {
+        if let OverrideValue::Bool(v) = self { Some(*v) } else { None }
+    }
+    fn str(&self) -> Option<&str> {
+        if let OverrideValue::Str(v) = self { Some(v) } else { None }
     }
 }

@@ -4,6 +4,7 @@
 //! caller never computes and its affinity is never touched. Nobody waits for a dead worker: a panic, an abort or a failed
 //! step makes every `sync` return `Stop`, and the team stays usable.
 use crate::log;
+use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -45,6 +46,7 @@ pub struct Worker<'a> {
     pub id_in_node: u32,
     pub n_in_node: u32,
     run: &'a Run,
+    epoch: Cell<u32>,
 }
 
 impl Team {
@@ -68,7 +70,7 @@ impl Team {
         pool.broadcast(|c| {
             let id = c.index() as u32;
             if id < n {
-                run.work(&Worker { id, n, node: 0, id_in_node: id, n_in_node: n, run: &run }, f);
+                run.work(&run.worker(id), f);
             }
         });
         run.outcome()
@@ -155,6 +157,10 @@ impl Run {
         }
     }
 
+    fn worker(&self, id: u32) -> Worker<'_> {
+        Worker { id, n: self.n, node: 0, id_in_node: id, n_in_node: self.n, run: self, epoch: Cell::new(0) }
+    }
+
     fn work(&self, w: &Worker<'_>, f: &(dyn Fn(&Worker<'_>) -> Result<(), Stop> + Sync)) {
         // A panic may leave half-written activations; they are rewritten by the next run, so unwind safety holds.
         match catch_unwind(AssertUnwindSafe(|| f(w))) {
@@ -235,7 +241,13 @@ fn panic_text(p: &(dyn std::any::Any + Send)) -> String {
 impl Worker<'_> {
     /// Waits for every active worker of this run; `Err` when any of them stopped.
     pub fn sync(&self) -> Result<(), Stop> {
+        self.epoch.set(self.epoch.get() + 1);
         self.run.sync()
+    }
+
+    /// How many times this worker has passed `sync` in this run: the same for all workers between two barriers.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.get()
     }
 
     /// Whether some worker has stopped: long loops may ask between pieces.
@@ -324,7 +336,7 @@ mod tests {
         for (total, granule) in [(0, 8), (5, 8), (64, 8), (100, 16), (7, 1)] {
             let mut next = 0;
             for id in 0..3 {
-                let w = Worker { id, n: 3, node: 0, id_in_node: id, n_in_node: 3, run: &run };
+                let w = run.worker(id);
                 let r = w.share(total, granule);
                 assert_eq!(r.start, next);
                 next = r.end;
