@@ -7,9 +7,11 @@ pub mod cpu;
 pub mod far;
 pub mod io;
 pub mod op;
+mod system;
 pub use buffer::*;
 pub use io::*;
 pub use op::*;
+pub use system::system_info;
 
 use platform::Result;
 use platform::pool::{Stop, Team};

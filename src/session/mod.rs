@@ -7,5 +7,6 @@ pub mod params;
 pub mod perf;
 mod runner;
 pub mod ubatch;
+pub use crate::backend::system_info;
 pub use context::Context;
 pub use params::ContextParams;
