@@ -226,7 +226,7 @@ mod tests {
             let mut v = elements(pattern, n);
             sort(&mut v, falling);
             assert_eq!(hash(&v), sorted, "sort, pattern {pattern}, {n}");
-            let third = (n as usize + 2) / 3;
+            let third = (n as usize).div_ceil(3);
             let mut v = elements(pattern, n);
             partial_sort(&mut v, third, falling);
             assert_eq!(hash(&v[..third]), head, "partial_sort, pattern {pattern}, {n}");
