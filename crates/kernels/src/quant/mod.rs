@@ -1,0 +1,120 @@
+//! Weight formats: one file each, with its block layout, its dequantiser, its scalar oracle and its list of kernels.
+//!
+//! Knows bytes and lengths, never tensors, threads or files. Every pointer here is a contract: rows and buffers hold what their
+//! lengths say. The order of each float sum is stated in `block32`, `block256` and `float`, and is the same on every ISA.
+pub mod act;
+mod float;
+mod iq4_xs;
+mod oracle;
+mod q4_0;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod to_blocks;
+
+pub use act::Act;
+pub use to_blocks::from_f32;
+
+use crate::isa::{Impl, pick};
+use crate::{DType, Isa};
+use std::sync::OnceLock;
+
+/// `y[t * y_stride + r] = sum_i w[r][i] * x[t][i]` for `r` in `0..n_rows`, `t` in `0..n_tokens`.
+///
+/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `act_of(type)`, `x_stride` bytes apart.
+/// `k` is a multiple of the type's block length. `y` is written, never read.
+pub struct MatArgs {
+    pub w: *const u8,
+    pub w_stride: usize,
+    pub k: usize,
+    pub n_rows: usize,
+    pub x: *const u8,
+    pub x_stride: usize,
+    pub n_tokens: usize,
+    pub y: *mut f32,
+    pub y_stride: usize,
+    /// `scratch_bytes(type, k, n_tokens)` bytes, 64-byte aligned, this thread's own; may dangle when that is 0.
+    pub scratch: *mut u8,
+}
+
+/// A matrix product. The bits of `y` do not depend on `n_tokens`, on how rows are split over calls, or on addresses.
+pub type MatMul = unsafe fn(&MatArgs);
+/// Stores one row of `k` floats as an input row.
+pub type QuantizeAct = unsafe fn(x: *const f32, k: usize, out: *mut u8);
+/// Reads one row of `k` elements as floats.
+pub type ToF32 = unsafe fn(row: *const u8, k: usize, out: *mut f32);
+
+/// Rows are best handed out in multiples of this: the widest panel. Any number works.
+pub const ROW_GRANULE: usize = 16;
+
+/// One weight type: what the table is filled from. The list is ordered best first and ends in the oracle.
+pub(crate) struct Format {
+    pub ty: DType,
+    pub act: Act,
+    pub to_f32: ToF32,
+    pub impls: &'static [Impl<MatMul>],
+}
+
+/// Every weight type with kernels.
+pub(crate) const FORMATS: &[Format] = &[
+    float::F32, float::F16, float::BF16,
+    q4_0::FORMAT, q8_0::FORMAT,
+    q4_k::FORMAT, q5_k::FORMAT, q6_k::FORMAT, iq4_xs::FORMAT,
+];
+
+/// How an input row for weights of type `ty` is stored; `None`: no kernel for this type.
+pub const fn act_of(ty: DType) -> Option<Act> {
+    let mut i = 0;
+    while i < FORMATS.len() {
+        if FORMATS[i].ty as u32 == ty as u32 {
+            return Some(FORMATS[i].act);
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Scratch that `mat_mul` wants per thread, 64-byte aligned; 0 where it streams.
+pub fn scratch_bytes(_ty: DType, _k: usize, _n_tokens: usize) -> usize {
+    0
+}
+
+/// The kernels for one instruction-set level.
+pub struct Table {
+    pub isa: Isa,
+    quantize: [QuantizeAct; 3],
+    formats: [Option<(MatMul, ToF32)>; N_TYPES],
+}
+
+/// One past the largest type number of `DType`.
+const N_TYPES: usize = 64;
+
+impl Table {
+    fn new(isa: Isa) -> Table {
+        let mut formats = [None; N_TYPES];
+        for f in FORMATS {
+            formats[f.ty as usize] = Some((pick(f.impls, isa), f.to_f32));
+        }
+        let quantize = [Act::F32, Act::B32, Act::B256].map(|a| pick(act::impls(a), isa));
+        Table { isa, quantize, formats }
+    }
+    pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
+        self.formats[ty as usize].map(|f| f.0)
+    }
+    pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
+        self.formats[ty as usize].map(|f| f.1)
+    }
+    pub fn quantize_act(&self, a: Act) -> QuantizeAct {
+        self.quantize[a as usize]
+    }
+}
+
+/// The table for a level the CPU has (`isa` must not exceed `Isa::detect()`), filled at the first call.
+pub fn table(isa: Isa) -> &'static Table {
+    static TABLES: [OnceLock<Table>; 4] = [const { OnceLock::new() }; 4];
+    TABLES[isa as usize].get_or_init(|| Table::new(isa))
+}
+
+#[cfg(test)]
+mod tests;
