@@ -41,11 +41,12 @@ pub struct RopeSections {
 impl RopeSections {
     /// Which of the four positions turns pair `i`.
     fn kind_of(&self, i: usize) -> usize {
-        let [t, h, w, e] = self.sections;
-        let sector = (i as u32) % (t + h + w + e).max(1);
+        let sections = self.sections.map(u64::from);
+        let [t, h, w, e] = sections;
+        let sector = (i as u64) % (t + h + w + e).max(1);
         if self.interleaved {
             let kind = [0, 1, 2][(sector % 3) as usize];
-            return if sector < 3 * self.sections[kind] { kind } else { 3 };
+            return if sector < 3 * sections[kind] { kind } else { 3 };
         }
         [t, t + h, t + h + w].iter().filter(|end| sector >= **end).count()
     }
