@@ -1,5 +1,105 @@
-//! What computes, and what it computes on: buffers, the inputs of a step (`io`), the op vocabulary.
+//! What computes, and what it computes on: buffers, the inputs of a step (`io`), the op vocabulary (`op`).
 //!
-//! Knows nothing of models, tokens' meaning, or who sits in which cell.
+//! Knows nothing of models, of what tokens mean, or of who sits in which cell. `cpu/` is the real thing; `far/` keeps
+//! the interfaces honest: memory that host code cannot address, ops done by the scalar oracles.
+pub mod buffer;
+pub mod cpu;
+pub mod far;
 pub mod io;
+pub mod op;
+mod system;
+pub use buffer::*;
 pub use io::*;
+pub use op::*;
+pub use system::system_info;
+
+use platform::Result;
+use platform::pool::{Stop, Team};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Largest row counts a lowered plan will be run with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub tokens: usize,
+    pub outputs: usize,
+    pub workers: u32,
+}
+
+/// A pending K rotation: `len` cells from `slot` of `block` move by `delta` positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvShift {
+    pub group: GroupId,
+    pub block: BlockId,
+    pub slot: u16,
+    pub len: u16,
+    pub delta: i32,
+}
+
+/// What one run of a lowered plan works on.
+pub struct Io<'a> {
+    pub ub: &'a Ubatch,
+    /// Per group.
+    pub views: &'a [Views],
+    /// Token rows whose logits / embeddings are wanted, ascending.
+    pub outputs: &'a [u32],
+    /// Rotations for `Op::Shift` steps; empty in a decode.
+    pub shifts: &'a [KvShift],
+    pub team: &'a Team,
+    pub active: u32,
+    /// Asked between steps; true ends the run with `Stop::Aborted`.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Everything a plan refers to by id.
+#[derive(Clone)]
+pub struct Bound {
+    pub weights: Arc<Vec<Weight>>,
+    pub kv: Arc<Vec<KvGroup>>,
+}
+
+/// Host bytes kept alive by their owner.
+pub trait HostBytes: Send + Sync {
+    fn bytes(&self) -> &[u8];
+}
+
+impl HostBytes for platform::mmap::FileMap {
+    fn bytes(&self) -> &[u8] {
+        platform::mmap::FileMap::bytes(self)
+    }
+}
+
+/// A place that computes. Implementations: `cpu::Cpu`, `far::Far`.
+pub trait Backend: Send + Sync {
+    fn name(&self) -> &str;
+    fn device(&self) -> DeviceId;
+    /// Whether this backend has a kernel for weights of type `ty`.
+    fn supports(&self, ty: kernels::DType) -> bool;
+    /// Zeroed memory, lazily touched where the platform can.
+    fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>>;
+    /// Read-only host memory (a mapped file) as a buffer of this device; `None` where the device cannot use it in place.
+    fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>>;
+    /// Turns the steps `range` of a plan into something that runs.
+    fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>>;
+}
+
+/// A lowered part of a plan with its activation buffers.
+pub trait Exec: Send {
+    fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop>;
+    /// Rows `rows` of value `t` after a run, `dst` is [rows][width].
+    fn read(&self, t: T, rows: Range<usize>, dst: &mut [f32]) -> Result<()>;
+    /// Rows from 0 on of value `t` before a run (a value that crosses devices).
+    fn write(&mut self, t: T, src: &[f32]) -> Result<()>;
+    /// Time, calls and bytes per op kind so far, for `CAMELID_TRACE`.
+    fn trace(&self) -> Vec<TraceRow>;
+    /// Bytes of activation buffers, as reserved.
+    fn bytes(&self) -> usize;
+}
+
+#[derive(Clone, Debug)]
+pub struct TraceRow {
+    pub op: &'static str,
+    pub calls: u64,
+    pub ns: u64,
+    pub bytes: u64,
+}

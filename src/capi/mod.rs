@@ -1,1 +1,27 @@
+//! The C face: every function of llama.h and camelid.h, one file per section. It checks, converts and calls; what the words mean is below.
+//!
+//! What a caller promises is said once, in `ptr`: a pointer is NULL or good for the call. Everything else (sizes, enum values, ids, text that
+//! is not UTF-8) is checked, and a panic stops at `boundary`.
+#![allow(clippy::missing_safety_doc, reason = "said once, in ptr.rs: the same promise for every function of llama.h")]
+mod boundary;
+mod ptr;
+mod stubs;
 
+pub mod adapter;
+pub mod backend;
+pub mod batch;
+pub mod chat;
+pub mod context;
+pub mod ext;
+pub mod files;
+pub mod memory;
+pub mod model;
+pub mod opt;
+pub mod outputs;
+pub mod perf;
+pub mod samplers;
+pub mod sampling;
+pub mod state;
+pub mod types;
+pub mod vocab;
+pub mod vocab_old;

@@ -1,1 +1,150 @@
+//! A loaded model: its architecture's value, hyper-parameters, weights by role, vocabulary. Immutable once loaded.
+#![forbid(unsafe_code)]
+pub mod arch;
+pub mod bind;
+pub mod hparams;
+pub mod names;
+pub mod spec;
 
+use crate::backend::cpu::Cpu;
+use crate::backend::far::Far;
+use crate::backend::{Backend, DeviceId, Weight, WeightId};
+use crate::gguf::{Meta, Source};
+use crate::vocab::Vocab;
+use hparams::HParams;
+use names::Role;
+use platform::{Error, Result, log};
+use spec::{Arch, LayerSpec};
+use std::sync::Arc;
+
+/// What a caller may say about loading.
+pub struct LoadParams<'a> {
+    pub vocab_only: bool,
+    pub check_tensors: bool,
+    /// Told the share of bytes bound so far; false cancels.
+    pub progress: &'a mut dyn FnMut(f32) -> bool,
+}
+
+pub struct Model {
+    pub arch: &'static Arch,
+    pub hp: HParams,
+    /// Per layer.
+    pub layers: Vec<LayerSpec>,
+    pub meta: Meta,
+    pub vocab: Arc<Vocab>,
+    pub vocab_only: bool,
+    pub weights: Arc<Vec<Weight>>,
+    roles: bind::Roles,
+    pub backends: Vec<Arc<dyn Backend>>,
+    /// Backend index of each layer, and of the head.
+    pub place: Vec<usize>,
+    pub head_place: usize,
+    pub n_params: u64,
+    pub n_bytes: u64,
+    pub load_us: i64,
+}
+
+/// Bytes looked at a time, about: cut to whole blocks of the format.
+const CHECK_PIECE: u64 = 1 << 22;
+
+/// Looks through all tensor data for values no kernel can use (NaN, infinities). The first finding refuses the file.
+fn check_tensors(source: &Source) -> Result<()> {
+    for t in &source.gguf().tensors {
+        let block = t.ty.block_bytes() as u64;
+        let piece = CHECK_PIECE / block * block;
+        let mut at = 0;
+        while at < t.bytes {
+            let mut bytes = platform::error::try_zeroed::<u8>(piece.min(t.bytes - at) as usize, &t.name)?;
+            source.read_range(t, at, &mut bytes)?;
+            crate::gguf::check_data(t, &bytes)?;
+            at += bytes.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+/// How many of the last layers (and the head) live on the far backend.
+fn far_layers(n_layer: usize) -> usize {
+    platform::env::get("CAMELID_FAR").and_then(|v| v.parse().ok()).unwrap_or(0).min(n_layer)
+}
+
+fn backends(n_far: usize) -> Vec<Arc<dyn Backend>> {
+    let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env());
+    log::info(format!("kernels: {}", cpu.isa().name()));
+    let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
+    if n_far > 0 {
+        list.push(Arc::new(Far::new(DeviceId(1))));
+    }
+    list
+}
+
+impl Model {
+    /// Loads from opened files whose metadata overrides have been applied.
+    pub fn load(source: &Source, p: LoadParams<'_>) -> Result<Model> {
+        let start = std::time::Instant::now();
+        let gguf = source.gguf();
+        let name = gguf.meta.str("general.architecture")?.ok_or_else(|| Error::invalid("key general.architecture is missing"))?;
+        let arch = arch::find(name).ok_or_else(|| Error::unsupported(format!("unknown model architecture: '{name}'")))?;
+        let vocab = Arc::new(Vocab::from_meta(&gguf.meta, name)?);
+        let mut m = Model {
+            arch,
+            hp: HParams::default(),
+            layers: Vec::new(),
+            meta: gguf.meta.clone(),
+            vocab,
+            vocab_only: p.vocab_only,
+            weights: Arc::new(Vec::new()),
+            roles: bind::Roles::new(),
+            backends: Vec::new(),
+            place: Vec::new(),
+            head_place: 0,
+            n_params: gguf.n_elements(),
+            n_bytes: gguf.n_bytes(),
+            load_us: 0,
+        };
+        if !p.vocab_only {
+            m.load_weights(source, p)?;
+        }
+        m.load_us = start.elapsed().as_micros() as i64;
+        Ok(m)
+    }
+
+    fn load_weights(&mut self, source: &Source, p: LoadParams<'_>) -> Result<()> {
+        let n_vocab = self.vocab.n_tokens();
+        if n_vocab == 0 {
+            return Err(Error::invalid("the vocabulary is empty"));
+        }
+        self.hp = HParams::read(&self.meta, self.arch, n_vocab)?;
+        if self.hp.rope.scaling == hparams::RopeScaling::LongRope {
+            return Err(Error::unsupported("rope scaling 'longrope'"));
+        }
+        if p.check_tensors {
+            check_tensors(source)?;
+        }
+        self.layers = (0..self.hp.n_layer).map(|il| self.arch.layer_spec(&self.hp, il)).collect();
+        let n = self.layers.len();
+        let n_far = far_layers(n);
+        self.backends = backends(n_far);
+        self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
+        self.head_place = usize::from(n_far > 0);
+        let mut binder = bind::Binder::new(source, &self.backends, p.progress);
+        binder.bind(self.arch, &self.hp, &self.layers, &self.place, self.head_place)?;
+        (self.weights, self.roles) = (Arc::new(binder.weights), binder.roles);
+        Ok(())
+    }
+
+    /// A layer's weight (`il` -1: the model's own), if the file has it.
+    pub fn weight(&self, il: i32, role: Role) -> Option<WeightId> {
+        self.roles.get(&(il, role)).copied()
+    }
+
+    /// Architecture and size, e.g. "llama 1B"; the C face adds the file type.
+    pub fn size_name(&self) -> &'static str {
+        if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
+    }
+
+    /// The window of the sliding layers, 0 if there are none.
+    pub fn n_swa(&self) -> u32 {
+        self.hp.n_swa
+    }
+}

@@ -1,1 +1,103 @@
+//! From logits to a token: the samplers of llama.h as plain Rust, one file each or per small family. Knows no model, no context, no C.
+//!
+//! Each follows the original's arithmetic (float or double, order of sums) and its order among equals, so that the same logits and seed
+//! give the same token; see [`order`] and [`rng`]. No input makes a sampler panic: an empty list stays empty and selects nothing, a NaN
+//! or a list of only `-inf` still selects some token of the list, ids are only compared, never used as an index unchecked.
+#![forbid(unsafe_code)]
+mod adaptive_p;
+mod candidates;
+mod chain;
+mod dist;
+mod dry;
+mod empty;
+mod greedy;
+mod infill;
+mod logit_bias;
+mod mirostat;
+pub mod order;
+mod penalties;
+pub mod rng;
+mod temp;
+mod top;
+mod words;
+mod xtc;
 
+pub use adaptive_p::adaptive_p;
+pub use candidates::{Candidates, TokenData};
+pub use chain::{Chain, Perf, TryClone, sample};
+pub use dist::dist;
+pub use dry::{Breakers, breakers, dry};
+pub use empty::empty;
+pub use greedy::greedy;
+pub use infill::infill;
+pub use logit_bias::{Bias, logit_bias};
+pub use mirostat::{mirostat, mirostat_v2};
+pub use penalties::penalties;
+pub use rng::DEFAULT_SEED;
+pub use temp::{temp, temp_ext};
+pub use top::{min_p, top_k, top_n_sigma, top_p, typical};
+pub use words::Words;
+pub use xtc::xtc;
+
+use std::any::Any;
+use std::ffi::CStr;
+
+/// One step on the way to a token. `Any` lets [`Sampler::copy_state`] see whether two are of a kind.
+pub trait Sampler: Any + Send {
+    /// The name `llama_sampler_name` shows; a C string since C keeps the pointer. A `?` in front marks a step whose settings do nothing.
+    fn name(&self) -> &CStr;
+    fn apply(&mut self, c: &mut Candidates<'_>);
+    /// A token was taken: remember it.
+    fn accept(&mut self, _token: i32) {}
+    fn reset(&mut self) {}
+    /// `None`: a sampler from outside that cannot be cloned.
+    fn clone_box(&self) -> Option<Box<dyn Sampler>>;
+    /// Takes over the state of `src`, which must be of the same type: false if it is not. Settings stay where the original leaves them.
+    fn copy_state(&mut self, src: &dyn Any) -> bool;
+    /// The seed in use, where there is one to report.
+    fn seed(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Sampler for Box<dyn Sampler> {
+    fn name(&self) -> &CStr {
+        (**self).name()
+    }
+    fn apply(&mut self, c: &mut Candidates<'_>) {
+        (**self).apply(c);
+    }
+    fn accept(&mut self, token: i32) {
+        (**self).accept(token);
+    }
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+    fn clone_box(&self) -> Option<Box<dyn Sampler>> {
+        (**self).clone_box()
+    }
+    fn copy_state(&mut self, src: &dyn Any) -> bool {
+        match src.downcast_ref::<Box<dyn Sampler>>() {
+            Some(inner) => (**self).copy_state(&**inner),
+            None => (**self).copy_state(src),
+        }
+    }
+    fn seed(&self) -> Option<u32> {
+        (**self).seed()
+    }
+}
+
+/// `copy_state` of samplers that hold settings only: nothing moves, the kinds must agree.
+fn same_kind<T: 'static>(_: &T, src: &dyn Any) -> bool {
+    src.is::<T>()
+}
+
+/// `copy_state` of samplers that the original copies whole, settings included.
+fn copy_whole<T: Clone + 'static>(dst: &mut T, src: &dyn Any) -> bool {
+    src.downcast_ref::<T>().map(|s| dst.clone_from(s)).is_some()
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_words;

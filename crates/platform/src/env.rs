@@ -10,8 +10,16 @@ pub struct Switch {
 
 pub const SWITCHES: &[Switch] = &[
     Switch { name: "CAMELID_HELP", values: "1", help: "print this table at llama_backend_init" },
-    Switch { name: "CAMELID_LOG", values: "debug|info|warn|error|none", help: "least level printed to stderr while no log callback is set (default info)" },
-    Switch { name: "CAMELID_ISA", values: "scalar|avx2|avx512|avx512vnni", help: "highest instruction set the kernels may use (default: what the CPU has)" },
+    Switch {
+        name: "CAMELID_LOG",
+        values: "debug|info|warn|error|none",
+        help: "least level printed to stderr while no log callback is set (default info)",
+    },
+    Switch {
+        name: "CAMELID_ISA",
+        values: "scalar|avx2|avx512|avx512vnni",
+        help: "highest instruction set the kernels may use (default: what the CPU has)",
+    },
     Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes and GB/s per op when a context is freed" },
     Switch { name: "CAMELID_COMPAT", values: "1", help: "do as the original does where we deviate on purpose (README, deviations)" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },

@@ -1,0 +1,64 @@
+# Targets: demo, examples, test, headers, install PREFIX=..., test-conformance (needs ../shared), clean
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+CC      ?= cc
+MODEL   ?= models/tinystories-llama-q8_0.gguf
+N       ?= 300
+SHARED  ?= ../shared
+
+TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+RELEASE := $(TARGET)/release
+VERSION := 0.5.0
+PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
+EXAMPLES := build/simple build/chat build/batched
+
+.PHONY: all lib demo examples test headers install test-conformance clean
+
+all: lib examples
+
+lib:
+	$(CARGO) build --release --quiet
+
+demo: build/simple
+	@CAMELID_LOG=$${CAMELID_LOG:-error} build/simple $(MODEL) '$(PROMPT)' $(N)
+
+examples: $(EXAMPLES)
+
+build/%: c_examples/%.c lib | build
+	@ln -sf $(RELEASE)/libllama.so build/libllama.so.0
+	@ln -sf libllama.so.0 build/libllama.so
+	$(CC) -O2 -std=c11 -Wall -Wextra -Werror -Iinclude $< -o $@ -Lbuild -lllama -Wl,-rpath,'$$ORIGIN'
+
+build:
+	@mkdir -p build
+
+test:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) xtask headers --check
+	$(CARGO) xtask matrix --check
+	$(CARGO) test --workspace --quiet
+	$(MAKE) --no-print-directory examples
+
+headers:
+	$(CARGO) xtask headers
+	$(CARGO) xtask matrix
+
+install: lib
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(RELEASE)/libllama.so $(DESTDIR)$(PREFIX)/lib/libllama.so.$(VERSION)
+	ln -sf libllama.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libllama.so.0
+	ln -sf libllama.so.0 $(DESTDIR)$(PREFIX)/lib/libllama.so
+	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include
+	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: llama\nDescription: the C API of llama.cpp, by Camelid\nVersion: %s\nLibs: -L$${libdir} -lllama\nCflags: -I$${includedir}\n' \
+		'$(PREFIX)' '$(VERSION)' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/llama.pc
+
+# Needs numpy, gguf and llama-cpp-python: see its README.
+test-conformance: build/simple
+	@if [ -d $(SHARED)/conformance ]; then python3 $(SHARED)/conformance/run.py --lib $(abspath build); \
+	else echo "skipped: there is no $(SHARED)/conformance"; fi
+
+clean:
+	rm -rf build
+	$(CARGO) clean

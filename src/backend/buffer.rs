@@ -1,0 +1,139 @@
+//! Device memory as seen from above: read and written by 2-D copies, host pointers only where the host may have them.
+use kernels::DType;
+use platform::Result;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(pub u16);
+
+/// `rows` runs of `width` bytes: run i goes from `from + i * from_pitch` to `at + i * at_pitch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy2d {
+    pub at: usize,
+    pub from: usize,
+    pub width: usize,
+    pub rows: usize,
+    pub at_pitch: usize,
+    pub from_pitch: usize,
+}
+
+impl Copy2d {
+    /// One contiguous run.
+    pub fn flat(at: usize, from: usize, width: usize) -> Copy2d {
+        Copy2d { at, from, width, rows: 1, at_pitch: width, from_pitch: width }
+    }
+    /// Whether both sides stay inside buffers of these lengths.
+    pub fn fits(&self, at_len: usize, from_len: usize) -> bool {
+        let end = |base: usize, pitch: usize| pitch.checked_mul(self.rows.saturating_sub(1))?.checked_add(base)?.checked_add(self.width);
+        self.rows == 0
+            || (end(self.at, self.at_pitch).is_some_and(|e| e <= at_len) && end(self.from, self.from_pitch).is_some_and(|e| e <= from_len))
+    }
+}
+
+pub trait Buffer: Send + Sync {
+    fn device(&self) -> DeviceId;
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// `None`: memory that only the device can address.
+    fn host(&self) -> Option<HostMem>;
+    /// One call, many runs: the restore planner's target. `at` is an offset in this buffer, `from` in `src`.
+    fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()>;
+    /// `at` is an offset in `dst`, `from` in this buffer.
+    fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()>;
+    /// Makes a range safe to touch (no surprise in a kernel later); refused memory is an error.
+    fn secure(&self, range: std::ops::Range<usize>) -> Result<()>;
+    /// Gives a range back; it reads as zero afterwards.
+    fn release(&self, range: std::ops::Range<usize>);
+}
+
+/// Where host-addressable memory lies. Dereferencing is the CPU backend's business.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMem {
+    pub base: *mut u8,
+    pub len: usize,
+    pub writable: bool,
+}
+// SAFETY: a HostMem is an address, not access; whoever dereferences it says why that is sound.
+unsafe impl Send for HostMem {}
+// SAFETY: as above.
+unsafe impl Sync for HostMem {}
+
+/// How a shard's rows lie in memory. Same bits from any (contract 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As in the file: row after row.
+    File,
+}
+
+/// Some rows of a weight on one node. One shard per weight until NUMA placement exists.
+#[derive(Clone)]
+pub struct Shard {
+    pub node: u32,
+    pub rows: std::ops::Range<u32>,
+    pub layout: Layout,
+    pub buf: Arc<dyn Buffer>,
+    /// Offset of the first byte in `buf`.
+    pub at: usize,
+}
+
+/// A matrix (or vector, or stack of expert matrices) with its bytes.
+#[derive(Clone)]
+pub struct Weight {
+    pub name: String,
+    pub ty: DType,
+    /// [k, rows, experts]
+    pub shape: [u32; 3],
+    pub shards: Vec<Shard>,
+}
+
+impl Weight {
+    /// Bytes of one row of `k` elements.
+    pub fn row_bytes(&self) -> usize {
+        // Checked when the tensor was bound.
+        self.ty.row_bytes(self.shape[0] as usize).unwrap_or(0)
+    }
+    pub fn bytes(&self) -> usize {
+        self.row_bytes() * self.shape[1] as usize * self.shape[2] as usize
+    }
+    pub fn n_elements(&self) -> u64 {
+        self.shape.iter().map(|d| u64::from(*d)).product()
+    }
+}
+
+/// One plane (K, or V) of one layer inside a block: [heads][cells_per_block][head_bytes].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaneAt {
+    /// Offset in the block.
+    pub at: usize,
+    pub ty: DType,
+    pub heads: u32,
+    /// Elements of a head's row.
+    pub head_len: u32,
+    pub head_bytes: usize,
+}
+
+/// One layer's rows in a group's store.
+#[derive(Clone)]
+pub struct KvLayer {
+    pub buf: Arc<dyn Buffer>,
+    pub block_bytes: usize,
+    pub cells_per_block: u32,
+    /// K, V
+    pub planes: Vec<PlaneAt>,
+}
+
+impl KvLayer {
+    /// Offset in `buf` of head `h`'s row in `slot` of block `b`; the next slot is `head_bytes` further.
+    pub fn row_at(&self, plane: usize, b: crate::backend::BlockId, slot: u16, h: u32) -> usize {
+        let p = &self.planes[plane];
+        b.0 as usize * self.block_bytes + p.at + (h as usize * self.cells_per_block as usize + slot as usize) * p.head_bytes
+    }
+}
+
+/// The rows of one memory group, by layer index; `None` for layers of other groups.
+#[derive(Clone, Default)]
+pub struct KvGroup {
+    pub layers: Vec<Option<KvLayer>>,
+}

@@ -1,0 +1,103 @@
+//! Host memory as a `Buffer`: an anonymous lazily touched map, or somebody else's read-only bytes (a mapped model file).
+use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem};
+use platform::mmap::Anon;
+use platform::{Error, Result};
+use std::ops::Range;
+use std::sync::Arc;
+
+pub struct CpuBuffer {
+    device: DeviceId,
+    mem: Mem,
+}
+
+enum Mem {
+    Lazy(Anon),
+    /// Read-only bytes kept alive by their owner.
+    Foreign(Arc<dyn HostBytes>),
+}
+
+impl CpuBuffer {
+    /// Zeroed, nothing touched until used.
+    pub fn lazy(device: DeviceId, bytes: usize, what: &str) -> Result<CpuBuffer> {
+        let map = Anon::new(bytes.max(1)).map_err(|e| e.within(what))?;
+        Ok(CpuBuffer { device, mem: Mem::Lazy(map) })
+    }
+    /// A read-only view of bytes that `owner` keeps.
+    pub fn foreign(device: DeviceId, owner: Arc<dyn HostBytes>) -> CpuBuffer {
+        CpuBuffer { device, mem: Mem::Foreign(owner) }
+    }
+}
+
+impl Buffer for CpuBuffer {
+    fn device(&self) -> DeviceId {
+        self.device
+    }
+    fn len(&self) -> usize {
+        match &self.mem {
+            Mem::Lazy(a) => a.len(),
+            Mem::Foreign(f) => f.bytes().len(),
+        }
+    }
+    fn host(&self) -> Option<HostMem> {
+        Some(match &self.mem {
+            Mem::Lazy(a) => HostMem { base: a.as_ptr(), len: a.len(), writable: true },
+            Mem::Foreign(f) => {
+                let b = f.bytes();
+                HostMem { base: b.as_ptr().cast_mut(), len: b.len(), writable: false }
+            }
+        })
+    }
+    fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()> {
+        let Mem::Lazy(map) = &self.mem else { return Err(Error::invalid("write to a read-only buffer")) };
+        if !list.iter().all(|c| c.fits(map.len(), src.len())) {
+            return Err(Error::invalid("copy outside a buffer"));
+        }
+        for c in list {
+            for r in 0..c.rows {
+                // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a
+                // block belong to one writer), and `src` is a separate borrow.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(
+                        src.as_ptr().add(c.from + r * c.from_pitch),
+                        map.as_ptr().add(c.at + r * c.at_pitch),
+                        c.width,
+                    )
+                };
+            }
+        }
+        Ok(())
+    }
+    fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
+        let (base, len) = match &self.mem {
+            Mem::Lazy(a) => (a.as_ptr().cast_const(), a.len()),
+            Mem::Foreign(f) => (f.bytes().as_ptr(), f.bytes().len()),
+        };
+        if !list.iter().all(|c| c.fits(dst.len(), len)) {
+            return Err(Error::invalid("copy outside a buffer"));
+        }
+        for c in list {
+            for r in 0..c.rows {
+                // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(base.add(c.from + r * c.from_pitch), dst.as_mut_ptr().add(c.at + r * c.at_pitch), c.width)
+                };
+            }
+        }
+        Ok(())
+    }
+    fn secure(&self, range: Range<usize>) -> Result<()> {
+        match &self.mem {
+            // SAFETY: a range is secured before its first use, by the one who owns the memory (a block that was just placed).
+            Mem::Lazy(a) => unsafe { a.populate(range) },
+            Mem::Foreign(_) => Ok(()),
+        }
+    }
+    fn release(&self, range: Range<usize>) {
+        if let Mem::Lazy(a) = &self.mem {
+            // SAFETY: a range is released when nobody uses it any more (a block without cells, outside a run).
+            if let Err(e) = unsafe { a.release(range) } {
+                platform::log::warn(e);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Steps that go row by row: norms, gated activations, residuals.
+use super::exec::{CpuOp, Ctx};
+use crate::backend::*;
+use kernels::float::Table;
+use platform::pool::{Stop, Worker};
+
+pub struct Norm {
+    pub x: T,
+    pub add: Option<T>,
+    pub w: Option<WeightId>,
+    pub b: Option<WeightId>,
+    pub kind: NormKind,
+    pub eps: f32,
+    pub sum: Option<T>,
+    pub out: T,
+    pub rows: Dim,
+    pub t: &'static Table,
+}
+
+impl CpuOp for Norm {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let weight = self.w.map(|w| c.floats(w));
+        let bias = self.b.map(|b| c.floats(b));
+        for i in w.share(c.n_rows(self.rows), 1) {
+            let mut x = c.arena.row(self.x, i);
+            if let (Some(add), Some(sum)) = (self.add, self.sum) {
+                let s = c.arena.row_mut(w, sum, i);
+                self.t.add(x, c.arena.row(add, i), s);
+                x = s;
+            }
+            let out = c.arena.row_mut(w, self.out, i);
+            match self.kind {
+                NormKind::Rms => self.t.rms_norm(x, weight, self.eps, out),
+                NormKind::Layer => self.t.layer_norm(x, weight, bias, self.eps, out),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub struct Glu {
+    pub gate: T,
+    pub up: T,
+    pub act: Act,
+    pub out: T,
+    pub rows: Dim,
+    pub t: &'static Table,
+}
+
+/// The kernels' name for an activation.
+pub fn glu_kind(a: Act) -> kernels::float::Act {
+    match a {
+        Act::Silu => kernels::float::Act::Silu,
+        Act::Gelu => kernels::float::Act::GeluTanh,
+        Act::Relu => kernels::float::Act::Relu,
+    }
+}
+
+/// Columns a worker takes at a time: 64-byte lines, and enough to be worth a call.
+const COLS: usize = 256;
+
+impl CpuOp for Glu {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let (n, width) = (c.n_rows(self.rows), c.arena.width(self.out));
+        let per_row = width.div_ceil(COLS);
+        for piece in w.share(n * per_row, 1) {
+            let (i, at) = (piece / per_row, piece % per_row * COLS);
+            let cols = at..(at + COLS).min(width);
+            let (gate, up) = (&c.arena.row(self.gate, i)[cols.clone()], &c.arena.row(self.up, i)[cols.clone()]);
+            self.t.glu(glu_kind(self.act), gate, up, c.arena.cols_mut(w, self.out, i, cols));
+        }
+        Ok(())
+    }
+}
+
+pub struct Map {
+    pub x: T,
+    pub y: Option<T>,
+    pub f: MapFn,
+    pub out: T,
+    pub rows: Dim,
+    pub t: &'static Table,
+}
+
+impl CpuOp for Map {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        for i in w.share(c.n_rows(self.rows), 1) {
+            let (x, out) = (c.arena.row(self.x, i), c.arena.row_mut(w, self.out, i));
+            match (self.f, self.y) {
+                (MapFn::Add, Some(y)) => self.t.add(x, c.arena.row(y, i), out),
+                (MapFn::Scale(s), _) => {
+                    out.copy_from_slice(x);
+                    self.t.scale(out, s);
+                }
+                (MapFn::Softcap(cap), _) => {
+                    out.copy_from_slice(x);
+                    self.t.softcap(out, cap);
+                }
+                (MapFn::Add, None) => return Err(Stop::Failed("add without a second input".into())),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! A lowered segment: its steps, its activation memory, and the run loop with tracing.
+use super::arena::Arena;
+use super::{attend, elementwise, experts, linear, rows};
+use crate::backend::*;
+use kernels::Isa;
+use platform::pool::{Pieces, Stop, Worker};
+use platform::{Error, Result, mmap::Anon};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// One step on the CPU. Called by every active worker; the driver puts a barrier after it.
+pub trait CpuOp: Send + Sync {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop>;
+    /// Bytes of weights and KV that one run streams, about; for the trace.
+    fn bytes(&self, _c: &Ctx<'_>) -> u64 {
+        0
+    }
+}
+
+/// What every step sees.
+pub struct Ctx<'a> {
+    pub io: &'a Io<'a>,
+    pub arena: &'a Arena,
+    pub isa: Isa,
+    pub weights: &'a [Weight],
+    pub queues: &'a [Pieces],
+    pub scratch: &'a Scratch,
+    tables: &'a Anon,
+}
+
+/// Per-worker scratch and the shared buffer for quantised inputs.
+pub struct Scratch {
+    map: Anon,
+    per_worker: usize,
+    shared: usize,
+}
+
+impl Scratch {
+    fn new(per_worker: usize, workers: u32, shared: usize) -> Result<Scratch> {
+        // A page apart, so that two workers never share a line or a huge page's first touch.
+        let per_worker = per_worker.next_multiple_of(4096);
+        let shared = shared.next_multiple_of(4096);
+        let map = Anon::new((shared + per_worker * workers as usize).max(4096)).map_err(|e| e.within("scratch"))?;
+        Ok(Scratch { map, per_worker, shared })
+    }
+    /// This worker's own bytes, 64-byte aligned.
+    pub fn mine(&self, w: &Worker<'_>) -> (*mut u8, usize) {
+        // SAFETY: worker ids stay below the count that the map was sized for.
+        (unsafe { self.map.as_ptr().add(self.shared + w.id as usize * self.per_worker) }, self.per_worker)
+    }
+    /// The shared area, written by disjoint rows between barriers.
+    pub fn shared(&self) -> (*mut u8, usize) {
+        (self.map.as_ptr(), self.shared)
+    }
+}
+
+impl Ctx<'_> {
+    /// Token `i`'s row of a table, to read after the barrier that follows its filling.
+    pub fn table_row(&self, t: Table, i: usize) -> &[f32] {
+        assert!((t.at + (i + 1) * t.n_rot) * 4 <= self.tables.len());
+        // SAFETY: inside the map (just checked), aligned, zero-initialised or written before a barrier.
+        unsafe { std::slice::from_raw_parts(self.tables.as_ptr().cast::<f32>().add(t.at + i * t.n_rot), t.n_rot) }
+    }
+    #[allow(clippy::mut_from_ref, reason = "one worker per token (Worker::share)")]
+    pub fn table_row_mut(&self, _w: &Worker<'_>, t: Table, i: usize) -> &mut [f32] {
+        assert!((t.at + (i + 1) * t.n_rot) * 4 <= self.tables.len());
+        // SAFETY: as above; the filling step gives each row to one worker.
+        unsafe { std::slice::from_raw_parts_mut(self.tables.as_ptr().cast::<f32>().add(t.at + i * t.n_rot), t.n_rot) }
+    }
+    pub fn n_rows(&self, d: Dim) -> usize {
+        match d {
+            Dim::Tokens => self.io.ub.n_tokens(),
+            Dim::Outputs => self.io.outputs.len(),
+        }
+    }
+    pub fn weight(&self, w: WeightId) -> &Weight {
+        &self.weights[w.0 as usize]
+    }
+    /// Address of a weight's first byte.
+    pub fn weight_ptr(&self, w: WeightId) -> *const u8 {
+        let s = &self.weight(w).shards[0];
+        // Lowering refused weights whose buffers the host cannot address.
+        let mem = s.buf.host().unwrap_or_else(|| panic!("weight {} is not host memory", self.weight(w).name));
+        assert!(s.at + self.weight(w).bytes() <= mem.len);
+        // SAFETY: the weight lies inside its buffer (just checked).
+        unsafe { mem.base.add(s.at) }
+    }
+    /// A small f32 weight (norm, bias, sinks) as a slice.
+    pub fn floats(&self, w: WeightId) -> &[f32] {
+        let n = self.weight(w).n_elements() as usize;
+        let p = self.weight_ptr(w).cast::<f32>();
+        assert!(p.is_aligned() && self.weight(w).ty == kernels::DType::F32, "{} is not aligned f32", self.weight(w).name);
+        // SAFETY: `n` f32 values lie at `p` (bounds checked in weight_ptr) and nobody writes weights while a plan runs.
+        unsafe { std::slice::from_raw_parts(p, n) }
+    }
+}
+
+struct LoweredStep {
+    op: Box<dyn CpuOp>,
+    name: &'static str,
+    ns: AtomicU64,
+    calls: AtomicU64,
+    bytes: AtomicU64,
+}
+
+pub struct CpuExec {
+    isa: Isa,
+    bound: Bound,
+    arena: Arena,
+    steps: Vec<LoweredStep>,
+    queues: Vec<Pieces>,
+    scratch: Scratch,
+    tables: Anon,
+    trace: bool,
+}
+
+/// A rotation table of a run, [n_tokens][n_rot]: one per distinct rope, filled by the first step that uses it.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    at: usize,
+    n_rot: usize,
+    pub fills: bool,
+}
+
+/// What lowering a step asks for.
+pub struct Needs {
+    tokens: usize,
+    per_worker: usize,
+    shared: usize,
+    queues: usize,
+    ropes: Vec<(RopeSpec, Table)>,
+    tables: usize,
+}
+
+impl Needs {
+    /// The table of `rope`; the first to ask fills it.
+    pub fn table(&mut self, rope: &RopeSpec) -> Table {
+        if let Some((_, t)) = self.ropes.iter().find(|(r, _)| r == rope) {
+            return Table { fills: false, ..*t };
+        }
+        let t = Table { at: self.tables, n_rot: rope.n_rot as usize, fills: true };
+        self.tables += (self.tokens * t.n_rot).next_multiple_of(16);
+        self.ropes.push((rope.clone(), t));
+        t
+    }
+    /// A work queue for this step; its index in `Ctx::queues`.
+    pub fn queue(&mut self) -> usize {
+        self.queues += 1;
+        self.queues - 1
+    }
+    pub fn scratch(&mut self, per_worker: usize, shared: usize) {
+        self.per_worker = self.per_worker.max(per_worker);
+        self.shared = self.shared.max(shared);
+    }
+}
+
+fn lower_op(isa: Isa, plan: &Plan, step: &Step, bound: &Bound, limits: Limits, needs: &mut Needs) -> Result<Box<dyn CpuOp>> {
+    Ok(match step.op.clone() {
+        Op::Embed { table, scale, out } => Box::new(rows::Embed::lower(isa, bound, table, scale, out)?),
+        Op::Rows { x, out } => Box::new(rows::Rows { x, out }),
+        Op::Norm { x, add, w, b, kind, eps, sum, out } => {
+            Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: plan.value(x).rows, t: kernels::float::table(isa) })
+        }
+        Op::Linear { x, outs } => Box::new(linear::Linear::lower(isa, plan, bound, limits, needs, x, outs)?),
+        Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(isa, needs, x, n_head, norm, rope)),
+        Op::Store { group, k, v } => Box::new(rows::Store::lower(isa, bound, group, step.il, k, v)?),
+        Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(isa, bound, needs, group, step.il, q, spec, out)?),
+        Op::Route { logits, spec, ids, weights } => {
+            Box::new(experts::Route { logits, spec, ids, weights, rows: plan.value(logits).rows, t: kernels::float::table(isa) })
+        }
+        Op::Experts { x, ids, weights, gate, up, down, act, out } => {
+            Box::new(experts::Experts::lower(isa, plan, bound, limits, needs, x, ids, weights, [gate, up, down], act, out)?)
+        }
+        Op::Glu { gate, up, act, out } => {
+            Box::new(elementwise::Glu { gate, up, act, out, rows: plan.value(gate).rows, t: kernels::float::table(isa) })
+        }
+        Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: plan.value(x).rows, t: kernels::float::table(isa) }),
+        Op::Shift { group, rope } => Box::new(rows::Shift::lower(isa, bound, needs, group, step.il, rope)?),
+        Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),
+    })
+}
+
+impl CpuExec {
+    pub fn lower(isa: Isa, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
+        let mut needs = Needs { tokens: limits.tokens, per_worker: 0, shared: 0, queues: 0, ropes: Vec::new(), tables: 0 };
+        let mut steps = Vec::new();
+        for step in &plan.steps[range.clone()] {
+            let op = lower_op(isa, plan, step, bound, limits, &mut needs)?;
+            let zero = || AtomicU64::new(0);
+            steps.push(LoweredStep { op, name: step.op.name(), ns: zero(), calls: zero(), bytes: zero() });
+        }
+        Ok(CpuExec {
+            isa,
+            bound: bound.clone(),
+            arena: Arena::new(plan, range, limits)?,
+            steps,
+            queues: (0..needs.queues).map(|_| Pieces::default()).collect(),
+            scratch: Scratch::new(needs.per_worker, limits.workers, needs.shared)?,
+            tables: Anon::new((needs.tables * 4).max(64)).map_err(|e| e.within("rope tables"))?,
+            trace: platform::env::flag("CAMELID_TRACE"),
+        })
+    }
+
+    fn traced(&self, s: &LoweredStep, c: &Ctx<'_>, since: &mut Instant) {
+        let now = Instant::now();
+        s.ns.fetch_add(now.duration_since(*since).as_nanos() as u64, Ordering::Relaxed);
+        s.calls.fetch_add(1, Ordering::Relaxed);
+        s.bytes.fetch_add(s.op.bytes(c), Ordering::Relaxed);
+        *since = now;
+    }
+}
+
+impl Exec for CpuExec {
+    fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
+        self.arena.begin();
+        self.queues.iter().for_each(Pieces::reset);
+        let this = &*self;
+        let c = Ctx {
+            io,
+            arena: &this.arena,
+            isa: this.isa,
+            weights: &this.bound.weights,
+            queues: &this.queues,
+            scratch: &this.scratch,
+            tables: &this.tables,
+        };
+        io.team.run(io.active, &|w| {
+            let mut since = Instant::now();
+            for s in &this.steps {
+                // One worker asks for all, so that the callback is never entered twice at once.
+                if w.id == 0 && (io.stop)() {
+                    return Err(Stop::Aborted);
+                }
+                s.op.run(&c, w)?;
+                w.sync()?;
+                if this.trace && w.id == 0 {
+                    this.traced(s, &c, &mut since);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn read(&self, t: T, rows: Range<usize>, dst: &mut [f32]) -> Result<()> {
+        let width = self.arena.width(t);
+        if rows.end > self.arena.max_rows(t) || dst.len() != rows.len() * width {
+            return Err(Error::invalid(format!("reading rows {rows:?} of {t:?}")));
+        }
+        for (i, d) in rows.zip(dst.chunks_exact_mut(width)) {
+            d.copy_from_slice(self.arena.row(t, i));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, t: T, src: &[f32]) -> Result<()> {
+        let (base, width) = self.arena.base(t);
+        if !src.len().is_multiple_of(width) || src.len() / width > self.arena.max_rows(t) {
+            return Err(Error::invalid(format!("writing {} floats to {t:?}", src.len())));
+        }
+        // SAFETY: the length was checked against the place; `&mut self` excludes workers.
+        unsafe { std::ptr::copy_nonoverlapping(src.as_ptr(), base, src.len()) };
+        Ok(())
+    }
+
+    fn trace(&self) -> Vec<TraceRow> {
+        let mut out: Vec<TraceRow> = Vec::new();
+        for s in &self.steps {
+            let (ns, calls, bytes) = (s.ns.load(Ordering::Relaxed), s.calls.load(Ordering::Relaxed), s.bytes.load(Ordering::Relaxed));
+            match out.iter_mut().find(|r| r.op == s.name) {
+                Some(r) => {
+                    r.ns += ns;
+                    r.calls += calls;
+                    r.bytes += bytes;
+                }
+                None => out.push(TraceRow { op: s.name, calls, ns, bytes }),
+            }
+        }
+        out
+    }
+
+    fn bytes(&self) -> usize {
+        self.arena.bytes()
+    }
+}

@@ -1,0 +1,257 @@
+//! Mixture of experts: tokens grouped by expert, so that an expert's matrices are read once for all its tokens; outputs are
+//! summed per token in rank order (contract 1).
+use super::elementwise::glu_kind;
+use super::exec::{CpuOp, Ctx, Needs};
+use super::linear::{Acts, Mat, multiply};
+use crate::backend::{Act as Activation, *};
+use kernels::Isa;
+use kernels::float::{self, Table};
+use kernels::quant::{self, Act};
+use platform::pool::{Stop, Worker};
+use platform::{Error, Result};
+
+pub struct Route {
+    pub logits: T,
+    pub spec: RouteSpec,
+    pub ids: T,
+    pub weights: T,
+    pub rows: Dim,
+    pub t: &'static Table,
+}
+
+impl CpuOp for Route {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let gate = match self.spec.gate {
+            Gate::Softmax => float::Gate::Softmax,
+            Gate::Sigmoid => float::Gate::Sigmoid,
+        };
+        let spec = float::RouteSpec { gate, by_logit: false, norm: self.spec.renorm, scale: self.spec.scale, n_group: 0, n_group_used: 0 };
+        let n_used = self.spec.n_used as usize;
+        let (mut logits, mut ids) = (vec![0.0; self.spec.n_expert as usize], vec![0u32; n_used]);
+        for i in w.share(c.n_rows(self.rows), 1) {
+            logits.copy_from_slice(c.arena.row(self.logits, i));
+            float::route(self.t, &mut logits, None, &spec, &mut ids, c.arena.row_mut(w, self.weights, i));
+            // Ids travel as the bits of an f32 row.
+            c.arena.row_mut(w, self.ids, i).iter_mut().zip(&ids).for_each(|(o, id)| *o = f32::from_bits(*id));
+        }
+        Ok(())
+    }
+}
+
+pub struct Experts {
+    x: T,
+    ids: T,
+    weights: T,
+    out: T,
+    rows: Dim,
+    n_used: usize,
+    n_expert: usize,
+    n_ff: usize,
+    /// gate, up, down
+    mats: [Mat; 3],
+    act: Activation,
+    /// Offsets in the shared scratch.
+    at: Places,
+    queues: [usize; 2],
+    t: &'static Table,
+}
+
+/// Byte offsets and strides of the intermediate rows, one row per (token, rank), ordered by expert.
+#[derive(Clone, Copy)]
+struct Places {
+    x: (usize, usize),
+    gate: (usize, usize),
+    up: (usize, usize),
+    h: (usize, usize),
+    out: (usize, usize),
+    end: usize,
+}
+
+fn places(n: usize, x_bytes: usize, n_ff: usize, h_bytes: usize, n_embd: usize) -> Places {
+    let mut end = 0;
+    let mut take = |row: usize| {
+        let stride = row.next_multiple_of(64);
+        let at = end;
+        end += stride * n;
+        (at, stride)
+    };
+    let (x, gate, up, h, out) = (take(x_bytes), take(n_ff * 4), take(n_ff * 4), take(h_bytes), take(n_embd * 4));
+    Places { x, gate, up, h, out, end }
+}
+
+/// Rows of an expert's matrix that a worker takes at a time.
+const PIECE: usize = 64;
+
+/// (token, rank) pairs ordered by expert: `slot[token * n_used + rank]` is the row, `starts[e]..starts[e + 1]` an expert's rows.
+struct Groups {
+    slot: Vec<usize>,
+    starts: Vec<usize>,
+}
+
+impl Experts {
+    #[allow(clippy::too_many_arguments, reason = "the op's own fields")]
+    pub fn lower(
+        isa: Isa,
+        plan: &Plan,
+        bound: &Bound,
+        limits: Limits,
+        needs: &mut Needs,
+        x: T,
+        ids: T,
+        weights: T,
+        mats: [WeightId; 3],
+        act: Activation,
+        out: T,
+    ) -> Result<Experts> {
+        let lower = |w: WeightId| Mat::lower(isa, bound, w, None, out);
+        let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
+        let name = || bound.weights[mats[0].w.0 as usize].name.clone();
+        if mats[0].act != mats[1].act {
+            // gate and up of one layer always share a type family in real files
+            return Err(Error::unsupported(format!("{}: gate and up of different type families", name())));
+        }
+        let n_used = plan.value(ids).width as usize;
+        let n = limits.tokens.max(limits.outputs) * n_used;
+        let at = places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
+        for m in &mats {
+            needs.scratch(m.scratch(bound, n), at.end);
+        }
+        let n_expert = bound.weights[mats[0].w.0 as usize].shape[2] as usize;
+        let n_ff = mats[0].rows;
+        let queues = [needs.queue(), needs.queue()];
+        Ok(Experts { x, ids, weights, out, rows: plan.value(x).rows, n_used, n_expert, n_ff, mats, act, at, queues, t: float::table(isa) })
+    }
+
+    fn n_tokens(&self, c: &Ctx<'_>) -> usize {
+        c.n_rows(self.rows)
+    }
+
+    /// Every worker computes the same small table; cheaper than a barrier.
+    fn groups(&self, c: &Ctx<'_>) -> Groups {
+        let n = self.n_tokens(c);
+        let id = |t: usize, r: usize| (c.arena.row(self.ids, t)[r].to_bits() as usize).min(self.n_expert - 1);
+        let mut starts = vec![0usize; self.n_expert + 1];
+        (0..n).for_each(|t| (0..self.n_used).for_each(|r| starts[id(t, r) + 1] += 1));
+        (0..self.n_expert).for_each(|e| starts[e + 1] += starts[e]);
+        let mut next = starts.clone();
+        let mut slot = vec![0; n * self.n_used];
+        for t in 0..n {
+            for r in 0..self.n_used {
+                let e = id(t, r);
+                slot[t * self.n_used + r] = next[e];
+                next[e] += 1;
+            }
+        }
+        Groups { slot, starts }
+    }
+
+    fn at(&self, c: &Ctx<'_>, place: (usize, usize), row: usize) -> *mut u8 {
+        // SAFETY: the shared scratch was sized for every row of every place.
+        unsafe { c.scratch.shared().0.add(place.0 + row * place.1) }
+    }
+    fn floats<'a>(&self, c: &Ctx<'a>, place: (usize, usize), row: usize, n: usize) -> &'a mut [f32] {
+        // SAFETY: as `at`; rows are 64-byte aligned; one worker per row between barriers.
+        unsafe { std::slice::from_raw_parts_mut(self.at(c, place, row).cast(), n) }
+    }
+
+    /// Inputs in the expert matrices' activation format, in expert order.
+    fn gather(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
+        let f = quant::table(c.isa).quantize_act(self.mats[0].act);
+        for t in w.share(self.n_tokens(c), 1) {
+            let x = c.arena.row(self.x, t);
+            let first = self.at(c, self.at.x, g.slot[t * self.n_used]);
+            let copy_f32 = self.mats[0].act == Act::F32;
+            for r in 0..self.n_used {
+                let dst = self.at(c, self.at.x, g.slot[t * self.n_used + r]);
+                // SAFETY: rows of `x` stride bytes; every (token, rank) row is written by the worker of its token.
+                unsafe {
+                    match (copy_f32, r) {
+                        (true, _) => std::ptr::copy_nonoverlapping(x.as_ptr().cast(), dst, x.len() * 4),
+                        (false, 0) => f(x.as_ptr(), x.len(), dst),
+                        (false, _) => std::ptr::copy_nonoverlapping(first, dst, self.mats[0].act.row_bytes(x.len())),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pieces of (expert with tokens, block of rows).
+    fn sweep(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, queue: usize, rows: usize, each: &dyn Fn(usize, std::ops::Range<usize>)) {
+        let active: Vec<usize> = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).collect();
+        let per = rows.div_ceil(PIECE);
+        while let Some(i) = c.queues[queue].take(active.len() * per) {
+            let at = i % per * PIECE;
+            each(active[i / per], at..(at + PIECE).min(rows));
+        }
+        let _ = w;
+    }
+
+    fn matmul(
+        &self,
+        c: &Ctx<'_>,
+        w: &Worker<'_>,
+        g: &Groups,
+        m: &Mat,
+        e: usize,
+        rows: std::ops::Range<usize>,
+        from: (usize, usize),
+        to: (usize, usize),
+    ) {
+        let n = g.starts[e + 1] - g.starts[e];
+        // SAFETY: expert `e` lies inside the stack of matrices (ids were clamped, shapes bound at load).
+        let base = unsafe { c.weight_ptr(m.w).add(e * m.rows * m.row_bytes) };
+        let x = Acts { base: self.at(c, from, g.starts[e]), stride: from.1 };
+        multiply(c, w, m, base, x, n, rows, self.at(c, to, g.starts[e]).cast(), to.1 / 4);
+    }
+
+    fn activate(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
+        let f = quant::table(c.isa).quantize_act(self.mats[2].act);
+        for row in w.share(g.slot.len(), 1) {
+            let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
+            let out: &mut [f32] =
+                if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
+            self.t.glu(glu_kind(self.act), gate, up, out);
+            if self.mats[2].act != Act::F32 {
+                // SAFETY: the row of `h` holds the format's bytes.
+                unsafe { f(out.as_ptr(), out.len(), self.at(c, self.at.h, row)) };
+            }
+        }
+    }
+
+    fn sum(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
+        for t in w.share(self.n_tokens(c), 1) {
+            let out = c.arena.row_mut(w, self.out, t);
+            out.fill(0.0);
+            for (r, weight) in c.arena.row(self.weights, t).iter().enumerate() {
+                let row = self.floats(c, self.at.out, g.slot[t * self.n_used + r], out.len());
+                self.t.add_scaled(out, row, *weight);
+            }
+        }
+    }
+}
+
+impl CpuOp for Experts {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let g = self.groups(c);
+        self.gather(c, w, &g);
+        w.sync()?;
+        self.sweep(c, w, &g, self.queues[0], self.n_ff, &|e, rows| {
+            self.matmul(c, w, &g, &self.mats[0], e, rows.clone(), self.at.x, self.at.gate);
+            self.matmul(c, w, &g, &self.mats[1], e, rows, self.at.x, self.at.up);
+        });
+        w.sync()?;
+        self.activate(c, w, &g);
+        w.sync()?;
+        self.sweep(c, w, &g, self.queues[1], self.mats[2].rows, &|e, rows| {
+            self.matmul(c, w, &g, &self.mats[2], e, rows, self.at.h, self.at.out);
+        });
+        w.sync()?;
+        self.sum(c, w, &g);
+        Ok(())
+    }
+    fn bytes(&self, c: &Ctx<'_>) -> u64 {
+        let g = self.groups(c);
+        let active = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).count();
+        self.mats.iter().map(|m| (m.row_bytes * m.rows * active) as u64).sum()
+    }
+}

@@ -1,0 +1,69 @@
+//! The CPU backend: plans become steps that a team of workers runs with a barrier in between.
+//!
+//! Knows kernels and workers; does not know which model is running or what a layer is.
+mod arena;
+mod attend;
+mod buffer;
+mod elementwise;
+mod exec;
+mod experts;
+mod linear;
+mod rows;
+
+pub use buffer::CpuBuffer;
+
+use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Limits, Plan};
+use kernels::{DType, Isa};
+use platform::Result;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub struct Cpu {
+    device: DeviceId,
+    isa: Isa,
+}
+
+impl Cpu {
+    /// A CPU backend whose kernels use `isa` at most.
+    pub fn new(device: DeviceId, isa: Isa) -> Cpu {
+        Cpu { device, isa: isa.min(Isa::detect()) }
+    }
+
+    /// The level that `CAMELID_ISA` allows, or the best this CPU has.
+    pub fn isa_from_env() -> Isa {
+        let asked = platform::env::get("CAMELID_ISA");
+        match asked.as_deref().map(|s| (s, Isa::from_name(s))) {
+            Some((s, None)) => {
+                platform::log::warn(format!("CAMELID_ISA={s}: unknown, using what the CPU has"));
+                Isa::detect()
+            }
+            Some((_, Some(i))) => i.min(Isa::detect()),
+            None => Isa::detect(),
+        }
+    }
+
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+impl Backend for Cpu {
+    fn name(&self) -> &str {
+        "CPU"
+    }
+    fn device(&self) -> DeviceId {
+        self.device
+    }
+    fn supports(&self, ty: DType) -> bool {
+        kernels::quant::table(self.isa).mat_mul(ty).is_some()
+    }
+    fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
+    }
+    fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
+        Some(Arc::new(CpuBuffer::foreign(self.device, owner)))
+    }
+    fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
+        Ok(Box::new(exec::CpuExec::lower(self.isa, plan, range, bound, limits)?))
+    }
+}

@@ -1,0 +1,227 @@
+//! Steps that move or rotate rows: embeddings in, K and V into the store, outputs out.
+use super::exec::{CpuOp, Ctx, Needs, Table};
+use crate::backend::*;
+use kernels::Isa;
+use kernels::float;
+use platform::pool::{Stop, Worker};
+use platform::{Error, Result};
+
+pub struct Embed {
+    table: WeightId,
+    scale: f32,
+    out: T,
+    to_f32: unsafe fn(*const u8, usize, *mut f32),
+    t: &'static float::Table,
+}
+
+impl Embed {
+    pub fn lower(isa: Isa, bound: &Bound, table: WeightId, scale: f32, out: T) -> Result<Embed> {
+        let w = &bound.weights[table.0 as usize];
+        let to_f32 = kernels::quant::table(isa)
+            .to_f32(w.ty)
+            .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
+        Ok(Embed { table, scale, out, to_f32, t: float::table(isa) })
+    }
+}
+
+impl CpuOp for Embed {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let ub = c.io.ub;
+        let weight = c.weight(self.table);
+        for i in w.share(ub.n_tokens(), 1) {
+            let out = c.arena.row_mut(w, self.out, i);
+            if ub.tokens.is_empty() {
+                out.copy_from_slice(&ub.embd[i * out.len()..][..out.len()]);
+                continue;
+            }
+            let id = ub.tokens[i] as usize;
+            assert!(id < weight.shape[1] as usize && out.len() == weight.shape[0] as usize, "token id {id} was not checked");
+            // SAFETY: the row lies inside the weight (id checked above), `out` is one row of k floats.
+            unsafe { (self.to_f32)(c.weight_ptr(self.table).add(id * weight.row_bytes()), out.len(), out.as_mut_ptr()) };
+            if self.scale != 1.0 {
+                self.t.scale(out, self.scale);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub struct Rows {
+    pub x: T,
+    pub out: T,
+}
+
+impl CpuOp for Rows {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        for o in w.share(c.io.outputs.len(), 1) {
+            c.arena.row_mut(w, self.out, o).copy_from_slice(c.arena.row(self.x, c.io.outputs[o] as usize));
+        }
+        Ok(())
+    }
+}
+
+/// The kernels' view of a rope spec; `factors` are looked up in the bound weights.
+fn freq<'a>(c: &'a Ctx<'_>, r: &RopeSpec) -> float::RopeFreq<'a> {
+    float::RopeFreq {
+        n_rot: r.n_rot as usize,
+        freq_base: r.freq_base,
+        freq_scale: r.freq_scale,
+        ext_factor: r.ext_factor,
+        attn_factor: r.attn_factor,
+        beta_fast: r.beta_fast,
+        beta_slow: r.beta_slow,
+        n_ctx_orig: r.n_ctx_orig as i32,
+        factors: r.factors.map(|w| c.floats(w)),
+    }
+}
+
+fn kind(k: RopeKind) -> float::RopeKind {
+    match k {
+        RopeKind::Norm => float::RopeKind::Norm,
+        RopeKind::Neox => float::RopeKind::Neox,
+    }
+}
+
+pub struct Rope {
+    x: T,
+    n_head: usize,
+    norm: Option<HeadNorm>,
+    rope: Option<(RopeSpec, Table)>,
+    t: &'static float::Table,
+}
+
+impl Rope {
+    pub fn lower(isa: Isa, needs: &mut Needs, x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec>) -> Rope {
+        let rope = rope.map(|r| (needs.table(&r), r)).map(|(t, r)| (r, t));
+        Rope { x, n_head: n_head as usize, norm, rope, t: float::table(isa) }
+    }
+
+    fn one(&self, c: &Ctx<'_>, token: usize, head: &mut [f32], norm: Option<&[f32]>) {
+        if let (Some(n), Some(w)) = (&self.norm, norm) {
+            // The norm reads what it writes; a head is at most a few hundred floats.
+            let mut copy = [0.0f32; 1024];
+            let copy = &mut copy[..head.len()];
+            copy.copy_from_slice(head);
+            self.t.rms_norm(copy, Some(w), n.eps, head);
+        }
+        if let Some((r, table)) = &self.rope {
+            self.t.rope_rows(kind(r.kind), head, r.n_rot as usize, c.table_row(*table, token));
+        }
+    }
+}
+
+impl CpuOp for Rope {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let n = c.io.ub.n_tokens();
+        if let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) {
+            let f = freq(c, r);
+            for i in w.share(n, 1) {
+                float::rope_cache(c.io.ub.pos_of(i), &f, c.table_row_mut(w, *table, i));
+            }
+            w.sync()?;
+        }
+        let len = c.arena.width(self.x) / self.n_head;
+        let norm = self.norm.as_ref().map(|n| c.floats(n.w));
+        for item in w.share(n * self.n_head, 1) {
+            let (i, h) = (item / self.n_head, item % self.n_head);
+            self.one(c, i, c.arena.cols_mut(w, self.x, i, h * len..(h + 1) * len), norm);
+        }
+        Ok(())
+    }
+}
+
+/// This layer's rows in host memory.
+pub fn layer_of(bound: &Bound, group: GroupId, il: i16) -> Result<&KvLayer> {
+    let layer = bound.kv.get(group.0 as usize).and_then(|g| g.layers.get(usize::try_from(il).ok()?)?.as_ref());
+    let layer = layer.ok_or_else(|| Error::invalid(format!("layer {il} has no rows in group {}", group.0)))?;
+    if layer.buf.host().is_none() {
+        return Err(Error::invalid(format!("rows of layer {il} are not host memory")));
+    }
+    Ok(layer)
+}
+
+/// Address of a row of the store.
+pub fn row_ptr(l: &KvLayer, plane: usize, b: BlockId, slot: u16, h: u32) -> *mut u8 {
+    let (at, mem) = (l.row_at(plane, b, slot, h), l.buf.host());
+    let mem = mem.filter(|m| at + l.planes[plane].head_bytes <= m.len).unwrap_or_else(|| panic!("block {} is outside the store", b.0));
+    // SAFETY: just checked.
+    unsafe { mem.base.add(at) }
+}
+
+pub struct Store {
+    layer: KvLayer,
+    group: GroupId,
+    /// K, V
+    values: [T; 2],
+    t: &'static float::Table,
+}
+
+impl Store {
+    pub fn lower(isa: Isa, bound: &Bound, group: GroupId, il: i16, k: T, v: T) -> Result<Store> {
+        let layer = layer_of(bound, group, il)?.clone();
+        if let Some(p) = layer.planes.iter().find(|p| !kernels::attn::supports(p.ty)) {
+            return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
+        }
+        Ok(Store { layer, group, values: [k, v], t: float::table(isa) })
+    }
+}
+
+impl CpuOp for Store {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let dst = &c.io.views[self.group.0 as usize].dst;
+        for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate() {
+            let (heads, len) = (p.heads as usize, p.head_len as usize);
+            for item in w.share(dst.len() * heads, 1) {
+                let (i, h) = (item / heads, item % heads);
+                let (block, slot) = dst[i];
+                let out = row_ptr(&self.layer, plane, block, slot, h as u32);
+                // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
+                let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
+                self.t.encode_row(p.ty, &c.arena.row(x, i)[h * len..(h + 1) * len], out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rotates stored K rows by the pending deltas.
+pub struct Shift {
+    layer: KvLayer,
+    group: GroupId,
+    rope: RopeSpec,
+    t: &'static float::Table,
+}
+
+impl Shift {
+    pub fn lower(isa: Isa, bound: &Bound, needs: &mut Needs, group: GroupId, il: i16, rope: RopeSpec) -> Result<Shift> {
+        let layer = layer_of(bound, group, il)?.clone();
+        needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
+        Ok(Shift { layer, group, rope, t: float::table(isa) })
+    }
+}
+
+impl CpuOp for Shift {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        let p = self.layer.planes[0];
+        let (len, n_rot) = (p.head_len as usize, self.rope.n_rot as usize);
+        // SAFETY: this worker's scratch holds a head and a table row (sized at lowering), 64-byte aligned.
+        let floats = unsafe { std::slice::from_raw_parts_mut(c.scratch.mine(w).0.cast::<f32>(), len + n_rot) };
+        let (head, table) = floats.split_at_mut(len);
+        let f = freq(c, &self.rope);
+        let mine: Vec<&KvShift> = c.io.shifts.iter().filter(|s| s.group == self.group).collect();
+        for s in &mine[w.share(mine.len(), 1)] {
+            float::rope_cache(s.delta, &f, table);
+            for slot in s.slot..s.slot + s.len {
+                for h in 0..p.heads {
+                    let row = row_ptr(&self.layer, 0, s.block, slot, h);
+                    // SAFETY: as in `Store`; entries name disjoint cells.
+                    let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
+                    self.t.decode_row(p.ty, row, head);
+                    self.t.rope_rows(kind(self.rope.kind), head, n_rot, table);
+                    self.t.encode_row(p.ty, head, row);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! The ops of the far backend: each the shortest plain form, with the scalar kernels. Also what the CPU backend is tested against.
+use crate::backend::*;
+use kernels::attn::{KvRun, LeafArgs};
+use kernels::quant::{self, MatArgs};
+use kernels::{Isa, attn, float};
+use platform::{Error, Result};
+use std::collections::HashMap;
+
+pub struct Far<'a> {
+    pub plan: &'a Plan,
+    pub bound: &'a Bound,
+    pub io: &'a Io<'a>,
+    pub values: &'a mut HashMap<T, Vec<f32>>,
+}
+
+impl Far<'_> {
+    fn n(&self, t: T) -> usize {
+        match self.plan.value(t).rows {
+            Dim::Tokens => self.io.ub.n_tokens(),
+            Dim::Outputs => self.io.outputs.len(),
+        }
+    }
+    fn width(&self, t: T) -> usize {
+        self.plan.value(t).width as usize
+    }
+    fn get(&self, t: T) -> Result<&Vec<f32>> {
+        self.values.get(&t).ok_or_else(|| Error::invalid(format!("{t:?} is read before it is made")))
+    }
+    /// A weight's bytes, copied: only this backend can see them.
+    fn bytes(&self, w: WeightId) -> Result<Vec<u8>> {
+        let weight = &self.bound.weights[w.0 as usize];
+        let s = &weight.shards[0];
+        let mut out = vec![0; weight.bytes()];
+        s.buf.read(&[Copy2d::flat(0, s.at, out.len())], &mut out)?;
+        Ok(out)
+    }
+    fn floats(&self, w: WeightId) -> Result<Vec<f32>> {
+        Ok(self.bytes(w)?.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+    fn maybe(&self, w: Option<WeightId>) -> Result<Option<Vec<f32>>> {
+        w.map(|w| self.floats(w)).transpose()
+    }
+
+    /// `x` [n][k] times a matrix, [n][rows].
+    fn matmul(&self, w: WeightId, expert: usize, x: &[f32], n: usize) -> Result<Vec<f32>> {
+        let weight = &self.bound.weights[w.0 as usize];
+        let [k, rows, _] = weight.shape.map(|d| d as usize);
+        let t = quant::table(Isa::Scalar);
+        let act = quant::act_of(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
+        let run = t.mat_mul(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
+        let stride = act.row_bytes(k);
+        let mut acts = vec![0u8; stride * n];
+        for (x, a) in x.chunks_exact(k).zip(acts.chunks_exact_mut(stride)) {
+            // SAFETY: `a` holds one row of k elements in this format.
+            unsafe { t.quantize_act(act)(x.as_ptr(), k, a.as_mut_ptr()) };
+        }
+        let bytes = self.bytes(w)?;
+        let one = &bytes[expert * rows * weight.row_bytes()..][..rows * weight.row_bytes()];
+        let mut y = vec![0.0; n * rows];
+        let mut scratch = vec![0u64; quant::scratch_bytes(weight.ty, k, n) / 8 + 16];
+        let scratch = scratch.as_mut_ptr().cast::<u8>();
+        let args = MatArgs {
+            w: one.as_ptr(),
+            w_stride: weight.row_bytes(),
+            k,
+            n_rows: rows,
+            x: acts.as_ptr(),
+            x_stride: stride,
+            n_tokens: n,
+            y: y.as_mut_ptr(),
+            y_stride: rows,
+            // SAFETY: 128 spare bytes were allocated to align in.
+            scratch: unsafe { scratch.add(scratch.align_offset(64)) },
+        };
+        // SAFETY: every pointer covers its rows; the scalar kernel runs anywhere.
+        unsafe { run(&args) };
+        Ok(y)
+    }
+}
+
+fn table() -> &'static float::Table {
+    float::table(Isa::Scalar)
+}
+
+fn freq<'a>(r: &RopeSpec, factors: Option<&'a [f32]>) -> float::RopeFreq<'a> {
+    float::RopeFreq {
+        n_rot: r.n_rot as usize,
+        freq_base: r.freq_base,
+        freq_scale: r.freq_scale,
+        ext_factor: r.ext_factor,
+        attn_factor: r.attn_factor,
+        beta_fast: r.beta_fast,
+        beta_slow: r.beta_slow,
+        n_ctx_orig: r.n_ctx_orig as i32,
+        factors,
+    }
+}
+
+fn act(a: Act) -> float::Act {
+    match a {
+        Act::Silu => float::Act::Silu,
+        Act::Gelu => float::Act::GeluTanh,
+        Act::Relu => float::Act::Relu,
+    }
+}
+
+fn rotate(kind: RopeKind, x: &mut [f32], n_rot: usize, cs: &[f32]) {
+    let kind = if kind == RopeKind::Norm { float::RopeKind::Norm } else { float::RopeKind::Neox };
+    table().rope_rows(kind, x, n_rot, cs);
+}
+
+pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
+    match &s.op {
+        Op::Embed { table, scale, out } => embed(f, *table, *scale, *out),
+        Op::Norm { .. } => norm(f, &s.op),
+        Op::Linear { x, outs } => linear(f, *x, outs),
+        Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
+        Op::Store { group, k, v } => store(f, *group, s.il, [*k, *v]),
+        Op::Attend { q, group, spec, out } => attend(f, *q, *group, s.il, spec, *out),
+        Op::Route { logits, spec, ids, weights } => route(f, *logits, spec, *ids, *weights),
+        Op::Experts { .. } => experts(f, &s.op),
+        Op::Glu { gate, up, act: a, out } => {
+            let mut y = vec![0.0; f.get(*gate)?.len()];
+            table().glu(act(*a), f.get(*gate)?, f.get(*up)?, &mut y);
+            f.values.insert(*out, y);
+            Ok(())
+        }
+        Op::Map { x, y, f: func, out } => map(f, *x, *y, *func, *out),
+        Op::Rows { x, out } => {
+            let (x, w) = (f.get(*x)?, f.width(*x));
+            let y = f.io.outputs.iter().flat_map(|r| x[*r as usize * w..][..w].to_vec()).collect();
+            f.values.insert(*out, y);
+            Ok(())
+        }
+        Op::Shift { group, rope } => shift(f, *group, s.il, rope),
+        Op::Move { .. } => Err(Error::invalid("a move is not a step of one device")),
+    }
+}
+
+fn embed(f: &mut Far<'_>, w: WeightId, scale: f32, out: T) -> Result<()> {
+    let ub = f.io.ub;
+    if ub.tokens.is_empty() {
+        f.values.insert(out, ub.embd.clone());
+        return Ok(());
+    }
+    let weight = &f.bound.weights[w.0 as usize];
+    let (bytes, width) = (f.bytes(w)?, f.width(out));
+    let to_f32 = quant::table(Isa::Scalar).to_f32(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
+    let mut y = vec![0.0; width * ub.n_tokens()];
+    for (id, y) in ub.tokens.iter().zip(y.chunks_exact_mut(width)) {
+        let row = &bytes[*id as usize * weight.row_bytes()..][..weight.row_bytes()];
+        // SAFETY: one row in, `width` floats out.
+        unsafe { to_f32(row.as_ptr(), width, y.as_mut_ptr()) };
+        y.iter_mut().for_each(|v| *v *= scale);
+    }
+    f.values.insert(out, y);
+    Ok(())
+}
+
+fn norm(f: &mut Far<'_>, op: &Op) -> Result<()> {
+    let Op::Norm { x, add, w, b, kind, eps, sum, out } = op else { return Ok(()) };
+    let mut x = f.get(*x)?.clone();
+    if let Some(a) = add {
+        x.iter_mut().zip(f.get(*a)?).for_each(|(x, a)| *x += a);
+    }
+    let (w, b, width) = (f.maybe(*w)?, f.maybe(*b)?, f.width(*out));
+    let mut y = vec![0.0; x.len()];
+    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+        match kind {
+            NormKind::Rms => table().rms_norm(x, w.as_deref(), *eps, y),
+            NormKind::Layer => table().layer_norm(x, w.as_deref(), b.as_deref(), *eps, y),
+        }
+    }
+    if let Some(s) = sum {
+        f.values.insert(*s, x);
+    }
+    f.values.insert(*out, y);
+    Ok(())
+}
+
+fn linear(f: &mut Far<'_>, x: T, outs: &[Proj]) -> Result<()> {
+    for p in outs {
+        let mut y = f.matmul(p.w, 0, f.get(x)?, f.n(x))?;
+        if let Some(b) = f.maybe(p.bias)? {
+            y.chunks_exact_mut(b.len()).for_each(|y| y.iter_mut().zip(&b).for_each(|(y, b)| *y += b));
+        }
+        f.values.insert(p.out, y);
+    }
+    Ok(())
+}
+
+fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Option<&RopeSpec>) -> Result<()> {
+    let (mut y, width) = (f.get(x)?.clone(), f.width(x));
+    let w = norm.map(|n| f.floats(n.w)).transpose()?;
+    let factors = rope.map(|r| f.maybe(r.factors)).transpose()?.flatten();
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        let mut cs = vec![0.0; rope.map_or(0, |r| r.n_rot as usize)];
+        if let Some(r) = rope {
+            float::rope_cache(f.io.ub.pos_of(i), &freq(r, factors.as_deref()), &mut cs);
+        }
+        for head in y.chunks_exact_mut(width / n_head) {
+            if let (Some(n), Some(w)) = (norm, &w) {
+                table().rms_norm(&head.to_vec(), Some(w), n.eps, head);
+            }
+            if let Some(r) = rope {
+                rotate(r.kind, head, cs.len(), &cs);
+            }
+        }
+    }
+    f.values.insert(x, y);
+    Ok(())
+}
+
+fn layer<'a>(f: &Far<'a>, g: GroupId, il: i16) -> Result<&'a KvLayer> {
+    let l = f.bound.kv.get(g.0 as usize).and_then(|g| g.layers.get(usize::try_from(il).ok()?)?.as_ref());
+    l.ok_or_else(|| Error::invalid(format!("layer {il} has no rows in group {}", g.0)))
+}
+
+fn store(f: &mut Far<'_>, g: GroupId, il: i16, values: [T; 2]) -> Result<()> {
+    let l = layer(f, g, il)?;
+    for (plane, (p, t)) in l.planes.iter().zip(values).enumerate() {
+        let mut row = vec![0; p.head_bytes];
+        for (i, x) in f.get(t)?.chunks_exact((p.heads * p.head_len) as usize).enumerate() {
+            let (block, slot) = f.io.views[g.0 as usize].dst[i];
+            for (h, x) in x.chunks_exact(p.head_len as usize).enumerate() {
+                if !table().encode_row(p.ty, x, &mut row) {
+                    return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
+                }
+                l.buf.write(&[Copy2d::flat(l.row_at(plane, block, slot, h as u32), 0, row.len())], &row)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows of one leaf and head, copied together in place order.
+fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Result<Vec<u8>> {
+    let width = l.planes[plane].head_bytes;
+    let mut out = vec![0; width * leaf.len as usize];
+    for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
+        l.buf.read(&[Copy2d::flat(s.at as usize * width, l.row_at(plane, s.block, s.slot, h), s.len as usize * width)], &mut out)?;
+    }
+    Ok(out)
+}
+
+fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T) -> Result<()> {
+    let (l, v) = (layer(f, g, il)?, &f.io.views[g.0 as usize]);
+    let sinks = f.maybe(spec.sinks)?;
+    let (head_k, head_v, per_kv) = (spec.head_k as usize, spec.head_v as usize, spec.n_head / spec.n_head_kv);
+    let mut y = vec![0.0; f.n(q) * f.width(out)];
+    for (n, (q, y)) in f.get(q)?.chunks_exact(head_k).zip(y.chunks_exact_mut(head_v)).enumerate() {
+        let (i, h) = (n / spec.n_head as usize, n as u32 % spec.n_head);
+        let mut total = vec![0.0; attn::state_len(head_v)];
+        let mut span = total.clone();
+        attn::span_init(&mut total);
+        attn::span_init(&mut span);
+        let row = &v.rows[i];
+        let mut last = None;
+        for leaf in &v.leaves[row.leaves.start as usize..row.leaves.end as usize] {
+            let pos = &v.pos[leaf.pos as usize..][..leaf.len as usize];
+            let (a, b) = (pos.partition_point(|p| *p < row.lo), pos.partition_point(|p| *p <= row.hi));
+            if a >= b {
+                continue;
+            }
+            let this = leaf.tile.div_euclid(attn::SPAN_LEAVES as i32);
+            if last.is_some_and(|s| s != this) {
+                attn::span_merge(&mut total, &span, head_v);
+                attn::span_init(&mut span);
+            }
+            last = Some(this);
+            one_leaf(l, v, leaf, h / per_kv, spec, q, (a as u8, b as u8), &mut span)?;
+        }
+        attn::span_merge(&mut total, &span, head_v);
+        attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
+    }
+    f.values.insert(out, y);
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call site; the kernel's own arguments")]
+fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &[f32], vis: (u8, u8), span: &mut [f32]) -> Result<()> {
+    let (k, val) = (leaf_rows(l, v, leaf, 0, h)?, leaf_rows(l, v, leaf, 1, h)?);
+    let (head_k, head_v) = (spec.head_k as usize, spec.head_v as usize);
+    let mut scratch = vec![0u64; attn::scratch_bytes(head_k, head_v, 1) / 8 + 16];
+    let scratch = scratch.as_mut_ptr().cast::<u8>();
+    let args = LeafArgs {
+        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.len }],
+        len: leaf.len,
+        k_stride: l.planes[0].head_bytes,
+        v_stride: l.planes[1].head_bytes,
+        head_k,
+        head_v,
+        k_type: l.planes[0].ty,
+        v_type: l.planes[1].ty,
+        q: q.as_ptr(),
+        q_stride: head_k,
+        n_q: 1,
+        vis: &[vis],
+        scale: spec.scale,
+        softcap: spec.softcap,
+        state: span.as_mut_ptr(),
+        // SAFETY: 128 spare bytes were allocated to align in.
+        scratch: unsafe { scratch.add(scratch.align_offset(64)) },
+    };
+    // SAFETY: the copied rows cover the leaf, `span` one state; the scalar kernel runs anywhere.
+    unsafe { attn::attn_leaf(Isa::Scalar)(&args) };
+    Ok(())
+}
+
+fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Result<()> {
+    let gate = if spec.gate == Gate::Softmax { float::Gate::Softmax } else { float::Gate::Sigmoid };
+    let s = float::RouteSpec { gate, by_logit: false, norm: spec.renorm, scale: spec.scale, n_group: 0, n_group_used: 0 };
+    let (mut all_ids, mut all_weights) = (Vec::new(), Vec::new());
+    for x in f.get(logits)?.chunks_exact(spec.n_expert as usize) {
+        let (mut id, mut w) = (vec![0u32; spec.n_used as usize], vec![0.0; spec.n_used as usize]);
+        float::route(table(), &mut x.to_vec(), None, &s, &mut id, &mut w);
+        all_ids.extend(id.into_iter().map(f32::from_bits));
+        all_weights.extend(w);
+    }
+    f.values.insert(ids, all_ids);
+    f.values.insert(weights, all_weights);
+    Ok(())
+}
+
+fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
+    let Op::Experts { x, ids, weights, gate, up, down, act: a, out } = op else { return Ok(()) };
+    let (n_used, k) = (f.width(*ids), f.width(*x));
+    let mut y = vec![0.0; f.n(*x) * f.width(*out)];
+    let width = f.width(*out);
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        let x = &f.get(*x)?[i * k..][..k];
+        for r in i * n_used..(i + 1) * n_used {
+            let (e, w) = (f.get(*ids)?[r].to_bits() as usize, f.get(*weights)?[r]);
+            let (g, u) = (f.matmul(*gate, e, x, 1)?, f.matmul(*up, e, x, 1)?);
+            let mut h = vec![0.0; g.len()];
+            table().glu(act(*a), &g, &u, &mut h);
+            let o = f.matmul(*down, e, &h, 1)?;
+            table().add_scaled(y, &o, w);
+        }
+    }
+    f.values.insert(*out, y);
+    Ok(())
+}
+
+fn map(f: &mut Far<'_>, x: T, y: Option<T>, func: MapFn, out: T) -> Result<()> {
+    let mut v = f.get(x)?.clone();
+    match (func, y) {
+        (MapFn::Add, Some(y)) => v.iter_mut().zip(f.get(y)?).for_each(|(v, y)| *v += y),
+        (MapFn::Add, None) => return Err(Error::invalid("add without a second input")),
+        (MapFn::Scale(s), _) => table().scale(&mut v, s),
+        (MapFn::Softcap(cap), _) => table().softcap(&mut v, cap),
+    }
+    f.values.insert(out, v);
+    Ok(())
+}
+
+fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
+    let l = layer(f, g, il)?;
+    let p = l.planes[0];
+    let factors = f.maybe(r.factors)?;
+    let (mut row, mut head, mut cs) = (vec![0; p.head_bytes], vec![0.0; p.head_len as usize], vec![0.0; r.n_rot as usize]);
+    for s in f.io.shifts.iter().filter(|s| s.group == g) {
+        float::rope_cache(s.delta, &freq(r, factors.as_deref()), &mut cs);
+        for (slot, h) in (s.slot..s.slot + s.len).flat_map(|slot| (0..p.heads).map(move |h| (slot, h))) {
+            let at = l.row_at(0, s.block, slot, h);
+            l.buf.read(&[Copy2d::flat(0, at, row.len())], &mut row)?;
+            table().decode_row(p.ty, &row, &mut head);
+            rotate(r.kind, &mut head, cs.len(), &cs);
+            table().encode_row(p.ty, &head, &mut row);
+            l.buf.write(&[Copy2d::flat(at, 0, row.len())], &row)?;
+        }
+    }
+    Ok(())
+}

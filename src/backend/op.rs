@@ -1,0 +1,309 @@
+//! The op vocabulary and the plan: data that blocks write and only a backend turns into kernels, barriers, copies.
+use super::DeviceId;
+
+/// A value (activation) of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct T(pub u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WeightId(pub u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u16);
+
+/// How many rows a value has; known when a ubatch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dim {
+    Tokens,
+    Outputs,
+}
+
+/// `[rows][width]` of f32 (expert ids are stored as f32-sized i32).
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub width: u32,
+    pub rows: Dim,
+    pub dev: DeviceId,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub values: Vec<Value>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub op: Op,
+    /// Layer, -1 outside layers.
+    pub il: i16,
+    pub dev: DeviceId,
+    /// The original's names of what this step makes ("Qcur", "l_out"), for observers.
+    pub seen_as: Vec<Seen>,
+}
+
+/// A value under the original's name; `il` is the layer that the name belongs to (a layer's sum is made by the next one's norm).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub t: T,
+    pub name: &'static str,
+    pub il: i16,
+}
+
+/// One matrix of a `Linear`: `out = x w^T (* scale) (+ bias)`.
+#[derive(Clone, Debug)]
+pub struct Proj {
+    pub w: WeightId,
+    pub bias: Option<WeightId>,
+    pub out: T,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    Rms,
+    Layer,
+}
+
+/// Activation of a gated or plain FFN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Silu,
+    /// The tanh approximation.
+    Gelu,
+    Relu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopeKind {
+    /// Interleaved pairs (i, i + 1).
+    Norm,
+    /// Halves (i, i + n_rot / 2).
+    Neox,
+}
+
+/// Rotary embedding with YaRN: Su et al. 2021 (RoFormer), Peng et al. 2023 (YaRN); parameters as in ggml_rope_ext.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeSpec {
+    pub kind: RopeKind,
+    pub n_rot: u32,
+    pub freq_base: f32,
+    pub freq_scale: f32,
+    pub ext_factor: f32,
+    pub attn_factor: f32,
+    pub beta_fast: f32,
+    pub beta_slow: f32,
+    pub n_ctx_orig: u32,
+    /// Per-frequency divisors [n_rot / 2] (Llama 3).
+    pub factors: Option<WeightId>,
+}
+
+#[derive(Clone, Debug)]
+pub struct HeadNorm {
+    pub w: WeightId,
+    pub eps: f32,
+}
+
+#[derive(Clone, Debug)]
+pub struct AttendSpec {
+    pub n_head: u32,
+    pub n_head_kv: u32,
+    pub head_k: u32,
+    pub head_v: u32,
+    pub scale: f32,
+    /// 0: none.
+    pub softcap: f32,
+    /// One logit per head that joins the denominator.
+    pub sinks: Option<WeightId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Softmax,
+    Sigmoid,
+}
+
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    pub n_expert: u32,
+    pub n_used: u32,
+    pub gate: Gate,
+    /// Divide the chosen weights by their sum.
+    pub renorm: bool,
+    /// 0 or 1: none.
+    pub scale: f32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MapFn {
+    /// x + y
+    Add,
+    /// x * s
+    Scale(f32),
+    /// cap * tanh(x / cap)
+    Softcap(f32),
+}
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Token ids through the table times `scale`, or the batch's own embeddings unscaled.
+    Embed {
+        table: WeightId,
+        scale: f32,
+        out: T,
+    },
+    /// `sum = x + add` (when given), `out = norm(sum) * w + b`.
+    Norm {
+        x: T,
+        add: Option<T>,
+        w: Option<WeightId>,
+        b: Option<WeightId>,
+        kind: NormKind,
+        eps: f32,
+        sum: Option<T>,
+        out: T,
+    },
+    /// One input, several matrices (qkv, gate + up); fusing is the backend's choice.
+    Linear {
+        x: T,
+        outs: Vec<Proj>,
+    },
+    /// In place: per-head norm, then rotation, on [n_head][width / n_head].
+    Rope {
+        x: T,
+        n_head: u32,
+        norm: Option<HeadNorm>,
+        rope: Option<RopeSpec>,
+    },
+    /// This ubatch's rows into the group's planes of this layer.
+    Store {
+        group: GroupId,
+        k: T,
+        v: T,
+    },
+    Attend {
+        q: T,
+        group: GroupId,
+        spec: AttendSpec,
+        out: T,
+    },
+    /// Expert choice per token from router logits; `ids` (i32) and `weights` are [n_used] per token.
+    Route {
+        logits: T,
+        spec: RouteSpec,
+        ids: T,
+        weights: T,
+    },
+    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`.
+    Experts {
+        x: T,
+        ids: T,
+        weights: T,
+        gate: WeightId,
+        up: WeightId,
+        down: WeightId,
+        act: Act,
+        out: T,
+    },
+    /// `act(gate) * up`.
+    Glu {
+        gate: T,
+        up: T,
+        act: Act,
+        out: T,
+    },
+    Map {
+        x: T,
+        y: Option<T>,
+        f: MapFn,
+        out: T,
+    },
+    /// Keeps the rows whose outputs are wanted.
+    Rows {
+        x: T,
+        out: T,
+    },
+    /// Applies pending K rotations of this layer (`Io::shifts`).
+    Shift {
+        group: GroupId,
+        rope: RopeSpec,
+    },
+    /// Between devices; carried out by whoever runs the plan.
+    Move {
+        x: T,
+        out: T,
+    },
+}
+
+impl Op {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Embed { .. } => "embed",
+            Op::Norm { .. } => "norm",
+            Op::Linear { .. } => "linear",
+            Op::Rope { .. } => "rope",
+            Op::Store { .. } => "store",
+            Op::Attend { .. } => "attend",
+            Op::Route { .. } => "route",
+            Op::Experts { .. } => "experts",
+            Op::Glu { .. } => "glu",
+            Op::Map { .. } => "map",
+            Op::Rows { .. } => "rows",
+            Op::Shift { .. } => "shift",
+            Op::Move { .. } => "move",
+        }
+    }
+
+    /// Values read.
+    pub fn inputs(&self) -> Vec<T> {
+        match self {
+            Op::Embed { .. } | Op::Shift { .. } => vec![],
+            Op::Norm { x, add, .. } => [Some(*x), *add].into_iter().flatten().collect(),
+            Op::Linear { x, .. } | Op::Rope { x, .. } | Op::Rows { x, .. } | Op::Move { x, .. } => vec![*x],
+            Op::Store { k, v, .. } => vec![*k, *v],
+            Op::Attend { q, .. } => vec![*q],
+            Op::Route { logits, .. } => vec![*logits],
+            Op::Experts { x, ids, weights, .. } => vec![*x, *ids, *weights],
+            Op::Glu { gate, up, .. } => vec![*gate, *up],
+            Op::Map { x, y, .. } => [Some(*x), *y].into_iter().flatten().collect(),
+        }
+    }
+
+    /// Values made (or changed in place).
+    pub fn outputs(&self) -> Vec<T> {
+        match self {
+            Op::Store { .. } | Op::Shift { .. } => vec![],
+            Op::Norm { sum, out, .. } => [*sum, Some(*out)].into_iter().flatten().collect(),
+            Op::Linear { outs, .. } => outs.iter().map(|p| p.out).collect(),
+            Op::Rope { x, .. } => vec![*x],
+            Op::Route { ids, weights, .. } => vec![*ids, *weights],
+            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
+            Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
+        }
+    }
+}
+
+impl Plan {
+    pub fn value(&self, t: T) -> &Value {
+        &self.values[t.0 as usize]
+    }
+
+    /// Runs of steps on one device; a `Move` ends the run before it and stands in no run.
+    pub fn segments(&self) -> Vec<Segment> {
+        let mut out: Vec<Segment> = Vec::new();
+        for (i, s) in self.steps.iter().enumerate() {
+            if let Op::Move { x, out: to } = s.op {
+                out.push(Segment::Move { x, to });
+                continue;
+            }
+            match out.last_mut() {
+                Some(Segment::Run { dev, steps }) if *dev == s.dev => steps.end = i + 1,
+                _ => out.push(Segment::Run { dev: s.dev, steps: i..i + 1 }),
+            }
+        }
+        out
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Segment {
+    Run { dev: DeviceId, steps: std::ops::Range<usize> },
+    Move { x: T, to: T },
+}

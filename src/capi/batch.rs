@@ -1,0 +1,210 @@
+//! llama.h: Batches: arrays that C fills, and the newer ones that are filled by calls.
+#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
+use super::boundary::guard;
+use super::stubs::stub;
+use super::types::*;
+use platform::log;
+use std::ffi::c_void;
+
+/// A batch of one sequence that goes on where it ended. It borrows `tokens` and must not be freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_get_one(tokens: *mut llama_token, n_tokens: i32) -> llama_batch {
+    llama_batch { n_tokens, token: tokens, ..EMPTY }
+}
+
+/// A batch with room for n_tokens tokens of up to n_seq_max sequences each; with `embd` floats per token instead of ids where embd is not 0.
+/// All pointers are NULL where there is no memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_init(n_tokens: i32, embd: i32, n_seq_max: i32) -> llama_batch {
+    let count = |n: i32| usize::try_from(n).unwrap_or(0);
+    guard(EMPTY, || match allocate(count(n_tokens), count(embd), count(n_seq_max)) {
+        Some(batch) => batch,
+        None => {
+            log::error(format_args!("llama_batch_init: no memory for {n_tokens} tokens of {n_seq_max} sequences, embd {embd}"));
+            EMPTY
+        }
+    })
+}
+
+/// Frees a batch made by `llama_batch_init`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_free(batch: llama_batch) {
+    // SAFETY: the caller made this batch by llama_batch_init and frees it once.
+    unsafe { free(&batch) }
+}
+
+/// An empty batch for this context; room for n_batch tokens. NULL on failure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_init(ctx: ContextPtr<'_>) -> *mut llama_batch_ext {
+    stub("llama_batch_ext_init", std::ptr::null_mut())
+}
+
+/// Frees a batch.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_free(batch: *mut llama_batch_ext) {
+    stub("llama_batch_ext_free", ())
+}
+
+/// Empties a batch.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_clear(batch: BatchExtPtr<'_>) {
+    stub("llama_batch_ext_clear", ())
+}
+
+/// Adds a token without id, embedding or position. Its index, or -1: full, -2: bad token, -3: bad sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_add(batch: BatchExtPtr<'_>, seq_id: llama_seq_id) -> i32 {
+    stub("llama_batch_ext_add", -1)
+}
+
+/// Adds a token id. Its index, or -1: full, -2: bad token, -3: bad sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_add_token(batch: BatchExtPtr<'_>, seq_id: llama_seq_id, id: llama_token) -> i32 {
+    stub("llama_batch_ext_add_token", -1)
+}
+
+/// Adds an embedding. Its index, or -1: full, -2: bad embedding, -3: bad sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_add_embd(batch: BatchExtPtr<'_>, seq_id: llama_seq_id, embd: llama_embd) -> i32 {
+    stub("llama_batch_ext_add_embd", -1)
+}
+
+/// Puts a token into one more sequence, at the same position.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_add_seq(batch: BatchExtPtr<'_>, idx: i32, seq_id: llama_seq_id) -> bool {
+    stub("llama_batch_ext_add_seq", false)
+}
+
+/// Gives a token an embedding beside its id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_set_embd_token(batch: BatchExtPtr<'_>, idx: i32, embd: llama_embd) -> bool {
+    stub("llama_batch_ext_set_embd_token", false)
+}
+
+/// Gives a token hidden states of an earlier stage (MTP, deepstack).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_set_embd_state(batch: BatchExtPtr<'_>, idx: i32, embd: llama_embd) -> bool {
+    stub("llama_batch_ext_set_embd_state", false)
+}
+
+/// Whether this token's embedding is wanted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_set_output_embd(batch: BatchExtPtr<'_>, idx: i32, value: bool) -> bool {
+    stub("llama_batch_ext_set_output_embd", false)
+}
+
+/// Whether this token's logits are wanted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_set_output_logits(batch: BatchExtPtr<'_>, idx: i32, value: bool) -> bool {
+    stub("llama_batch_ext_set_output_logits", false)
+}
+
+/// Sets a token's position; several numbers for M-RoPE embeddings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_batch_ext_set_pos(batch: BatchExtPtr<'_>, idx: i32, pos: *const llama_pos) -> bool {
+    stub("llama_batch_ext_set_pos", false)
+}
+
+/// Runs the encoder or the decoder over a batch. Returns what `llama_decode` returns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llama_process(ctx: ContextPtr<'_>, r#type: llama_process_type_in, batch: BatchExtPtr<'_>) -> i32 {
+    stub("llama_process", -1)
+}
+
+const EMPTY: llama_batch = llama_batch {
+    n_tokens: 0,
+    token: std::ptr::null_mut(),
+    embd: std::ptr::null_mut(),
+    pos: std::ptr::null_mut(),
+    n_seq_id: std::ptr::null_mut(),
+    seq_id: std::ptr::null_mut(),
+    logits: std::ptr::null_mut(),
+};
+
+/// Room for `n` elements, zeroed; from C's allocator, because hosts are known to call `free` on parts of a batch. `None`: no memory.
+fn room<T>(n: usize) -> Option<*mut T> {
+    // SAFETY: calloc checks the product; one element at least, so that NULL means failure.
+    let p = unsafe { libc::calloc(n.max(1), size_of::<T>()) };
+    (!p.is_null()).then_some(p.cast())
+}
+
+fn allocate(n: usize, n_embd: usize, n_seq: usize) -> Option<llama_batch> {
+    let mut b = EMPTY;
+    let whole = fill(&mut b, n, n_embd, n_seq);
+    if whole.is_none() {
+        // SAFETY: what `fill` made, and nobody else has it.
+        unsafe { free(&b) };
+    }
+    whole.map(|()| b)
+}
+
+/// Fills `b` in; what was done before memory ran out stays in it.
+fn fill(b: &mut llama_batch, n: usize, n_embd: usize, n_seq: usize) -> Option<()> {
+    match n_embd {
+        0 => b.token = room(n)?,
+        _ => b.embd = room(n.checked_mul(n_embd)?)?,
+    }
+    b.pos = room(n)?;
+    b.n_seq_id = room(n)?;
+    b.logits = room(n)?;
+    b.seq_id = room(n.checked_add(1)?)?; // one more: NULL ends the list
+    for i in 0..n {
+        let list = room(n_seq)?;
+        // SAFETY: the list has n + 1 elements.
+        unsafe { b.seq_id.add(i).write(list) }
+    }
+    Some(())
+}
+
+/// # Safety
+/// Every part is NULL or from `room`, and not used after.
+unsafe fn free(b: &llama_batch) {
+    let parts = [b.token.cast(), b.embd.cast(), b.pos.cast(), b.n_seq_id.cast(), b.logits.cast::<c_void>()];
+    // SAFETY: as stated; the list of lists ends with NULL.
+    unsafe {
+        let mut list = b.seq_id;
+        while !list.is_null() && !(*list).is_null() {
+            libc::free((*list).cast());
+            list = list.add(1);
+        }
+        libc::free(b.seq_id.cast());
+        parts.into_iter().for_each(|p| libc::free(p));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_the_room_it_says() {
+        // SAFETY: indices within the sizes asked for; freed once.
+        unsafe {
+            let b = llama_batch_init(3, 0, 2);
+            assert!(b.embd.is_null() && b.n_tokens == 0);
+            for i in 0..3 {
+                b.token.add(i).write(7);
+                (*b.seq_id.add(i)).add(1).write(7);
+                b.logits.add(i).write(1);
+            }
+            assert!((*b.seq_id.add(3)).is_null());
+            llama_batch_free(b);
+            let b = llama_batch_init(3, 64, 1);
+            assert!(b.token.is_null());
+            b.embd.add(3 * 64 - 1).write(1.0);
+            llama_batch_free(b);
+        }
+    }
+
+    #[test]
+    fn senseless_sizes_give_an_empty_batch() {
+        for (n, embd, n_seq) in [(i32::MAX, i32::MAX, 1), (0, 0, 0), (-1, -1, -1), (i32::MIN, 3, i32::MIN)] {
+            // SAFETY: nothing is read from the batch but its own parts.
+            unsafe {
+                let b = llama_batch_init(n, embd, n_seq);
+                assert_eq!(b.n_tokens, 0);
+                llama_batch_free(b);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! One value per architecture. This folder is the only place where their names stand.
+mod gemma;
+mod llama;
+mod qwen;
+
+use super::spec::Arch;
+
+/// Every architecture there is.
+pub const ALL: &[&Arch] = &[&llama::LLAMA, &qwen::QWEN2, &qwen::QWEN3, &qwen::QWEN3MOE, &gemma::GEMMA3];
+
+pub fn find(name: &str) -> Option<&'static Arch> {
+    ALL.iter().copied().find(|a| a.name == name)
+}

@@ -1,0 +1,231 @@
+//! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
+use super::spec::{Arch, Key, Need};
+use crate::gguf::Meta;
+use platform::{Error, Result};
+
+/// Most layers and experts a file may name, as in the original: bounds what a hostile count can ask for.
+pub const MAX_LAYERS: u32 = 512;
+pub const MAX_EXPERTS: u32 = 512;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RopeScaling {
+    #[default]
+    None,
+    Linear,
+    Yarn,
+    LongRope,
+}
+
+/// Empty for a model of which only the vocabulary was loaded.
+#[derive(Clone, Debug, Default)]
+pub struct HParams {
+    pub n_vocab: u32,
+    pub n_ctx_train: u32,
+    pub n_embd: u32,
+    pub n_layer: u32,
+    /// Per layer.
+    pub n_head: Vec<u32>,
+    pub n_head_kv: Vec<u32>,
+    pub n_ff: Vec<u32>,
+    pub n_embd_head_k: u32,
+    pub n_embd_head_v: u32,
+    pub n_rot: u32,
+    pub n_expert: u32,
+    pub n_expert_used: u32,
+    /// Width of one expert's FFN; 0: not given.
+    pub n_ff_exp: u32,
+    pub expert_weights_scale: f32,
+    pub rms_eps: f32,
+    pub attention_scale: f32,
+    pub final_softcap: f32,
+    pub n_swa: u32,
+    /// Per layer: slides.
+    pub is_swa: Vec<bool>,
+    pub causal: bool,
+    /// `llama_pooling_type`, -1 when the file says nothing.
+    pub pooling_type: i32,
+    pub rope: RopeTrain,
+}
+
+/// Rotation as trained; a context may override the base, the scale and YaRN.
+#[derive(Clone, Debug, Default)]
+pub struct RopeTrain {
+    pub scaling: RopeScaling,
+    pub freq_base: f32,
+    pub freq_scale: f32,
+    pub freq_base_swa: f32,
+    pub n_ctx_orig: u32,
+    pub attn_factor: f32,
+    pub yarn_ext_factor: f32,
+    pub yarn_attn_factor: f32,
+    pub yarn_beta_fast: f32,
+    pub yarn_beta_slow: f32,
+    pub yarn_log_mul: f32,
+}
+
+/// Keys of one architecture: `{arch}.{suffix}`.
+struct Keys<'a> {
+    meta: &'a Meta,
+    arch: &'a str,
+}
+
+impl Keys<'_> {
+    fn name(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.arch)
+    }
+    fn u32(&self, suffix: &str) -> Result<Option<u32>> {
+        self.meta.u32(&self.name(suffix))
+    }
+    fn need_u32(&self, suffix: &str) -> Result<u32> {
+        self.u32(suffix)?.ok_or_else(|| Error::invalid(format!("key {} is missing", self.name(suffix))))
+    }
+    fn f32(&self, suffix: &str, or: f32) -> Result<f32> {
+        Ok(self.meta.f32(&self.name(suffix))?.unwrap_or(or))
+    }
+
+    /// A number for all layers, or an array with one per layer.
+    fn per_layer(&self, suffix: &str, n_layer: u32, or: &[u32]) -> Result<Vec<u32>> {
+        let name = self.name(suffix);
+        let Some(crate::gguf::Value::Array(a)) = self.meta.get(&name) else {
+            return Ok(self.u32(suffix)?.map_or(or.to_vec(), |v| vec![v; n_layer as usize]));
+        };
+        let v = a.to_i64().filter(|v| v.len() >= n_layer as usize);
+        let v = v.ok_or_else(|| Error::invalid(format!("key {name} needs {n_layer} integers")))?;
+        v[..n_layer as usize]
+            .iter()
+            .map(|x| u32::try_from(*x).map_err(|_| Error::invalid(format!("key {name}: {x} is out of range"))))
+            .collect()
+    }
+}
+
+impl HParams {
+    pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32) -> Result<HParams> {
+        let k = Keys { meta, arch: arch.name };
+        let n_layer = k.need_u32("block_count")?;
+        if n_layer == 0 || n_layer > MAX_LAYERS {
+            return Err(Error::invalid(format!("key {}: {n_layer} layers, allowed are 1 to {MAX_LAYERS}", k.name("block_count"))));
+        }
+        let n_embd = k.need_u32("embedding_length")?;
+        let n_head = k.per_layer("attention.head_count", n_layer, &vec![0; n_layer as usize])?;
+        let n_head_kv = k.per_layer("attention.head_count_kv", n_layer, &n_head)?;
+        let per_head = n_embd.checked_div(n_head[0]).unwrap_or(0);
+        let n_embd_head_k = k.u32("attention.key_length")?.unwrap_or(per_head);
+        let mut hp = HParams {
+            n_vocab,
+            n_ctx_train: k.need_u32("context_length")?,
+            n_embd,
+            n_layer,
+            n_head_kv,
+            n_head,
+            n_ff: k.per_layer("feed_forward_length", n_layer, &vec![0; n_layer as usize])?,
+            n_embd_head_k,
+            n_embd_head_v: k.u32("attention.value_length")?.unwrap_or(per_head),
+            n_rot: k.u32("rope.dimension_count")?.unwrap_or(n_embd_head_k),
+            n_expert: k.u32("expert_count")?.unwrap_or(0),
+            n_expert_used: k.u32("expert_used_count")?.unwrap_or(0),
+            n_ff_exp: 0,
+            expert_weights_scale: k.f32("expert_weights_scale", 0.0)?,
+            rms_eps: 0.0,
+            attention_scale: k.f32("attention.scale", 0.0)?,
+            final_softcap: 0.0,
+            n_swa: 0,
+            is_swa: vec![false; n_layer as usize],
+            causal: meta.bool(&k.name("attention.causal"))?.unwrap_or(true),
+            pooling_type: meta.get(&k.name("pooling_type")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32),
+            rope: RopeTrain::read(&k)?,
+        };
+        for need in arch.keys {
+            hp.read_key(&k, need)?;
+        }
+        hp.check(arch)?;
+        Ok(hp)
+    }
+
+    fn read_key(&mut self, k: &Keys<'_>, need: &Need) -> Result<()> {
+        let suffix = need.key.suffix();
+        if need.required && k.meta.get(&k.name(suffix)).is_none() {
+            return Err(Error::invalid(format!("key {} is missing", k.name(suffix))));
+        }
+        match need.key {
+            Key::RmsEps => self.rms_eps = k.f32(suffix, 0.0)?,
+            Key::FinalSoftcap => self.final_softcap = k.f32(suffix, 0.0)?,
+            Key::ExpertFf => self.n_ff_exp = k.u32(suffix)?.unwrap_or(0),
+            Key::SlidingWindow => self.n_swa = k.u32(suffix)?.unwrap_or(0),
+            Key::RopeBaseSwa => self.rope.freq_base_swa = k.f32(suffix, 10_000.0)?,
+            Key::SwaPattern(every) => self.read_pattern(k, suffix, every)?,
+        }
+        Ok(())
+    }
+
+    /// An array says which layers slide; a number (or the default) n says that every n-th does not.
+    fn read_pattern(&mut self, k: &Keys<'_>, suffix: &str, every: u32) -> Result<()> {
+        if self.n_swa == 0 {
+            return Ok(());
+        }
+        if let Some(crate::gguf::Value::Array(_)) = k.meta.get(&k.name(suffix)) {
+            self.is_swa = k.per_layer(suffix, self.n_layer, &[])?.iter().map(|v| *v != 0).collect();
+            return Ok(());
+        }
+        let n = k.u32(suffix)?.unwrap_or(every);
+        self.is_swa = (0..self.n_layer).map(|il| n == 0 || il % n < n - 1).collect();
+        Ok(())
+    }
+
+    fn check(&self, arch: &Arch) -> Result<()> {
+        let bad = |what: String| Err(Error::invalid(what));
+        // Bounds that keep every later product of sizes inside 64 bits, far above any real model.
+        const WIDE: u32 = 1 << 20;
+        let sizes = [("n_embd", self.n_embd), ("n_embd_head_k", self.n_embd_head_k), ("n_embd_head_v", self.n_embd_head_v)];
+        if let Some((name, v)) = sizes.into_iter().find(|(_, v)| *v == 0 || *v > WIDE) {
+            return bad(format!("{name} is {v}"));
+        }
+        for il in 0..self.n_layer as usize {
+            let (h, kv, ff) = (self.n_head[il], self.n_head_kv[il], self.n_ff[il]);
+            if h == 0 || kv == 0 || h > WIDE || !h.is_multiple_of(kv) || ff > 1 << 24 {
+                return bad(format!("layer {il}: {h} heads, {kv} KV heads, FFN width {ff}"));
+            }
+        }
+        if self.n_rot > self.n_embd_head_k || !self.n_rot.is_multiple_of(2) {
+            return bad(format!("n_rot is {} of a head of {}", self.n_rot, self.n_embd_head_k));
+        }
+        if arch.rot_is_head && self.n_rot != self.n_embd_head_k {
+            return bad(format!("invalid n_rot: {}, expected {}", self.n_rot, self.n_embd_head_k));
+        }
+        if self.n_expert > MAX_EXPERTS || self.n_expert_used > self.n_expert || (self.n_expert > 0 && self.n_expert_used == 0) {
+            return bad(format!("{} of {} experts", self.n_expert_used, self.n_expert));
+        }
+        if self.n_ff_exp > 1 << 24 || self.n_ctx_train == 0 {
+            return bad(format!("expert FFN width {}, n_ctx_train {}", self.n_ff_exp, self.n_ctx_train));
+        }
+        Ok(())
+    }
+}
+
+impl RopeTrain {
+    fn read(k: &Keys<'_>) -> Result<RopeTrain> {
+        let name = k.name("rope.scaling.type");
+        let scaling = match k.meta.str(&name)?.unwrap_or("linear") {
+            "none" => RopeScaling::None,
+            "linear" => RopeScaling::Linear,
+            "yarn" => RopeScaling::Yarn,
+            "longrope" => RopeScaling::LongRope,
+            other => return Err(Error::invalid(format!("key {name}: unknown scaling {other:?}"))),
+        };
+        // The factor's old name is rope.scale_linear.
+        let factor = k.f32("rope.scaling.factor", k.f32("rope.scale_linear", 0.0)?)?;
+        Ok(RopeTrain {
+            scaling,
+            freq_base: k.f32("rope.freq_base", 10_000.0)?,
+            freq_scale: if factor == 0.0 { 1.0 } else { 1.0 / factor },
+            freq_base_swa: 10_000.0,
+            n_ctx_orig: k.u32("rope.scaling.original_context_length")?.unwrap_or(k.need_u32("context_length")?),
+            attn_factor: k.f32("rope.scaling.attn_factor", 1.0)?,
+            // -1: not set, so the scaling type decides.
+            yarn_ext_factor: k.f32("rope.scaling.yarn_ext_factor", -1.0)?,
+            yarn_attn_factor: k.f32("rope.scaling.yarn_attn_factor", 1.0)?,
+            yarn_beta_fast: k.f32("rope.scaling.yarn_beta_fast", 32.0)?,
+            yarn_beta_slow: k.f32("rope.scaling.yarn_beta_slow", 1.0)?,
+            yarn_log_mul: k.f32("rope.scaling.yarn_log_multiplier", 0.0)?,
+        })
+    }
+}
