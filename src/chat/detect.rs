@@ -4,7 +4,7 @@ use super::turns::*;
 use super::written::*;
 
 /// The built-in names in the original's order (that of the bytes), for listing and for asking by name.
-pub const BUILTIN: &[(&str, &'static Format)] = &[
+pub const BUILTIN: &[(&str, &Format)] = &[
     ("bailing", &BAILING),
     ("bailing-think", &BAILING_THINK),
     ("bailing2", &BAILING2),
@@ -62,7 +62,7 @@ pub const BUILTIN: &[(&str, &'static Format)] = &[
 ];
 
 /// All marks of a line must occur for its format. Order matters: the first line that fits decides.
-const MARKS: &[(&[&str], &'static Format)] = &[
+const MARKS: &[(&[&str], &Format)] = &[
     (&["<|im_start|>", "<|im_sep|>"], &PHI4),
     (&["<|im_start|>", "<end_of_utterance>"], &SMOLVLM),
     (&["<|im_start|>"], &CHATML),

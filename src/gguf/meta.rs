@@ -133,6 +133,62 @@ impl Value {
 }
 
 impl Array {
+    /// The original's short name of the element type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Array::U8(_) => "u8",
+            Array::I8(_) => "i8",
+            Array::U16(_) => "u16",
+            Array::I16(_) => "i16",
+            Array::U32(_) => "u32",
+            Array::I32(_) => "i32",
+            Array::U64(_) => "u64",
+            Array::I64(_) => "i64",
+            Array::F32(_) => "f32",
+            Array::F64(_) => "f64",
+            Array::Bool(_) => "bool",
+            Array::Str(_) => "str",
+        }
+    }
+    pub fn len(&self) -> usize {
+        match self {
+            Array::U8(v) => v.len(),
+            Array::I8(v) => v.len(),
+            Array::U16(v) => v.len(),
+            Array::I16(v) => v.len(),
+            Array::U32(v) => v.len(),
+            Array::I32(v) => v.len(),
+            Array::U64(v) => v.len(),
+            Array::I64(v) => v.len(),
+            Array::F32(v) => v.len(),
+            Array::F64(v) => v.len(),
+            Array::Bool(v) => v.len(),
+            Array::Str(v) => v.len(),
+        }
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The first `n` elements at most.
+    pub fn head(&self, n: usize) -> Array {
+        fn cut<T: Clone>(v: &[T], n: usize) -> Vec<T> {
+            v[..n.min(v.len())].to_vec()
+        }
+        match self {
+            Array::U8(v) => Array::U8(cut(v, n)),
+            Array::I8(v) => Array::I8(cut(v, n)),
+            Array::U16(v) => Array::U16(cut(v, n)),
+            Array::I16(v) => Array::I16(cut(v, n)),
+            Array::U32(v) => Array::U32(cut(v, n)),
+            Array::I32(v) => Array::I32(cut(v, n)),
+            Array::U64(v) => Array::U64(cut(v, n)),
+            Array::I64(v) => Array::I64(cut(v, n)),
+            Array::F32(v) => Array::F32(cut(v, n)),
+            Array::F64(v) => Array::F64(cut(v, n)),
+            Array::Bool(v) => Array::Bool(cut(v, n)),
+            Array::Str(v) => Array::Str(cut(v, n)),
+        }
+    }
     /// Any integer type, widened; `None` for floats and strings, or a value over `i64::MAX`.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
         fn wide<T: Copy + Into<i64>>(v: &[T]) -> Option<Vec<i64>> {
@@ -232,8 +288,10 @@ impl Meta {
         let got = o.value.type_name();
         let v = f(&o.value);
         match v {
-            Some(_) => log::info(format_args!("Using metadata override ({got:>5}) '{key}' = {}", o.value)),
-            None => log::warn(format_args!("Warning: Bad metadata override type for key '{key}', expected {expected} but got {got}")),
+            Some(_) => log::info(format_args!("validate_override: Using metadata override ({got:>5}) '{key}' = {}", o.value)),
+            None => log::warn(format_args!(
+                "validate_override: Warning: Bad metadata override type for key '{key}', expected {expected} but got {got}"
+            )),
         }
         v
     }

@@ -1,16 +1,22 @@
 //! GGUF files: reading and writing. Hostile until bound; see `README.md`, "Threat model". Knows no model, no architecture, no vocabulary.
 #![forbid(unsafe_code)]
+mod check;
 pub mod meta;
 mod read;
 mod source;
 mod split;
 #[cfg(test)]
 mod tests;
+mod text;
+mod write;
+pub use check::check_data;
 pub use kernels::DType;
 pub use meta::{Array, Meta, Override, OverrideValue, Value};
 pub use read::{parse, tensor_bytes};
 pub use source::{LoadMode, Source};
 pub use split::{split_path, split_prefix};
+pub use text::FType;
+pub use write::{Layout, NewTensor};
 
 /// One tensor of a model: where it is and what it is. Checked: its bytes lie in its file and belong to nobody else.
 #[derive(Clone, Debug, PartialEq)]

@@ -88,6 +88,11 @@ impl<'a> Candidates<'a> {
         }
     }
 
+    /// Where the largest logit is, the first among equals. A leading NaN wins, since nothing is greater.
+    pub fn argmax(&self) -> Option<usize> {
+        (0..self.data.len()).reduce(|best, i| if self.data[i].logit > self.data[best].logit { i } else { best })
+    }
+
     /// The largest logit, the first one's when sorted; `None` for an empty list.
     pub fn max_logit(&self) -> Option<f32> {
         let first = self.data.first()?.logit;

@@ -102,10 +102,10 @@ impl Dry {
     /// For each token that followed an earlier repetition: the longest one.
     fn continuations(&self, repeats: &[usize]) -> HashMap<i32, i32> {
         let mut longest = HashMap::new();
-        for k in 1..repeats.len() {
-            let len = i32::try_from(repeats[k]).unwrap_or(i32::MAX);
+        for (&len, &next) in repeats.iter().skip(1).zip(&self.last) {
+            let len = i32::try_from(len).unwrap_or(i32::MAX);
             if len >= self.allowed_length {
-                let most = longest.entry(self.last[k - 1]).or_insert(len);
+                let most = longest.entry(next).or_insert(len);
                 *most = len.max(*most);
             }
         }

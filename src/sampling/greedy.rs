@@ -1,4 +1,4 @@
-//! Takes the largest logit, the first one among equals. A leading NaN wins, since nothing is greater.
+//! Takes the largest logit, the first one among equals.
 use super::{Candidates, Sampler, same_kind};
 use std::any::Any;
 use std::ffi::CStr;
@@ -15,8 +15,7 @@ impl Sampler for Greedy {
         c"greedy"
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
-        let best = |best: usize, i: usize| if c.data[i].logit > c.data[best].logit { i } else { best };
-        c.selected = (0..c.data.len()).reduce(best);
+        c.selected = c.argmax();
     }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
         Some(Box::new(self.clone()))

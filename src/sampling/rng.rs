@@ -74,8 +74,8 @@ impl Mt19937 {
         let mut weights = weights.take(n - 1);
         let reaches = |w: f32| {
             cumulative += f64::from(w) / sum;
-            // Not `>=`: sums that are NaN count as reached, as they do in the library's binary search.
-            !(cumulative < target)
+            // Sums that are NaN count as reached, as they do in the library's binary search.
+            cumulative >= target || cumulative.is_nan()
         };
         weights.position(reaches).unwrap_or(n - 1)
     }
@@ -99,5 +99,43 @@ mod tests {
         // [rand.predef]: the 10000th call of a default-seeded mt19937 gives 4123659995.
         let mut r = Mt19937::new(5489);
         assert_eq!((0..10_000).map(|_| r.next_u32()).last(), Some(4_123_659_995));
+    }
+
+    /// Seed, two draws of `uniform_real_distribution<double>` and two of `<float>` after them (bits), six of `discrete_distribution`.
+    /// Printed by a C++ program, GCC 12, libstdc++.
+    type Draws = (u32, [u64; 2], [u32; 2], [usize; 6]);
+    const DRAWS: &[Draws] = &[
+        (0u32, [0x3fe2f89545f18fe1_u64, 0x3feb04399816e2d5], [0x3f1a4eb3_u32, 0x3f5ba253], [4, 3, 3, 1, 0, 1]),
+        (1u32, [0x3fefe8f01d6d583f_u64, 0x3fedd78289170ce6], [0x38efdfe0_u32, 0x3e03330e], [4, 1, 3, 3, 3, 4]),
+        (42u32, [0x3fe97d47b66bfc3c_u64, 0x3fc77aca8779b102], [0x3f3b63f4_u32, 0x3f4799d4], [3, 3, 0, 3, 2, 1]),
+        (4294967294u32, [0x3fba12c688854a6e_u64, 0x3fee552d2a10b6f0], [0x3f0d71ae_u32, 0x3f5434fb], [3, 3, 1, 4, 4, 3]),
+    ];
+
+    #[test]
+    fn draws_are_those_of_libstdcxx() {
+        for &(seed, doubles, floats, picks) in DRAWS {
+            let mut r = Mt19937::new(seed);
+            assert_eq!(doubles, [r.unit_f64().to_bits(), r.unit_f64().to_bits()]);
+            assert_eq!(floats, [r.unit_f32().to_bits(), r.unit_f32().to_bits()]);
+            let weights = [0.1_f32, 0.2, 0.05, 0.4, 0.25];
+            assert_eq!(picks, picks.map(|_| r.pick(weights.iter().copied())));
+        }
+    }
+
+    #[test]
+    fn odd_weights_pick_something_and_few_draw_nothing() {
+        let mut r = Mt19937::new(7);
+        for w in [[f32::NAN, 1.0], [0.0, 0.0], [f32::INFINITY, 1.0], [-1.0, 1.0]] {
+            assert!(r.pick(w.into_iter()) < 2);
+        }
+        let mut same = r.clone();
+        assert_eq!((r.pick([].into_iter()), r.pick([5.0].into_iter())), (0, 0));
+        assert_eq!(r.next_u32(), same.next_u32());
+    }
+
+    #[test]
+    fn the_default_seed_is_random() {
+        assert_eq!(actual_seed(3), 3);
+        assert_ne!([actual_seed(DEFAULT_SEED), actual_seed(DEFAULT_SEED)], [actual_seed(DEFAULT_SEED), actual_seed(DEFAULT_SEED)]);
     }
 }

@@ -19,15 +19,10 @@ fn scale(c: &mut Candidates<'_>, temp: f32) {
         c.data.iter_mut().for_each(|t| t.logit /= temp);
         return;
     }
-    let (mut best, mut max) = (0, f32::NAN);
-    for i in 0..c.data.len() {
-        let logit = c.data[i].logit;
-        if i == 0 || logit > max {
-            c.data[best].logit = f32::NEG_INFINITY;
-            (best, max) = (i, logit);
-            c.data[i].logit = logit;
-        } else {
-            c.data[i].logit = f32::NEG_INFINITY;
+    let best = c.argmax();
+    for (i, t) in c.data.iter_mut().enumerate() {
+        if Some(i) != best {
+            t.logit = f32::NEG_INFINITY;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The samplers against recorded results of the original, and on input that makes no sense.
 use super::*;
 use crate::sampling as s;
+use proptest::prelude::*;
 use serde_json::Value;
 
 /// Made by a C++ program of ours linked to the original libllama (package of version 0.5.0, built by GCC 11 with libstdc++): seeded logits
@@ -74,7 +75,7 @@ fn recorded_breakers(ids: &[f64]) -> Breakers {
     out
 }
 
-fn hash(list: &[TokenData]) -> String {
+pub(super) fn hash(list: &[TokenData]) -> String {
     let words = list.iter().flat_map(|t| [t.id as u32, t.logit.to_bits(), t.p.to_bits()]);
     format!("{:016x}", words.fold(0xcbf2_9ce4_8422_2325_u64, |h, w| (h ^ u64::from(w)).wrapping_mul(0x0100_0000_01b3)))
 }
@@ -114,4 +115,123 @@ fn every_sampler_does_what_the_original_did() {
             chain.accept(token);
         }
     }
+}
+
+/// One of each sampler, working settings.
+const EACH: &[&str] = &[
+    "greedy",
+    "dist 1",
+    "top_k 3",
+    "top_k 200",
+    "top_p 0.9 1",
+    "min_p 0.1 1",
+    "typical 0.9 1",
+    "temp 0.8",
+    "temp 0",
+    "temp_ext 1 0.5 1",
+    "top_n_sigma 1",
+    "xtc 1 0.1 1 5",
+    "mirostat 100 1 5 0.1 100",
+    "mirostat_v2 1 5 0.1",
+    "penalties 4 1.1 0.1 0.1",
+    "adaptive_p 0.5 0.9 1",
+    "logit_bias 1 2 -7 3",
+    "dry 1 1.75 1 8 2",
+];
+
+fn odd_logit() -> impl Strategy<Value = f32> + Clone {
+    prop_oneof![
+        4 => -20.0_f32..20.0,
+        1 => prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, 0.0]),
+    ]
+}
+
+fn odd_list() -> impl Strategy<Value = Vec<TokenData>> {
+    let token = (any::<i32>(), odd_logit(), odd_logit()).prop_map(|(id, logit, p)| TokenData { id: id % 9, logit, p });
+    prop_oneof![prop::collection::vec(token.clone(), 0..20), prop::collection::vec(token, 1100..1300)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Nothing panics, no token is invented, a selection is inside the list.
+    #[test]
+    fn nonsense_gives_a_defined_result(list in odd_list(), sorted: bool, chain in prop::collection::vec(prop::sample::select(EACH.to_vec()), 1..4)) {
+        let mut chain = chain_of(chain.into_iter());
+        for _ in 0..3 {
+            let mut left = list.clone();
+            let mut c = Candidates::new(&mut left);
+            c.sorted = sorted;
+            chain.apply(&mut c);
+            prop_assert!(c.data.len() <= list.len());
+            prop_assert!(c.data.is_empty() == list.is_empty(), "the last candidate is never cut");
+            prop_assert!(c.selected.is_none_or(|i| i < c.data.len()) || chain.len() > 1);
+            prop_assert!(c.data.iter().all(|t| list.iter().any(|from| from.id == t.id)));
+            chain.accept(list.first().map_or(-1, |t| t.id));
+        }
+    }
+}
+
+#[test]
+fn an_empty_list_selects_nothing() {
+    for text in EACH {
+        let mut c = Candidates::new(&mut []);
+        build(text).apply(&mut c);
+        assert!(c.data.is_empty() && c.selected.is_none(), "{text}");
+    }
+    assert!(s::sample(&mut s::greedy(), &[]).is_err());
+    assert!(s::sample(&mut s::top_k(1), &[1.0]).is_err(), "nobody selected");
+}
+
+/// The tokens a chain samples from the same few logits, again and again.
+fn run(chain: &mut Chain, n: usize) -> Vec<i32> {
+    let logits: Vec<f32> = Logits::list(3, "flat", 50).iter().map(|t| t.logit).collect();
+    (0..n).map(|_| chain.sample(&logits).unwrap()).collect()
+}
+
+#[test]
+fn a_clone_goes_on_as_the_original_would() {
+    for text in EACH {
+        let mut one = chain_of([*text, "dist 9"].into_iter());
+        run(&mut one, 5);
+        let mut two = one.try_clone().unwrap();
+        let mut copy = chain_of([*text, "dist 10"].into_iter());
+        assert!(copy.copy_state(&one));
+        let expected = run(&mut one, 8);
+        assert_eq!(run(&mut two, 8), expected, "clone of {text}");
+        assert_eq!(run(&mut copy, 8), expected, "copy of {text}");
+    }
+}
+
+#[test]
+fn copies_between_kinds_are_refused() {
+    let (mut a, b) = (chain_of(["greedy"].into_iter()), chain_of(["dist 1"].into_iter()));
+    assert!(!a.copy_state(&b));
+    assert!(!a.copy_state(&Chain::<Box<dyn Sampler>>::new(true)));
+}
+
+#[test]
+fn reset_starts_over() {
+    for text in EACH {
+        let mut chain = chain_of([*text, "dist 9"].into_iter());
+        let first = run(&mut chain, 6);
+        chain.reset();
+        assert_eq!(run(&mut chain, 6), first, "{text}");
+    }
+}
+
+#[test]
+fn a_chain_reports_the_last_seed_and_counts_what_it_took() {
+    let mut chain = chain_of(["dist 5", "mirostat_v2 6 5 0.1", "xtc 0.5 0.1 0 7"].into_iter());
+    assert_eq!(chain.seed(), Some(6), "xtc does not report");
+    chain = Chain::new(false);
+    chain.add(s::dist(4));
+    run(&mut chain, 3);
+    assert_eq!(chain.perf().n_sample, 3);
+    assert!(!chain.perf().t_sample.is_zero());
+    assert!(chain.remove(1).is_none());
+    assert_eq!(chain.remove(0).unwrap().seed(), Some(4));
+    assert!(chain.is_empty() && chain.seed().is_none());
+    chain.reset_perf();
+    assert_eq!(chain.perf(), Perf::default());
 }

@@ -1,2 +1,12 @@
-//! A context: batches in, logits out.
+//! A context: batches in, logits out. Places a batch in memory, runs the plan, collects the outputs.
+#![forbid(unsafe_code)]
+pub mod batch;
+pub mod context;
+mod outputs;
+pub mod params;
+pub mod perf;
+mod runner;
+pub mod ubatch;
 pub use crate::backend::system_info;
+pub use context::Context;
+pub use params::ContextParams;

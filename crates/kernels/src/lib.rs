@@ -6,5 +6,6 @@ pub mod attn;
 pub mod dtype;
 pub mod float;
 pub mod isa;
+pub mod quant;
 pub use dtype::DType;
 pub use isa::{Impl, Isa};

@@ -53,10 +53,13 @@ fn place(plan: &Plan, range: Range<usize>, limits: Limits) -> Result<(HashMap<T,
     let mut places = HashMap::new();
     let mut live: Vec<(usize, usize, usize)> = Vec::new(); // (at, end, dies)
     let mut total = 0;
+    // What comes in from another segment is there before the first step.
+    let mut incoming: Vec<T> = range.clone().flat_map(|i| plan.steps[i].op.inputs()).filter(|t| life[t].0 < range.start).collect();
+    incoming.dedup();
     for i in range.clone() {
         live.retain(|l| l.2 >= i);
         let op = &plan.steps[i].op;
-        for t in op.outputs().into_iter().chain(op.inputs()) {
+        for t in incoming.drain(..).chain(op.outputs()).chain(op.inputs()) {
             if places.contains_key(&t) {
                 continue;
             }

@@ -6,7 +6,13 @@
 //! spans merge in order. So the result is the same however queries are grouped, rows are cut into runs, or prompts into batches.
 //! Cells outside a query's interval enter nothing of it, and a cell outside every interval is not read.
 
+#[cfg(target_arch = "x86_64")]
+mod kv;
+#[cfg(target_arch = "x86_64")]
+mod leaf;
 mod oracle;
+#[cfg(test)]
+mod tests;
 
 use crate::{DType, Impl, Isa, isa::pick};
 
@@ -23,6 +29,9 @@ pub struct KvRun {
     pub at: u8,
     pub len: u8,
 }
+
+/// Queries that go through a leaf together: their rows and scores fit the first cache beside a few K rows.
+const QUERY_BLOCK: usize = 32;
 
 /// One leaf of one KV head, and the queries that look at it.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +70,27 @@ pub struct LeafArgs<'a> {
 pub type AttnLeaf = unsafe fn(&LeafArgs);
 
 /// Best first, scalar last.
-pub(crate) const ATTN_LEAF: &[Impl<AttnLeaf>] = &[Impl { needs: Isa::Scalar, run: oracle::leaf }];
+pub(crate) const ATTN_LEAF: &[Impl<AttnLeaf>] = &[
+    #[cfg(target_arch = "x86_64")]
+    Impl { needs: Isa::Avx512, run: leaf_avx512 },
+    #[cfg(target_arch = "x86_64")]
+    Impl { needs: Isa::Avx2, run: leaf_avx2 },
+    Impl { needs: Isa::Scalar, run: oracle::leaf },
+];
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+unsafe fn leaf_avx512(a: &LeafArgs) {
+    // SAFETY: the caller's word.
+    unsafe { leaf::leaf(crate::float::avx512::Avx512::new(), a) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn leaf_avx2(a: &LeafArgs) {
+    // SAFETY: the caller's word.
+    unsafe { leaf::leaf(crate::float::avx2::Avx2::new(), a) }
+}
 
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.
 pub fn attn_leaf(isa: Isa) -> AttnLeaf {
@@ -81,8 +110,8 @@ pub fn state_len(head_v: usize) -> usize {
 /// Bytes a leaf call may need for these sizes.
 pub fn scratch_bytes(head_k: usize, head_v: usize, n_q: usize) -> usize {
     let (k, v) = (head_k.next_multiple_of(16), head_v.next_multiple_of(16));
-    // K and V as f32, a block of queries padded to whole lanes, their scores, and room to align.
-    let floats = LEAF * (k + v) + n_q.min(32) * (k + LEAF);
+    // The scores of a block of queries, K and V as f32, and room to align.
+    let floats = QUERY_BLOCK.min(n_q) * LEAF + LEAF * (k + v);
     floats * size_of::<f32>() + 64
 }
 

@@ -6,9 +6,18 @@
 //! Elementwise kernels give each element the same bits wherever it stands. Slices of one call have equal lengths; a shorter one
 //! shortens the work or panics in debug builds, it is never overrun.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod math;
 mod oracle;
 mod rope;
 mod route;
+mod rows;
+pub(crate) mod simd;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use crate::{DType, Impl, Isa, isa::pick};
 pub use rope::{RopeFreq, RopeKind, RopeSections, rope_cache, rope_cache_multi};
@@ -38,6 +47,22 @@ pub enum Act {
 macro_rules! kernels {
     ($($(#[$doc:meta])* $list:ident: $name:ident($($a:ident: $t:ty),*) $(-> $r:ty)?;)*) => {
         $(pub(crate) const $list: &[Impl<unsafe fn($($t),*) $(-> $r)?>] = &[
+            #[cfg(target_arch = "x86_64")]
+            Impl { needs: Isa::Avx512, run: {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+                fn run($($a: $t),*) $(-> $r)? {
+                    rows::$name(avx512::Avx512::new(), $($a),*)
+                }
+                run
+            } },
+            #[cfg(target_arch = "x86_64")]
+            Impl { needs: Isa::Avx2, run: {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn run($($a: $t),*) $(-> $r)? {
+                    rows::$name(avx2::Avx2::new(), $($a),*)
+                }
+                run
+            } },
             Impl { needs: Isa::Scalar, run: oracle::$name },
         ];)*
 

@@ -1,0 +1,454 @@
+//! The vector body of a leaf: scores, softmax, P.V, over register tiles of queries. Knows no ISA; its order is told in `mod.rs`.
+//!
+//! A tile's queries share what they load, never what they add: every (query, cell) score and every (query, channel) chain is
+//! computed as if alone. Where queries of a tile see different cells, the cells they all see are done together and the rest one by one.
+
+use super::kv::{Bf16, F16, F32, KvRow, Q8_0};
+use super::{LEAF, LeafArgs, QUERY_BLOCK, state_len};
+use crate::DType;
+use crate::float::math;
+use crate::float::simd::{N, Simd};
+use std::ops::Range;
+
+/// Up to this many queries read stored rows as they stand; more are worth turning the leaf into f32 first.
+const DIRECT: usize = 8;
+
+/// One row pointer per place; null where nobody looks.
+type Places = [*const u8; LEAF];
+
+/// K or V as the tiles read it.
+#[derive(Clone, Copy)]
+struct Side {
+    rows: Places,
+    ty: DType,
+    /// Elements of a row.
+    width: usize,
+}
+
+/// `n` queries of a block from `first` on (block-relative), and the places they see.
+struct Tile {
+    first: usize,
+    n: usize,
+    /// Places that at least one query sees: `from..to`.
+    any: Range<usize>,
+    /// Places that all see.
+    all: Range<usize>,
+}
+
+/// The smallest range around both.
+#[inline(always)]
+fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, true) => 0..0,
+        (true, false) => b,
+        (false, true) => a,
+        (false, false) => a.start.min(b.start)..a.end.max(b.end),
+    }
+}
+
+/// The block of queries being worked on.
+struct Block<'a> {
+    vis: &'a [(u8, u8)],
+    q: *const f32,
+    q_stride: usize,
+    /// `[vis.len()][2 + head_v]`
+    state: *mut f32,
+    /// Scores, then probabilities. `[QUERY_BLOCK][LEAF]`
+    p: *mut [f32; LEAF],
+    len: usize,
+}
+
+impl Block<'_> {
+    /// Visible places of query `i`; empty is `0..0`.
+    #[inline(always)]
+    fn sees(&self, i: usize) -> Range<usize> {
+        let (a, b) = (usize::from(self.vis[i].0), usize::from(self.vis[i].1).min(self.len));
+        if a < b { a..b } else { 0..0 }
+    }
+
+    /// The tile that starts at query `first`: 4 (where registers allow), 2 or 1 queries.
+    #[inline(always)]
+    fn tile(&self, first: usize, wide: bool) -> Tile {
+        let n = match self.vis.len() - first {
+            4.. if wide => 4,
+            2.. => 2,
+            _ => 1,
+        };
+        let (mut any, mut all) = (0..0, 0..LEAF);
+        for i in first..first + n {
+            let r = self.sees(i);
+            all = all.start.max(r.start)..all.end.min(r.end);
+            any = hull(any, r);
+        }
+        Tile { first, n, any, all }
+    }
+}
+
+/// The places that some query of the call sees.
+#[inline(always)]
+fn seen(a: &LeafArgs) -> Range<usize> {
+    a.vis.iter().take(a.n_q).fold(0..0, |r, v| hull(r, usize::from(v.0)..usize::from(v.1.min(a.len))))
+}
+
+/// Row pointers of the places in `seen`, for K and for V.
+#[inline(always)]
+fn places(a: &LeafArgs, seen: &Range<usize>) -> (Places, Places) {
+    let (mut k, mut v) = ([std::ptr::null(); LEAF], [std::ptr::null(); LEAF]);
+    for r in a.runs {
+        let at = usize::from(r.at);
+        for j in seen.start.max(at)..seen.end.min(at + usize::from(r.len)) {
+            k[j] = r.k.wrapping_add((j - at) * a.k_stride);
+            v[j] = r.v.wrapping_add((j - at) * a.v_stride);
+        }
+    }
+    (k, v)
+}
+
+/// Writes the seen rows as f32 to `to` `[LEAF][width up to a multiple of 16]` and points at them.
+///
+/// # Safety
+/// The rows are live; `to` has the room.
+#[inline(always)]
+unsafe fn unpack<S: Simd, R: KvRow>(s: S, side: &mut Side, seen: &Range<usize>, to: *mut f32) {
+    let pitch = side.width.next_multiple_of(N);
+    for j in seen.clone() {
+        let out = to.wrapping_add(j * pitch);
+        for c in (0..side.width).step_by(N) {
+            // SAFETY: the caller's word; `c + 16` stays within the pitch.
+            unsafe { s.store(R::at(s, side.rows[j], c, N.min(side.width - c)), &mut *out.add(c).cast()) };
+        }
+        side.rows[j] = out.cast();
+    }
+    side.ty = DType::F32;
+}
+
+/// `unpack` by type; f32 stays where it is.
+///
+/// # Safety
+/// As `unpack`.
+#[inline(always)]
+unsafe fn unpack_any<S: Simd>(s: S, side: &mut Side, seen: &Range<usize>, to: *mut f32) {
+    // SAFETY: the caller's word.
+    unsafe {
+        match side.ty {
+            DType::F16 => unpack::<S, F16>(s, side, seen, to),
+            DType::BF16 => unpack::<S, Bf16>(s, side, seen, to),
+            DType::Q8_0 => unpack::<S, Q8_0>(s, side, seen, to),
+            _ => {}
+        }
+    }
+}
+
+/// Lane sums of NQ x NK dot products, not yet joined.
+///
+/// # Safety
+/// The pointers lead to rows of `width` elements.
+#[inline(always)]
+unsafe fn dots<S: Simd, R: KvRow, const NQ: usize, const NK: usize>(s: S, q: [*const f32; NQ], k: [*const u8; NK], width: usize) -> [[S::F; NK]; NQ] {
+    let mut acc = [[s.splat(0.0); NK]; NQ];
+    let whole = width / N * N;
+    for c in (0..whole).step_by(N) {
+        let mut x = [s.splat(0.0); NK];
+        for (x, k) in x.iter_mut().zip(k) {
+            // SAFETY: c + 16 <= width.
+            *x = unsafe { R::at(s, k, c, N) };
+        }
+        for (acc, q) in acc.iter_mut().zip(q) {
+            // SAFETY: as above.
+            let q = unsafe { F32::at(s, q.cast(), c, N) };
+            for (acc, x) in acc.iter_mut().zip(x) {
+                *acc = s.fma(q, x, *acc);
+            }
+        }
+    }
+    if whole < width {
+        let n = width - whole;
+        for (acc, q) in acc.iter_mut().zip(q) {
+            for (acc, k) in acc.iter_mut().zip(k) {
+                // SAFETY: n elements are left.
+                let (q, k) = unsafe { (F32::at(s, q.cast(), whole, n), R::at(s, k, whole, n)) };
+                *acc = s.fma(q, k, *acc);
+            }
+        }
+    }
+    acc
+}
+
+/// The four scores from place `j` on for a tile's queries; places nobody of the tile sees repeat a seen one.
+///
+/// # Safety
+/// The block's and the side's pointers are live.
+#[inline(always)]
+unsafe fn score4<S: Simd, R: KvRow>(s: S, b: &Block, t: &Tile, side: &Side, j: usize) {
+    let k: [*const u8; 4] = std::array::from_fn(|e| side.rows[(j + e).max(t.any.start).min(t.any.end - 1)]);
+    let q = |i: usize| b.q.wrapping_add((t.first + i) * b.q_stride);
+    // SAFETY: rows by the caller's word; j + 4 <= LEAF.
+    unsafe {
+        let put = |i: usize, at: usize, v: &[f32]| (&mut (*b.p.add(t.first + i)))[at..at + v.len()].copy_from_slice(v);
+        match t.n {
+            4 => {
+                let r = s.sum16(dots::<S, R, 4, 4>(s, [q(0), q(1), q(2), q(3)], k, side.width));
+                put(0, j, &r[0]);
+                put(1, j, &r[1]);
+                put(2, j, &r[2]);
+                put(3, j, &r[3]);
+            }
+            2 if S::WIDE => {
+                let [r0, r1] = dots::<S, R, 2, 4>(s, [q(0), q(1)], k, side.width);
+                put(0, j, &s.sum4(r0));
+                put(1, j, &s.sum4(r1));
+            }
+            2 => {
+                for h in [0, 2] {
+                    let [[a, b], [c, d]] = dots::<S, R, 2, 2>(s, [q(0), q(1)], [k[h], k[h + 1]], side.width);
+                    let r = s.sum4([a, b, c, d]);
+                    put(0, j + h, &r[..2]);
+                    put(1, j + h, &r[2..]);
+                }
+            }
+            _ => {
+                let [r] = dots::<S, R, 1, 4>(s, [q(0)], k, side.width);
+                put(0, j, &s.sum4(r));
+            }
+        }
+    }
+}
+
+/// q.k of a block: four places outside, tiles inside, so that four K rows stay near while queries pass.
+///
+/// # Safety
+/// As `score4`.
+#[inline(always)]
+unsafe fn scores<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side) {
+    for j in (0..b.len).step_by(4) {
+        let mut first = 0;
+        while first < b.vis.len() {
+            let t = b.tile(first, S::WIDE);
+            if j < t.any.end && t.any.start < j + 4 {
+                // SAFETY: the caller's word.
+                unsafe { score4::<S, R>(s, b, &t, side, j) };
+            }
+            first += t.n;
+        }
+    }
+}
+
+/// Turns one query's scores into probabilities (0 where it sees nothing) and brings m, l and acc of its state up to them.
+#[inline(always)]
+fn soften<S: Simd>(s: S, p: &mut [f32; LEAF], sees: Range<usize>, scale: f32, softcap: f32, state: &mut [f32]) {
+    let mask = (u64::MAX >> (LEAF - sees.len())) << sees.start;
+    let rows = p.as_chunks_mut::<N>().0;
+    let none = s.splat(f32::NEG_INFINITY);
+    let mut x = [none; LEAF / N];
+    let mut top = none;
+    for (i, x) in x.iter_mut().enumerate() {
+        let mut v = s.mul(s.load(&rows[i]), s.splat(scale));
+        if softcap != 0.0 {
+            v = s.mul(s.splat(softcap), math::tanh(s, s.div(v, s.splat(softcap))));
+        }
+        *x = s.pick((mask >> (i * N)) as u16, v, none);
+        top = s.max(*x, top);
+    }
+    let top = s.max_lane(top);
+    let before = state[0];
+    let m = if top > before { top } else { before };
+    // All scores -inf: any finite base gives the zeros they stand for.
+    let base = if m == f32::NEG_INFINITY { 0.0 } else { m };
+    for (x, row) in x.iter_mut().zip(&mut *rows) {
+        *x = math::exp(s, s.sub(*x, s.splat(base)));
+        s.store(*x, row);
+    }
+    let sum = s.sum(s.add(s.add(x[0], x[1]), s.add(x[2], x[3])));
+    let mut rescale = [0.0; N];
+    s.store(math::exp(s, s.splat(before - base)), &mut rescale);
+    state[0] = m;
+    state[1] = state[1] * rescale[0] + sum;
+    if rescale[0] != 1.0 {
+        state[2..].iter_mut().for_each(|a| *a *= rescale[0]);
+    }
+}
+
+/// acc[c..c + 16 NV] += p[j] V[j] for j in `places`, one chain per channel, for NQ queries; `n` channels of the last vector count.
+///
+/// # Safety
+/// The pointers are live for these places and channels.
+#[inline(always)]
+unsafe fn chains<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
+    s: S, acc: [*mut f32; NQ], p: [*const f32; NQ], side: &Side, places: Range<usize>, c: usize, n: usize,
+) {
+    // SAFETY: the caller's word, for all pointers below; n < 16 only where NV is 1.
+    unsafe {
+        let mut sum = [[s.splat(0.0); NV]; NQ];
+        for (sum, acc) in sum.iter_mut().zip(acc) {
+            for (v, sum) in sum.iter_mut().enumerate() {
+                *sum = F32::at(s, acc.cast_const().cast(), c + v * N, n);
+            }
+        }
+        for j in places {
+            let row = side.rows[j];
+            let mut x = [s.splat(0.0); NV];
+            for (v, x) in x.iter_mut().enumerate() {
+                *x = R::at(s, row, c + v * N, n);
+            }
+            for (sum, p) in sum.iter_mut().zip(p) {
+                let w = s.splat(*p.add(j));
+                for (sum, x) in sum.iter_mut().zip(x) {
+                    *sum = s.fma(w, x, *sum);
+                }
+            }
+        }
+        for (sum, acc) in sum.into_iter().zip(acc) {
+            for (v, sum) in sum.into_iter().enumerate() {
+                let out = acc.add(c + v * N);
+                if n == N { s.store(sum, &mut *out.cast()) } else { s.store_part(sum, std::slice::from_raw_parts_mut(out, n)) }
+            }
+        }
+    }
+}
+
+/// `chains` over as many whole groups of NV vectors as are left from channel `c` on; gives where it stopped.
+///
+/// # Safety
+/// As `chains`.
+#[inline(always)]
+unsafe fn groups<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
+    s: S, acc: [*mut f32; NQ], p: [*const f32; NQ], side: &Side, places: &Range<usize>, mut c: usize,
+) -> usize {
+    while c + NV * N <= side.width {
+        // SAFETY: the caller's word; the group lies within the row.
+        unsafe { chains::<S, R, NQ, NV>(s, acc, p, side, places.clone(), c, N) };
+        c += NV * N;
+    }
+    c
+}
+
+/// All channels of NQ queries, in groups of NV vectors, then one by one.
+///
+/// # Safety
+/// As `chains`.
+#[inline(always)]
+unsafe fn channels<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(s: S, b: &Block, first: usize, side: &Side, places: Range<usize>) {
+    if places.is_empty() {
+        return;
+    }
+    let acc = std::array::from_fn(|i| b.state.wrapping_add((first + i) * state_len(side.width) + 2));
+    let p = std::array::from_fn(|i| b.p.wrapping_add(first + i).cast::<f32>().cast_const());
+    // SAFETY: the caller's word.
+    unsafe {
+        let c = groups::<S, R, NQ, NV>(s, acc, p, side, &places, 0);
+        let c = groups::<S, R, NQ, 1>(s, acc, p, side, &places, c);
+        if c < side.width {
+            chains::<S, R, NQ, 1>(s, acc, p, side, places, c, side.width - c);
+        }
+    }
+}
+
+/// P.V of one query: as many chains side by side as hide the latency of a fused add.
+///
+/// # Safety
+/// As `chains`.
+#[inline(always)]
+unsafe fn alone<S: Simd, R: KvRow>(s: S, b: &Block, i: usize, side: &Side, places: Range<usize>) {
+    // SAFETY: the caller's word.
+    unsafe {
+        if S::WIDE && side.width.is_multiple_of(8 * N) {
+            channels::<S, R, 1, 8>(s, b, i, side, places);
+        } else {
+            channels::<S, R, 1, 4>(s, b, i, side, places);
+        }
+    }
+}
+
+/// P.V of a block.
+///
+/// # Safety
+/// The block's and the side's pointers are live.
+#[inline(always)]
+unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side) {
+    let mut first = 0;
+    while first < b.vis.len() {
+        let t = b.tile(first, S::WIDE);
+        let together = if t.n > 1 && !t.all.is_empty() { t.all.clone() } else { LEAF..LEAF };
+        // SAFETY: the caller's word.
+        unsafe {
+            for i in first..first + t.n {
+                let r = b.sees(i);
+                alone::<S, R>(s, b, i, side, r.start..r.end.min(together.start));
+            }
+            match t.n {
+                4 => channels::<S, R, 4, 4>(s, b, first, side, together.clone()),
+                2 if S::WIDE => channels::<S, R, 2, 4>(s, b, first, side, together.clone()),
+                2 => channels::<S, R, 2, 2>(s, b, first, side, together.clone()),
+                _ => {}
+            }
+            for i in first..first + t.n {
+                let r = b.sees(i);
+                alone::<S, R>(s, b, i, side, together.end.max(r.start)..r.end);
+            }
+        }
+        first += t.n;
+    }
+}
+
+/// One block of queries through the leaf.
+///
+/// # Safety
+/// See `AttnLeaf`.
+#[inline(always)]
+unsafe fn block<S: Simd>(s: S, a: &LeafArgs, b: &Block, k: &Side, v: &Side) {
+    // SAFETY: the caller's word; the states of a block are its own.
+    unsafe {
+        match k.ty {
+            DType::F16 => scores::<S, F16>(s, b, k),
+            DType::BF16 => scores::<S, Bf16>(s, b, k),
+            DType::Q8_0 => scores::<S, Q8_0>(s, b, k),
+            _ => scores::<S, F32>(s, b, k),
+        }
+        for i in 0..b.vis.len() {
+            let sees = b.sees(i);
+            if !sees.is_empty() {
+                let n = state_len(a.head_v);
+                let state = std::slice::from_raw_parts_mut(b.state.add(i * n), n);
+                soften(s, &mut *b.p.add(i), sees, a.scale, a.softcap, state);
+            }
+        }
+        match v.ty {
+            DType::F16 => values::<S, F16>(s, b, v),
+            DType::BF16 => values::<S, Bf16>(s, b, v),
+            DType::Q8_0 => values::<S, Q8_0>(s, b, v),
+            _ => values::<S, F32>(s, b, v),
+        }
+    }
+}
+
+/// As `AttnLeaf` says.
+///
+/// # Safety
+/// See `AttnLeaf`.
+#[inline(always)]
+pub(super) unsafe fn leaf<S: Simd>(s: S, a: &LeafArgs) {
+    let seen = seen(a);
+    if seen.is_empty() {
+        return;
+    }
+    let (k, v) = places(a, &seen);
+    let mut k = Side { rows: k, ty: a.k_type, width: a.head_k };
+    let mut v = Side { rows: v, ty: a.v_type, width: a.head_v };
+    // SAFETY: `scratch_bytes` counts these three parts and 64 bytes to align them; the rest is the caller's word.
+    unsafe {
+        let p = a.scratch.add(a.scratch.align_offset(64)).cast::<f32>();
+        let wide_k = p.add(QUERY_BLOCK.min(a.n_q) * LEAF);
+        let wide_v = wide_k.add(LEAF * a.head_k.next_multiple_of(N));
+        if a.n_q > DIRECT {
+            unpack_any(s, &mut k, &seen, wide_k);
+            unpack_any(s, &mut v, &seen, wide_v);
+        }
+        for (i, vis) in a.vis[..a.n_q.min(a.vis.len())].chunks(QUERY_BLOCK).enumerate() {
+            let first = i * QUERY_BLOCK;
+            let q = a.q.add(first * a.q_stride);
+            let state = a.state.add(first * state_len(a.head_v));
+            let b = Block { vis, q, q_stride: a.q_stride, state, p: p.cast(), len: usize::from(a.len) };
+            block(s, a, &b, &k, &v);
+        }
+    }
+}

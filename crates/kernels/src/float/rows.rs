@@ -1,0 +1,271 @@
+//! The vector bodies: each walks its rows 16 lanes at a time. Knows no ISA.
+//!
+//! A short tail goes through the same arithmetic as the body, filled with zeros. Closures are called at one place only:
+//! that is what makes the compiler inline them, and with them the ISA of the caller.
+
+use super::simd::{N, Simd};
+use super::{Act, RopeKind, math, oracle};
+
+/// x[i..i + 16], zeros beyond the end.
+#[inline(always)]
+fn at<S: Simd>(s: S, x: &[f32], i: usize) -> S::F {
+    match x[i..].first_chunk() {
+        Some(c) => s.load(c),
+        None => s.load_part(&x[i..]),
+    }
+}
+
+/// out[i..i + 16] = v, as far as `out` goes.
+#[inline(always)]
+fn put<S: Simd>(s: S, v: S::F, out: &mut [f32], i: usize) {
+    match out[i..].first_chunk_mut() {
+        Some(c) => s.store(v, c),
+        None => s.store_part(v, &mut out[i..]),
+    }
+}
+
+/// out[i..i + 16] = f(i).
+#[inline(always)]
+fn map<S: Simd>(s: S, out: &mut [f32], f: impl Fn(usize) -> S::F) {
+    for i in (0..out.len()).step_by(N) {
+        put(s, f(i), out, i);
+    }
+}
+
+/// x[i..i + 16] = f(i, x[i..i + 16]).
+#[inline(always)]
+fn map_in<S: Simd>(s: S, x: &mut [f32], f: impl Fn(usize, S::F) -> S::F) {
+    for i in (0..x.len()).step_by(N) {
+        let v = f(i, at(s, x, i));
+        put(s, v, x, i);
+    }
+}
+
+/// The f64 sum of f(x) over a row; lanes beyond the end count as 0 whatever `f` makes of them.
+#[inline(always)]
+fn sum_of<S: Simd>(s: S, x: &[f32], f: impl Fn(S::F) -> S::F) -> f64 {
+    let mut acc = s.zero_d();
+    for i in (0..x.len()).step_by(N) {
+        let keep = u16::MAX >> N.saturating_sub(x.len() - i);
+        acc = s.add_d(acc, s.pick(keep, f(at(s, x, i)), s.splat(0.0)));
+    }
+    s.sum_d(acc)
+}
+
+#[inline(always)]
+pub(crate) fn rms_norm<S: Simd>(s: S, x: &[f32], w: Option<&[f32]>, eps: f32, out: &mut [f32]) {
+    let mean = (sum_of(s, x, |v| s.mul(v, v)) / x.len() as f64) as f32;
+    let scale = s.splat(1.0 / (mean + eps).sqrt());
+    match w {
+        Some(w) => map(s, out, |i| s.mul(s.mul(at(s, x, i), scale), at(s, w, i))),
+        None => map(s, out, |i| s.mul(at(s, x, i), scale)),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn layer_norm<S: Simd>(s: S, x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, eps: f32, out: &mut [f32]) {
+    let n = x.len() as f64;
+    let mean = s.splat((sum_of(s, x, |v| v) / n) as f32);
+    let var = sum_of(s, x, |v| {
+        let d = s.sub(v, mean);
+        s.mul(d, d)
+    }) / n;
+    let scale = s.splat(1.0 / (var as f32 + eps).sqrt());
+    map(s, out, |i| s.mul(s.sub(at(s, x, i), mean), scale));
+    if let Some(w) = w {
+        map_in(s, out, |i, v| s.mul(v, at(s, w, i)));
+    }
+    if let Some(b) = b {
+        map_in(s, out, |i, v| s.add(v, at(s, b, i)));
+    }
+}
+
+#[inline(always)]
+pub(crate) fn l2_norm<S: Simd>(s: S, x: &[f32], eps: f32, out: &mut [f32]) {
+    let norm = (sum_of(s, x, |v| s.mul(v, v)) as f32).sqrt();
+    let scale = s.splat(1.0 / norm.max(eps));
+    map(s, out, |i| s.mul(at(s, x, i), scale));
+}
+
+#[inline(always)]
+pub(crate) fn add<S: Simd>(s: S, x: &[f32], y: &[f32], out: &mut [f32]) {
+    map(s, out, |i| s.add(at(s, x, i), at(s, y, i)));
+}
+
+#[inline(always)]
+pub(crate) fn add_to<S: Simd>(s: S, x: &mut [f32], y: &[f32]) {
+    map_in(s, x, |i, v| s.add(v, at(s, y, i)));
+}
+
+#[inline(always)]
+pub(crate) fn add_scaled<S: Simd>(s: S, x: &mut [f32], y: &[f32], k: f32) {
+    map_in(s, x, |i, v| s.add(v, s.mul(at(s, y, i), s.splat(k))));
+}
+
+#[inline(always)]
+pub(crate) fn mul<S: Simd>(s: S, x: &[f32], y: &[f32], out: &mut [f32]) {
+    map(s, out, |i| s.mul(at(s, x, i), at(s, y, i)));
+}
+
+#[inline(always)]
+pub(crate) fn scale<S: Simd>(s: S, x: &mut [f32], k: f32) {
+    map_in(s, x, |_, v| s.mul(v, s.splat(k)));
+}
+
+#[inline(always)]
+pub(crate) fn softcap<S: Simd>(s: S, x: &mut [f32], cap: f32) {
+    let cap = s.splat(cap);
+    map_in(s, x, |_, v| s.mul(cap, math::tanh(s, s.div(v, cap))));
+}
+
+#[inline(always)]
+pub(crate) fn act<S: Simd>(s: S, kind: Act, x: &mut [f32]) {
+    match kind {
+        Act::Silu => map_in(s, x, |_, v| math::swish(s, v, 1.0)),
+        Act::GeluTanh => map_in(s, x, |_, v| math::gelu_tanh(s, v)),
+        Act::GeluErf => map_in(s, x, |_, v| math::gelu_erf(s, v)),
+        Act::GeluQuick => map_in(s, x, |_, v| math::swish(s, v, 1.702)),
+        Act::Relu => map_in(s, x, |_, v| math::relu(s, v)),
+        Act::ReluSqr => map_in(s, x, |_, v| s.mul(math::relu(s, v), math::relu(s, v))),
+        Act::Sigmoid => map_in(s, x, |_, v| math::sigmoid(s, v)),
+        Act::Tanh => map_in(s, x, |_, v| math::tanh(s, v)),
+        Act::Exp => map_in(s, x, |_, v| math::exp(s, v)),
+        Act::Softplus => oracle::act(kind, x),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn glu<S: Simd>(s: S, kind: Act, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    match kind {
+        Act::Silu => map(s, out, |i| s.mul(math::swish(s, at(s, gate, i), 1.0), at(s, up, i))),
+        Act::GeluTanh => map(s, out, |i| s.mul(math::gelu_tanh(s, at(s, gate, i)), at(s, up, i))),
+        _ => {
+            out.copy_from_slice(gate);
+            act(s, kind, out);
+            map_in(s, out, |i, v| s.mul(v, at(s, up, i)));
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn glu_oai<S: Simd>(s: S, gate: &[f32], up: &[f32], alpha: f32, limit: f32, out: &mut [f32]) {
+    map(s, out, |i| {
+        let g = s.min(s.splat(limit), at(s, gate, i));
+        let u = s.min(s.splat(limit), s.max(s.splat(-limit), at(s, up, i)));
+        s.mul(math::swish(s, g, alpha), s.add(u, s.splat(1.0)))
+    });
+}
+
+/// Plain loops: the compiler shuffles pairs as well as we would.
+#[inline(always)]
+pub(crate) fn rope_rows<S: Simd>(_: S, kind: RopeKind, x: &mut [f32], n_rot: usize, cos_sin: &[f32]) {
+    let (x, turns) = (&mut x[..n_rot], cos_sin.as_chunks::<2>().0);
+    let turn = |a: &mut f32, b: &mut f32, [c, s]: &[f32; 2]| (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+    match kind {
+        RopeKind::Norm => x.as_chunks_mut::<2>().0.iter_mut().zip(turns).for_each(|([a, b], t)| turn(a, b, t)),
+        RopeKind::Neox => {
+            let (lo, hi) = x.split_at_mut(n_rot / 2);
+            lo.iter_mut().zip(hi).zip(turns).for_each(|((a, b), t)| turn(a, b, t));
+        }
+    }
+}
+
+/// The largest value, NaN aside; -inf where there is none.
+#[inline(always)]
+fn max_of<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut m = s.splat(f32::NEG_INFINITY);
+    let (body, tail) = x.as_chunks::<N>();
+    for c in body {
+        m = s.max(s.load(c), m);
+    }
+    tail.iter().fold(s.max_lane(m), |m, v| if *v > m { *v } else { m })
+}
+
+#[inline(always)]
+pub(crate) fn softmax<S: Simd>(s: S, x: &mut [f32]) {
+    let max = s.splat(max_of(s, x));
+    map_in(s, x, |_, v| math::exp(s, s.sub(v, max)));
+    let inv = (1.0 / sum_of(s, x, |v| v)) as f32;
+    scale(s, x, inv);
+}
+
+#[inline(always)]
+pub(crate) fn argmax<S: Simd>(s: S, x: &[f32]) -> usize {
+    let max = max_of(s, x);
+    x.iter().position(|v| *v == max).unwrap_or(0)
+}
+
+#[inline(always)]
+pub(crate) fn dot<S: Simd>(s: S, x: &[f32], y: &[f32]) -> f32 {
+    let mut acc = s.splat(0.0);
+    for i in (0..x.len()).step_by(N) {
+        acc = s.fma(at(s, x, i), at(s, y, i), acc);
+    }
+    s.sum(acc)
+}
+
+#[inline(always)]
+pub(crate) fn f32_to_f16<S: Simd>(s: S, x: &[f32], out: &mut [u8]) {
+    for (i, o) in out.chunks_mut(2 * N).enumerate() {
+        let mut b = [0; 2 * N];
+        s.store_f16(at(s, x, i * N), &mut b);
+        o.copy_from_slice(&b[..o.len()]);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn f16_to_f32<S: Simd>(s: S, x: &[u8], out: &mut [f32]) {
+    map(s, out, |i| {
+        let x = &x[2 * i..];
+        match x.first_chunk() {
+            Some(c) => s.load_f16(c),
+            None => {
+                let mut b = [0; 2 * N];
+                b[..x.len()].copy_from_slice(x);
+                s.load_f16(&b)
+            }
+        }
+    });
+}
+
+/// To nearest even; NaN stays NaN, made quiet.
+#[inline(always)]
+pub(crate) fn f32_to_bf16<S: Simd>(_: S, x: &[f32], out: &mut [u8]) {
+    for (v, o) in x.iter().zip(out.as_chunks_mut::<2>().0) {
+        let bits = v.to_bits();
+        let near = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+        *o = (if v.is_nan() { bits >> 16 | 64 } else { near } as u16).to_le_bytes();
+    }
+}
+
+#[inline(always)]
+pub(crate) fn bf16_to_f32<S: Simd>(_: S, x: &[u8], out: &mut [f32]) {
+    for (b, o) in x.as_chunks::<2>().0.iter().zip(out) {
+        *o = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn f32_to_q8_0<S: Simd>(_: S, x: &[f32], out: &mut [u8]) {
+    for (x, o) in x.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<34>().0) {
+        // Sizes compare as integers do, which the compiler may vectorise.
+        let amax = f32::from_bits(x.iter().fold(0, |m, v| m.max(v.to_bits() & 0x7fff_ffff)));
+        let d = amax / 127.0;
+        let id = if d == 0.0 { 0.0 } else { 1.0 / d };
+        let (head, q) = o.split_at_mut(2);
+        head.copy_from_slice(&half::f16::from_f32_const(d).to_le_bytes());
+        for (v, q) in x.iter().zip(q) {
+            *q = (v * id).round() as i8 as u8;
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn q8_0_to_f32<S: Simd>(_: S, x: &[u8], out: &mut [f32]) {
+    for (b, o) in x.as_chunks::<34>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+        let d = half::f16::from_le_bytes([b[0], b[1]]).to_f32_const();
+        for (q, o) in b[2..].iter().zip(o) {
+            *o = f32::from(*q as i8) * d;
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The cells of one stream of one group: who sits where. Every change goes through five primitives that write an undo log.
+//! Knows neither bytes nor windows; which cells may be given up is decided in `place`.
+use super::blocks::Pool;
+use super::runs::Runs;
+use crate::backend::io::{BlockId, SeqSet};
+use platform::Result;
+use platform::error::try_zeroed;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    pub pos: i32,
+    /// Added to `pos` since its K row was last rotated.
+    pub shift: i32,
+    /// Arrival: cells of equal position are ordered by it.
+    pub stamp: u64,
+    pub seqs: SeqSet,
+}
+
+/// One step of a change, as what takes it back.
+#[derive(Clone, Copy, Debug)]
+pub enum Undo {
+    Put { cell: u32, home: u32, opened: bool },
+    Take { cell: u32, was: Cell },
+    Join { cell: u32, seq: u32 },
+    Leave { cell: u32, seq: u32 },
+    Move { cell: u32, pos: i32, shift: i32 },
+}
+
+/// Stream and step, in order of happening.
+pub type Log = Vec<(u32, Undo)>;
+
+/// What a change needs besides the cells: the group's blocks and its log.
+pub struct Tx<'a> {
+    pub pool: &'a mut Pool,
+    pub log: &'a mut Log,
+    pub stream: u32,
+}
+
+impl Tx<'_> {
+    fn note(&mut self, u: Undo) {
+        self.log.push((self.stream, u));
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Cells {
+    cells: Vec<Cell>,
+    /// One bit per cell.
+    taken: Vec<u64>,
+    /// Per sequence from `first` on.
+    runs: Vec<Runs>,
+    first: u32,
+    used: u32,
+    stamp: u64,
+    cells_per_block: u32,
+    /// Per virtual block: physical block, cells in use, sequence that opened it.
+    table: Vec<Option<BlockId>>,
+    count: Vec<u16>,
+    home: Vec<u32>,
+    /// Some cell may have a `shift`.
+    pub shifted: bool,
+}
+
+impl Cells {
+    /// `size` cells for sequences `first..first + n_seqs`.
+    pub fn new(size: u32, cells_per_block: u32, first: u32, n_seqs: u32) -> Result<Cells> {
+        let n_blocks = size.div_ceil(cells_per_block) as usize;
+        Ok(Cells {
+            cells: try_zeroed(size as usize, "KV cells")?,
+            taken: try_zeroed((size as usize).div_ceil(64), "KV cells")?,
+            runs: vec![Runs::default(); n_seqs as usize],
+            first,
+            used: 0,
+            stamp: 0,
+            cells_per_block,
+            table: try_zeroed(n_blocks, "KV block table")?,
+            count: try_zeroed(n_blocks, "KV block table")?,
+            home: try_zeroed(n_blocks, "KV block table")?,
+            shifted: false,
+        })
+    }
+    pub fn size(&self) -> u32 {
+        self.cells.len() as u32
+    }
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+    pub fn cells_per_block(&self) -> u32 {
+        self.cells_per_block
+    }
+    pub fn cell(&self, i: u32) -> &Cell {
+        &self.cells[i as usize]
+    }
+    /// Sequences that may live here.
+    pub fn seqs(&self) -> std::ops::Range<u32> {
+        self.first..self.first + self.runs.len() as u32
+    }
+    pub fn runs(&self, seq: u32) -> Option<&Runs> {
+        self.runs.get(seq.checked_sub(self.first)? as usize)
+    }
+    fn runs_mut(&mut self, seq: u32) -> (&mut Runs, &[Cell]) {
+        (&mut self.runs[(seq - self.first) as usize], &self.cells)
+    }
+    /// Block and slot of a cell in use.
+    pub fn place_of(&self, cell: u32) -> Option<(BlockId, u16)> {
+        let block = self.table[(cell / self.cells_per_block) as usize]?;
+        Some((block, (cell % self.cells_per_block) as u16))
+    }
+    pub fn is_free(&self, cell: u32) -> bool {
+        self.taken[(cell / 64) as usize] >> (cell % 64) & 1 == 0
+    }
+    pub fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+    /// Later arrivals come after those of `other`, from where cells were copied.
+    pub fn stamp_past(&mut self, other: u64) {
+        self.stamp = self.stamp.max(other);
+    }
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    // ---- the five primitives
+
+    /// Takes a free cell. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
+    pub fn put(&mut self, cell: u32, what: Cell, home: Option<u32>, tx: &mut Tx<'_>) {
+        debug_assert!(self.is_free(cell), "cell {cell} is in use");
+        let vb = (cell / self.cells_per_block) as usize;
+        tx.note(Undo::Put { cell, home: self.home[vb], opened: self.count[vb] == 0 });
+        if self.count[vb] == 0 {
+            self.table[vb] = tx.pool.take();
+            self.home[vb] = home.unwrap_or(self.home[vb]);
+        }
+        self.count[vb] += 1;
+        self.used += 1;
+        self.taken[(cell / 64) as usize] |= 1 << (cell % 64);
+        self.cells[cell as usize] = Cell { seqs: SeqSet::default(), ..what };
+    }
+
+    /// Frees a cell that no sequence holds.
+    pub fn take(&mut self, cell: u32, tx: &mut Tx<'_>) {
+        let vb = (cell / self.cells_per_block) as usize;
+        tx.note(Undo::Take { cell, was: self.cells[cell as usize] });
+        self.count[vb] -= 1;
+        if self.count[vb] == 0
+            && let Some(b) = self.table[vb].take()
+        {
+            tx.pool.give(b);
+        }
+        self.used -= 1;
+        self.taken[(cell / 64) as usize] &= !(1 << (cell % 64));
+        self.cells[cell as usize] = Cell::default();
+    }
+
+    pub fn join(&mut self, cell: u32, seq: u32, tx: &mut Tx<'_>) {
+        let c = self.cells[cell as usize];
+        if c.seqs.contains(seq) {
+            return;
+        }
+        tx.note(Undo::Join { cell, seq });
+        self.cells[cell as usize].seqs.insert(seq);
+        let (runs, cells) = self.runs_mut(seq);
+        runs.insert(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
+    }
+
+    pub fn leave(&mut self, cell: u32, seq: u32, tx: &mut Tx<'_>) {
+        let c = self.cells[cell as usize];
+        if !c.seqs.contains(seq) {
+            return;
+        }
+        tx.note(Undo::Leave { cell, seq });
+        self.cells[cell as usize].seqs.remove(seq);
+        let (runs, cells) = self.runs_mut(seq);
+        runs.remove(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
+    }
+
+    /// Gives a cell another position, for all its sequences.
+    pub fn move_to(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
+        let c = self.cells[cell as usize];
+        tx.note(Undo::Move { cell, pos: c.pos, shift: c.shift });
+        for seq in c.seqs.iter() {
+            let (runs, cells) = self.runs_mut(seq);
+            runs.remove(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
+            runs.insert(pos, cell, c.stamp, |i| cells[i as usize].stamp);
+        }
+        self.cells[cell as usize].pos = pos;
+        self.cells[cell as usize].shift = shift;
+        self.shifted |= shift != 0;
+    }
+
+    // ---- made of them
+
+    /// Takes `seq` out of a cell, which is freed when it was the last one.
+    pub fn drop_from(&mut self, cell: u32, seq: u32, tx: &mut Tx<'_>) {
+        self.leave(cell, seq, tx);
+        if self.cells[cell as usize].seqs.is_empty() && !self.is_free(cell) {
+            self.take(cell, tx);
+        }
+    }
+
+    /// Takes everyone out of a cell.
+    pub fn evict(&mut self, cell: u32, tx: &mut Tx<'_>) {
+        let seqs = self.cells[cell as usize].seqs;
+        for seq in seqs.iter() {
+            self.drop_from(cell, seq, tx);
+        }
+    }
+
+    pub fn undo(&mut self, u: Undo, tx: &mut Tx<'_>) {
+        match u {
+            Undo::Put { cell, home, .. } => {
+                self.take(cell, tx);
+                self.home[(cell / self.cells_per_block) as usize] = home;
+            }
+            Undo::Take { cell, was } => self.put(cell, was, None, tx),
+            Undo::Join { cell, seq } => self.leave(cell, seq, tx),
+            Undo::Leave { cell, seq } => self.join(cell, seq, tx),
+            Undo::Move { cell, pos, shift } => self.move_to(cell, pos, shift, tx),
+        }
+    }
+
+    /// Empties everything.
+    pub fn reset(&mut self, pool: &mut Pool) {
+        self.table.iter_mut().filter_map(Option::take).for_each(|b| pool.give(b));
+        self.cells.fill(Cell::default());
+        self.taken.fill(0);
+        self.count.fill(0);
+        self.runs.fill(Runs::default());
+        (self.used, self.shifted) = (0, false);
+    }
+
+    /// Forgets pending shifts and tells them: (cell, delta).
+    pub fn take_shifts(&mut self) -> Vec<(u32, i32)> {
+        if !std::mem::take(&mut self.shifted) {
+            return Vec::new();
+        }
+        let shifted = |(i, c): (usize, &mut Cell)| (c.shift != 0).then(|| (i as u32, std::mem::take(&mut c.shift)));
+        self.cells.iter_mut().enumerate().filter_map(shifted).collect()
+    }
+
+    /// The cell where the next token of `seq` goes: behind its last one, in another block it opened, in an empty block, anywhere.
+    pub fn next_cell(&self, seq: u32) -> Option<u32> {
+        let behind = self.runs(seq).and_then(Runs::last).map(|(_, cell)| cell + 1).filter(|c| *c < self.size() && self.is_free(*c));
+        let vb = |c: u32| (c / self.cells_per_block) as usize;
+        behind
+            .filter(|c| c % self.cells_per_block > 0 || self.count[vb(*c)] == 0 || self.home[vb(*c)] == seq)
+            .or_else(|| self.find(|b| self.count[b] > 0 && self.home[b] == seq))
+            .or_else(|| self.find(|b| self.count[b] == 0))
+            .or_else(|| self.find(|_| true))
+    }
+
+    /// First free cell of the first block that `want`s and has one.
+    fn find(&self, want: impl Fn(usize) -> bool) -> Option<u32> {
+        (0..self.count.len()).filter(|b| want(*b)).find_map(|b| self.first_free(b))
+    }
+
+    fn first_free(&self, vb: usize) -> Option<u32> {
+        let from = vb as u32 * self.cells_per_block;
+        let to = (from + self.cells_per_block).min(self.size());
+        if u32::from(self.count[vb]) == to - from {
+            return None;
+        }
+        let mut at = from;
+        while at < to {
+            let free = !self.taken[(at / 64) as usize] >> (at % 64);
+            if free != 0 {
+                return Some(at + free.trailing_zeros()).filter(|c| *c < to);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        None
+    }
+}

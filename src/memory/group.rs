@@ -1,0 +1,164 @@
+//! One group: its streams of cells, its blocks, and the rules by which a ubatch finds room. A ring gives up its oldest masked cells,
+//! and only when it has no free ones left.
+use super::blocks::Pool;
+use super::cells::{Cell, Cells, Log, Tx, Undo};
+use super::runs::{Run, Runs};
+use super::window::Window;
+use super::{Full, GroupSpec};
+use crate::backend::io::{BlockId, Ubatch};
+
+/// The tokens of a ubatch that go to one stream, by index.
+pub struct Part {
+    pub stream: u32,
+    pub tokens: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub spec: GroupSpec,
+    pub streams: Vec<Cells>,
+    pub pool: Pool,
+    log: Log,
+}
+
+impl Group {
+    pub fn new(spec: GroupSpec, n_streams: u32, seqs_per_stream: u32) -> platform::Result<Group> {
+        let n_blocks = spec.n_blocks_max(n_streams);
+        let streams =
+            (0..n_streams).map(|s| Cells::new(spec.size, spec.cells_per_block, s, seqs_per_stream)).collect::<platform::Result<_>>()?;
+        Ok(Group { spec, streams, pool: Pool::new(n_blocks), log: Log::new() })
+    }
+
+    /// One stream, and what a change of it needs.
+    pub fn open(&mut self, stream: u32) -> (&mut Cells, Tx<'_>) {
+        (&mut self.streams[stream as usize], Tx { pool: &mut self.pool, log: &mut self.log, stream })
+    }
+    pub fn take_log(&mut self) -> Log {
+        std::mem::take(&mut self.log)
+    }
+    pub fn runs(&self, stream: u32, seq: u32) -> Option<&Runs> {
+        self.streams.get(stream as usize)?.runs(seq)
+    }
+
+    /// Puts every token somewhere; gives (stream, cell) per token and the log. Nothing changed when there is no room.
+    pub fn place(&mut self, ub: &Ubatch, parts: &[Part], compat: bool) -> Result<(Vec<(u32, u32)>, Log), Full> {
+        let mut at = vec![(0, 0); ub.n_tokens()];
+        for part in parts {
+            if self.place_part(ub, part, compat, &mut at).is_none() {
+                let log = self.take_log();
+                self.undo(&log);
+                return Err(Full);
+            }
+        }
+        Ok((at, self.take_log()))
+    }
+
+    fn place_part(&mut self, ub: &Ubatch, part: &Part, compat: bool, at: &mut [(u32, u32)]) -> Option<()> {
+        self.make_room(part.stream, part.tokens.len(), compat)?;
+        let (cells, mut tx) = self.open(part.stream);
+        for &i in &part.tokens {
+            let seq = ub.first_seq[i];
+            let cell = cells.next_cell(seq)?;
+            let what = Cell { pos: ub.pos_of(i), stamp: cells.next_stamp(), ..Cell::default() };
+            cells.put(cell, what, Some(seq), &mut tx);
+            let here = cells.seqs();
+            for s in ub.seqs[i].iter().filter(|s| here.contains(s)) {
+                cells.join(cell, s, &mut tx);
+            }
+            at[i] = (part.stream, cell);
+        }
+        Some(())
+    }
+
+    /// Frees masked cells until `n` tokens fit; `None` when they cannot.
+    fn make_room(&mut self, stream: u32, n: usize, compat: bool) -> Option<()> {
+        let cells = &self.streams[stream as usize];
+        let free = (cells.size() - cells.used()) as usize;
+        let Some(need) = n.checked_sub(free).filter(|need| *need > 0) else { return Some(()) };
+        let may = self.spec.window != Window::All && (compat || !self.spec.keep_masked) && n <= cells.size() as usize;
+        let victims = if may { oldest_masked(cells, self.spec.window, need, compat) } else { Vec::new() };
+        if victims.len() < need {
+            return None;
+        }
+        self.give_up(stream, &victims);
+        Some(())
+    }
+
+    /// Evicts `victims`, and with each every cell of its sequences up to its position, so that [pos_min, pos_max] stays without holes.
+    fn give_up(&mut self, stream: u32, victims: &[u32]) {
+        let (cells, mut tx) = self.open(stream);
+        let mut up_to = std::collections::BTreeMap::new();
+        for &cell in victims {
+            let c = cells.cell(cell);
+            for seq in c.seqs.iter() {
+                let p = up_to.entry(seq).or_insert(c.pos);
+                *p = c.pos.max(*p);
+            }
+        }
+        for (seq, p) in up_to {
+            let gone = cells.runs(seq).map(|r| r.cells(0, i64::from(p) + 1)).unwrap_or_default();
+            for cell in gone {
+                cells.drop_from(cell, seq, &mut tx);
+            }
+        }
+    }
+
+    /// Takes a whole log back: exactly the state before it.
+    pub fn undo(&mut self, log: &Log) {
+        self.undo_if(log, |_| true);
+    }
+
+    /// Takes back placing, but not what was given up for it: those rows may have been written over.
+    pub fn undo_placing(&mut self, log: &Log) {
+        self.undo_if(log, |u| matches!(u, Undo::Put { .. } | Undo::Join { .. }));
+    }
+
+    fn undo_if(&mut self, log: &Log, want: impl Fn(&Undo) -> bool) {
+        for (stream, u) in log.iter().rev().filter(|(_, u)| want(u)) {
+            let (cells, mut tx) = self.open(*stream);
+            cells.undo(*u, &mut tx);
+            self.log.clear();
+        }
+    }
+
+    /// Frees everything.
+    pub fn clear(&mut self) {
+        self.streams.iter_mut().for_each(|s| s.reset(&mut self.pool));
+    }
+
+    /// Consecutive cells in pieces that stay within one block.
+    pub fn pieces(&self, run: Run) -> impl Iterator<Item = Run> {
+        let cpb = self.spec.cells_per_block;
+        let mut rest = run;
+        std::iter::from_fn(move || {
+            let len = rest.len.min(cpb - rest.cell % cpb);
+            let piece = Run { len, ..rest };
+            rest = rest.cut(i64::from(rest.pos) + i64::from(len), rest.end());
+            (len > 0).then_some(piece)
+        })
+    }
+
+    pub fn place_of(&self, stream: u32, cell: u32) -> Option<(BlockId, u16)> {
+        self.streams[stream as usize].place_of(cell)
+    }
+}
+
+/// The `need` oldest cells (by arrival) that none of their sequences will see again from its pos_max + 1 on. The original asks for exactly one
+/// sequence; so does `compat`.
+fn oldest_masked(cells: &Cells, window: Window, need: usize, compat: bool) -> Vec<u32> {
+    let lo_of = |seq: u32| cells.runs(seq).and_then(Runs::max).map_or(0, |m| window.lo(m.saturating_add(1)));
+    let masked = |cell: u32| {
+        let c = cells.cell(cell);
+        c.seqs.iter().all(|s| c.pos < lo_of(s)) && !(compat && c.seqs.len() > 1)
+    };
+    let mut found = Vec::new();
+    for seq in cells.seqs() {
+        let Some(runs) = cells.runs(seq) else { continue };
+        let old = runs.within(0, i64::from(lo_of(seq))).flat_map(|r| r.cell..r.cell + r.len);
+        found.extend(old.filter(|c| masked(*c)).take(need).map(|c| (cells.cell(c).stamp, c)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(need);
+    found.into_iter().map(|(_, c)| c).collect()
+}

@@ -1,0 +1,259 @@
+//! What a host does to sequences between decodes (`llama_memory_*`). An operation changes all groups or none: it is done, looked at, and taken
+//! back when a sequence it touched could not be decoded further with everything its windows ask for.
+use super::cells::{Cell, Cells, Log, Tx, Undo};
+use super::group::Group;
+use super::runs::{Run, Runs};
+use super::{Memory, Refused, RowCopy, Shift};
+use crate::backend::io::SeqSet;
+
+const NO_SEQ: Refused = Refused("no such sequence id");
+const LOST: Refused = Refused("a sliding window would miss cells that are gone");
+
+/// `p0..p1` as asked for, where negative ends are open.
+fn clip(p0: i32, p1: i32) -> (i64, i64) {
+    (i64::from(p0.max(0)), if p1 < 0 { i64::from(i32::MAX) } else { i64::from(p1) })
+}
+
+impl Memory {
+    fn base_runs(&self, seq: u32) -> Option<&Runs> {
+        self.groups[0].runs(self.stream_of(seq)?, seq)
+    }
+
+    /// The largest position of a sequence.
+    pub fn pos_max(&self, seq: u32) -> Option<i32> {
+        let g = if self.compat { self.groups.len() - 1 } else { 0 };
+        self.groups[g].runs(self.stream_of(seq)?, seq)?.max()
+    }
+
+    /// The smallest p such that every position of p..=pos_max that the base holds is in every group; pos_max + 1 when there is none.
+    pub fn pos_min(&self, seq: u32) -> Option<i32> {
+        let stream = self.stream_of(seq)?;
+        if self.compat {
+            return self.groups[self.groups.len() - 1].runs(stream, seq)?.min();
+        }
+        let base = self.base_runs(seq)?;
+        let min = base.min()?;
+        let per_group = self.groups[1..].iter().filter_map(|g| g.runs(stream, seq));
+        Some(per_group.map(|r| common_from(base, r)).fold(min, i32::max))
+    }
+
+    /// Whether a token at `p` would find in every group all that its window shows of the base's cells before it.
+    pub fn can_continue(&self, seq: u32, p: i32) -> bool {
+        let (Some(stream), Some(base)) = (self.stream_of(seq), self.base_runs(seq)) else { return false };
+        self.groups[1..].iter().all(|g| {
+            let (lo, p) = (i64::from(g.spec.window.lo(p)), i64::from(p));
+            g.runs(stream, seq).is_some_and(|r| r.count(lo, p) == base.count(lo, p))
+        })
+    }
+
+    /// The original's answer to "may positions be shifted", as far as memory goes: all groups have the same size. Advisory, a shift works anyway.
+    pub fn can_shift(&self) -> bool {
+        self.groups.iter().all(|g| g.spec.size == self.groups[0].spec.size)
+    }
+
+    /// Runs `f` on every group; all of it stays or none.
+    fn change(&mut self, f: impl FnMut(&mut Group)) -> Result<(), Refused> {
+        self.groups.iter_mut().for_each(f);
+        let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
+        if self.compat || self.groups.len() == 1 {
+            return Ok(());
+        }
+        let goes_on = |s: u32| self.base_runs(s).and_then(Runs::max).is_none_or(|m| self.can_continue(s, m.saturating_add(1)));
+        if self.touched(&logs).iter().all(goes_on) {
+            return Ok(());
+        }
+        self.undo(&logs);
+        Err(LOST)
+    }
+
+    fn touched(&self, logs: &[Log]) -> SeqSet {
+        let mut touched = SeqSet::default();
+        for (g, log) in self.groups.iter().zip(logs) {
+            for (stream, u) in log {
+                match u {
+                    Undo::Join { seq, .. } | Undo::Leave { seq, .. } => touched.insert(*seq),
+                    Undo::Move { cell, .. } => g.streams[*stream as usize].cell(*cell).seqs.iter().for_each(|s| touched.insert(s)),
+                    Undo::Put { .. } | Undo::Take { .. } => {}
+                }
+            }
+        }
+        touched
+    }
+
+    /// Removes positions `p0..p1` of one sequence, or of all. A whole sequence always goes.
+    pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
+        let range = clip(p0, p1);
+        let Some(seq) = seq else {
+            return self.change(|g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx))));
+        };
+        let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
+        self.change(|g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx)))
+    }
+
+    /// Removes every other sequence.
+    pub fn seq_keep(&mut self, seq: u32) -> Result<(), Refused> {
+        let own = self.stream_of(seq).ok_or(NO_SEQ)?;
+        let compat = self.compat;
+        self.change(|g| {
+            on_streams(g, |c, tx| {
+                let spared = compat && tx.stream != own;
+                let others = c.seqs().filter(|s| *s != seq && !spared);
+                others.for_each(|s| remove(c, s, (0, i64::from(i32::MAX)), tx));
+            });
+        })
+    }
+
+    /// Moves positions `p0..p1` of a sequence by `delta`; cells that it shares move for all their sequences, those that fall below 0 go.
+    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<(), Refused> {
+        let (p0, p1) = clip(p0, p1);
+        if self.largest_in(seq, p0, p1)?.is_some_and(|p| p.checked_add(delta).is_none_or(|p| p == i32::MAX)) {
+            return Err(Refused("positions would exceed 31 bits"));
+        }
+        self.move_positions(seq, (p0, p1), |c| (c.pos + delta, c.shift.wrapping_add(delta)))
+    }
+
+    /// Divides positions `p0..p1` of a sequence by `d`.
+    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> Result<(), Refused> {
+        if d <= 0 {
+            return Err(Refused("positions cannot be divided by zero or less"));
+        }
+        // The original adds old - new to the pending rotation, the opposite of what moved.
+        let sign = if self.compat { -1 } else { 1 };
+        self.move_positions(seq, clip(p0, p1), |c| (c.pos / d, c.shift.wrapping_add(sign * (c.pos / d - c.pos))))
+    }
+
+    fn largest_in(&self, seq: u32, p0: i64, p1: i64) -> Result<Option<i32>, Refused> {
+        let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
+        let last = |r: &Runs| r.within(p0, p1).last().map(|r| (r.end() - 1) as i32);
+        Ok(self.groups.iter().filter_map(|g| g.runs(stream, seq).and_then(last)).max())
+    }
+
+    fn move_positions(&mut self, seq: u32, (p0, p1): (i64, i64), to: impl Fn(&Cell) -> (i32, i32)) -> Result<(), Refused> {
+        let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
+        self.change(|g| {
+            on_stream(g, stream, |c, tx| {
+                for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
+                    match to(c.cell(cell)) {
+                        (pos, _) if pos < 0 => c.evict(cell, tx),
+                        (pos, shift) => c.move_to(cell, pos, shift, tx),
+                    }
+                }
+            });
+        })
+    }
+
+    /// Lets `dst` have positions `p0..p1` of `src` too. In one stream they share cells; otherwise `dst` is replaced, only whole sequences can be
+    /// copied, and the rows have to follow before anything else is done to the store.
+    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> Result<Vec<RowCopy>, Refused> {
+        let (from, to) = (self.stream_of(src).ok_or(NO_SEQ)?, self.stream_of(dst).ok_or(NO_SEQ)?);
+        let (p0, p1) = clip(p0, p1);
+        if src == dst {
+            return Ok(Vec::new());
+        }
+        if from == to {
+            self.change(|g| {
+                on_stream(g, from, |c, tx| {
+                    c.runs(src).map(|r| r.cells(p0, p1)).unwrap_or_default().into_iter().for_each(|cell| c.join(cell, dst, tx))
+                })
+            })?;
+            return Ok(Vec::new());
+        }
+        let whole = |r: &Runs| r.count(p0, p1) == u64::from(r.n_cells());
+        if !self.groups.iter().all(|g| g.runs(from, src).is_none_or(whole)) {
+            return Err(Refused("between streams only whole sequences are copied (kv_unified copies parts)"));
+        }
+        self.change(|g| copy_across(g, (from, src), (to, dst)))?;
+        Ok(self.groups.iter().enumerate().flat_map(|(i, g)| row_copies(i, g, (from, src), to)).collect())
+    }
+
+    /// Empties the memory.
+    pub fn clear(&mut self) {
+        self.groups.iter_mut().for_each(Group::clear);
+    }
+
+    /// Pending rotations of K rows, told once.
+    pub fn take_shifts(&mut self) -> Vec<Shift> {
+        let mut out = Vec::new();
+        for (i, g) in self.groups.iter_mut().enumerate() {
+            for s in 0..g.streams.len() {
+                for (cell, delta) in g.streams[s].take_shifts() {
+                    if let Some((block, slot)) = g.place_of(s as u32, cell) {
+                        add_shift(&mut out, Shift { group: i, block, slot, len: 1, delta });
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn add_shift(out: &mut Vec<Shift>, s: Shift) {
+    match out.last_mut() {
+        Some(l) if (l.group, l.block, l.delta) == (s.group, s.block, s.delta) && l.slot + l.len == s.slot => l.len += 1,
+        _ => out.push(s),
+    }
+}
+
+fn on_stream(g: &mut Group, stream: u32, f: impl FnOnce(&mut Cells, &mut Tx<'_>)) {
+    let (cells, mut tx) = g.open(stream);
+    f(cells, &mut tx);
+}
+
+fn on_streams(g: &mut Group, mut f: impl FnMut(&mut Cells, &mut Tx<'_>)) {
+    (0..g.streams.len()).for_each(|s| on_stream(g, s as u32, &mut f));
+}
+
+fn remove(c: &mut Cells, seq: u32, (p0, p1): (i64, i64), tx: &mut Tx<'_>) {
+    for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
+        c.drop_from(cell, seq, tx);
+    }
+}
+
+/// Replaces `dst`'s stream by what `src` holds, cell by cell at the same indices.
+fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) {
+    on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), tx));
+    let source = &g.streams[from as usize];
+    let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
+    let list: Vec<(u32, Cell)> = list.into_iter().map(|i| (i, *source.cell(i))).collect();
+    let (stamp, shifted) = (source.stamp(), source.shifted);
+    on_stream(g, to, |c, tx| {
+        for (i, cell) in list {
+            c.put(i, cell, Some(dst), tx);
+            c.join(i, dst, tx);
+        }
+        c.stamp_past(stamp);
+        c.shifted |= shifted;
+    });
+}
+
+/// The copies that bring the rows of `src` to the same cells of stream `to`.
+fn row_copies(group: usize, g: &Group, (from, src): (u32, u32), to: u32) -> Vec<RowCopy> {
+    let runs = g.runs(from, src).map(|r| r.all()).unwrap_or_default();
+    let pieces = runs.iter().flat_map(|r| g.pieces(*r));
+    let copy = |p: Run| Some(RowCopy { group, from: g.place_of(from, p.cell)?, to: g.place_of(to, p.cell)?, len: p.len as u16 });
+    pieces.filter_map(copy).collect()
+}
+
+/// The smallest position from which on `part` has everything that `base` has; base's max + 1 when it lacks the last.
+fn common_from(base: &Runs, part: &Runs) -> i32 {
+    let (Some(max), Some(min)) = (base.max(), base.min()) else { return 0 };
+    if base.n_cells() == part.n_cells() {
+        return min;
+    }
+    let mut whole = i64::from(max) + 1;
+    let (mut a, mut b) = (base.all().iter().rev().copied(), part.all().iter().rev().copied());
+    let (mut x, mut y) = (a.next(), b.next());
+    while let (Some(p), Some(q)) = (x, y) {
+        if p.end() != q.end() {
+            break;
+        }
+        let n = p.len.min(q.len);
+        whole = p.end() - i64::from(n);
+        let rest = |r: Run, more: Option<Run>| if r.len == n { more } else { Some(Run { len: r.len - n, ..r }) };
+        x = if p.len == n { a.next() } else { rest(p, None) };
+        y = if q.len == n { b.next() } else { rest(q, None) };
+    }
+    // A position of which only some cells are left does not count.
+    let torn = x.is_some_and(|p| p.end() - 1 == whole);
+    (whole + i64::from(torn)).min(i64::from(i32::MAX)) as i32
+}

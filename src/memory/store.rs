@@ -1,0 +1,111 @@
+//! Where the rows of a group lie: one lazily touched buffer per device, cut into blocks; a block holds its cells of all layers of
+//! that device, so that what is used together lies together. Knows planes and sizes, not what they mean.
+use crate::backend::{Backend, BlockId, Buffer, Copy2d, KvGroup, KvLayer, PlaneAt};
+use kernels::DType;
+use platform::{Error, Result};
+use std::sync::Arc;
+
+/// One plane (K or V) of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneSpec {
+    pub ty: DType,
+    pub heads: u32,
+    pub head_len: u32,
+}
+
+/// A layer that stores rows in this group.
+#[derive(Clone, Debug)]
+pub struct LayerRows {
+    pub il: usize,
+    /// Index of its backend.
+    pub place: usize,
+    pub planes: Vec<PlaneSpec>,
+}
+
+/// Most bytes of a block over all layers, unless 32 cells need more: large enough for long runs and huge pages, small
+/// enough that the unused part of a sequence's last block does not show.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Planes start on cache lines.
+const ALIGN: usize = 64;
+
+fn head_bytes(p: &PlaneSpec) -> Result<usize> {
+    let n = p.ty.row_bytes(p.head_len as usize);
+    n.ok_or_else(|| Error::invalid(format!("a head of {} does not divide into blocks of {}", p.head_len, p.ty.name())))
+}
+
+fn cell_bytes(layers: &[LayerRows]) -> Result<usize> {
+    layers.iter().flat_map(|l| &l.planes).map(|p| Ok(head_bytes(p)? * p.heads as usize)).sum()
+}
+
+/// Cells of a block: a power of two, 32..=256.
+pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
+    let cell = cell_bytes(layers)?.max(1);
+    Ok([256, 128, 64].into_iter().find(|n| cell * n <= BLOCK_BYTES).unwrap_or(32) as u32)
+}
+
+/// The bytes of one group.
+pub struct Store {
+    group: KvGroup,
+    /// (buffer, bytes of a block) per device that has layers.
+    devices: Vec<(Arc<dyn Buffer>, usize)>,
+}
+
+impl Store {
+    pub fn new(layers: &[LayerRows], backends: &[Arc<dyn Backend>], n_layer: usize, cells_per_block: u32, n_blocks: u32) -> Result<Store> {
+        let mut group = KvGroup { layers: vec![None; n_layer] };
+        let mut devices = Vec::new();
+        for (place, backend) in backends.iter().enumerate() {
+            let mine: Vec<&LayerRows> = layers.iter().filter(|l| l.place == place).collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let mut at = 0;
+            let mut planes = Vec::new();
+            for l in &mine {
+                planes.push(l.planes.iter().map(|p| plane(p, cells_per_block, &mut at)).collect::<Result<Vec<_>>>()?);
+            }
+            let bytes = at.checked_mul(n_blocks as usize).ok_or_else(|| Error::no_memory("KV store too large"))?;
+            let buf = backend.alloc(bytes, "KV store")?;
+            for (l, planes) in mine.iter().zip(planes) {
+                group.layers[l.il] = Some(KvLayer { buf: buf.clone(), block_bytes: at, cells_per_block, planes });
+            }
+            devices.push((buf, at));
+        }
+        Ok(Store { group, devices })
+    }
+
+    pub fn group(&self) -> &KvGroup {
+        &self.group
+    }
+    /// Address space reserved, not memory used.
+    pub fn bytes(&self) -> usize {
+        self.devices.iter().map(|d| d.0.len()).sum()
+    }
+
+    /// Makes a block safe to write: refused memory is an error here and no surprise in a kernel.
+    pub fn secure(&self, b: BlockId) -> Result<()> {
+        self.devices.iter().try_for_each(|(buf, n)| buf.secure(b.0 as usize * n..(b.0 as usize + 1) * n))
+    }
+
+    /// Copies `len` rows of all layers between blocks.
+    pub fn copy(&self, from: (BlockId, u16), to: (BlockId, u16), len: u16) -> Result<()> {
+        for l in self.group.layers.iter().flatten() {
+            for (i, p) in l.planes.iter().enumerate() {
+                let n = p.head_bytes * len as usize;
+                let mut row = platform::error::try_zeroed::<u8>(n, "rows to copy")?;
+                for h in 0..p.heads {
+                    l.buf.read(&[Copy2d::flat(0, l.row_at(i, from.0, from.1, h), n)], &mut row)?;
+                    l.buf.write(&[Copy2d::flat(l.row_at(i, to.0, to.1, h), 0, n)], &row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn plane(p: &PlaneSpec, cells_per_block: u32, at: &mut usize) -> Result<PlaneAt> {
+    let head_bytes = head_bytes(p)?;
+    let here = PlaneAt { at: *at, ty: p.ty, heads: p.heads, head_len: p.head_len, head_bytes };
+    *at += (head_bytes * (p.heads * cells_per_block) as usize).next_multiple_of(ALIGN);
+    Ok(here)
+}

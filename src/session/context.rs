@@ -1,0 +1,404 @@
+//! A context over a model: its memory, its lowered plan, its team. `decode` is the whole story of a batch.
+use super::batch::{self, BatchView};
+use super::outputs::Outputs;
+use super::params::{ContextParams, Sizes, rope_settings};
+use super::perf::Perf;
+use super::runner::Runner;
+use super::ubatch;
+use crate::backend::{Bound, GroupId, Io, KvShift, Limits, T, Ubatch};
+use crate::blocks::{self, Settings};
+use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::{GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::model::Model;
+use platform::pool::{Stop, Team, allowed_cores};
+use platform::{Error, Result, log};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// True ends the decode at hand.
+pub type AbortCallback = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// llama.h's pooling types that are computed here.
+pub mod pooling {
+    pub const NONE: i32 = 0;
+    pub const MEAN: i32 = 1;
+    pub const CLS: i32 = 2;
+    pub const LAST: i32 = 3;
+}
+
+pub struct Context {
+    pub model: Arc<Model>,
+    pub sizes: Sizes,
+    pub params: ContextParams,
+    pub pooling_type: i32,
+    pub outputs: Outputs,
+    pub perf: Perf,
+    memory: Memory,
+    stores: Vec<Store>,
+    runner: Runner,
+    shifter: Runner,
+    embd: T,
+    logits: T,
+    team: Team,
+    causal: bool,
+    abort: Option<AbortCallback>,
+    /// Set while an entry point works; still set at the next one when it panicked.
+    busy: bool,
+}
+
+/// llama_decode's return codes.
+pub mod code {
+    pub const OK: i32 = 0;
+    pub const FULL: i32 = 1;
+    pub const ABORTED: i32 = 2;
+    pub const INVALID: i32 = -1;
+    pub const NO_MEMORY: i32 = -2;
+    pub const FAILED: i32 = -3;
+}
+
+/// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
+struct Groups {
+    windows: Vec<Window>,
+    of: Vec<GroupId>,
+}
+
+impl Groups {
+    fn of(m: &Model) -> Groups {
+        let mut windows = vec![Window::All];
+        let group = |w: Window, windows: &mut Vec<Window>| {
+            let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
+                windows.push(w);
+                windows.len() - 1
+            });
+            GroupId(i as u16)
+        };
+        let of = m.layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
+        Groups { windows, of }
+    }
+
+    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
+        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
+        mine.map(|(il, l)| {
+            let a = &l.attn;
+            let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
+            let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
+            LayerRows { il, place: m.place[il], planes: vec![k, v] }
+        })
+        .collect()
+    }
+}
+
+fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
+    let (mut specs, mut stores) = (Vec::new(), Vec::new());
+    let n_streams = if p.kv_unified { 1 } else { s.n_seq_max };
+    for (g, window) in groups.windows.iter().enumerate() {
+        let layers = groups.layers(m, g, p);
+        let size = match window {
+            Window::All => s.n_ctx_seq,
+            w => ring_size(s.n_ctx_seq, w.n_swa(), p.kv_unified, s.n_seq_max, s.n_ubatch, p.swa_full),
+        };
+        let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
+        stores.push(Store::new(&layers, &m.backends, m.layers.len(), spec.cells_per_block, spec.n_blocks_max(n_streams))?);
+        specs.push(spec);
+    }
+    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
+    Ok((memory, stores))
+}
+
+/// Workers that take part: what the caller asks for, but never more than cores it may run on; more only slow each other down.
+fn workers(asked: i32) -> u32 {
+    let cores = allowed_cores().len().max(1) as u32;
+    u32::try_from(asked).unwrap_or(1).clamp(1, cores)
+}
+
+impl Context {
+    pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
+        if model.vocab_only {
+            return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
+        }
+        let sizes = Sizes::of(&model, &params)?;
+        let pooling_type = [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
+        if pooling_type > pooling::LAST {
+            return Err(Error::unsupported(format!("pooling type {pooling_type}")));
+        }
+        for (what, ty) in [("type_k", params.type_k), ("type_v", params.type_v)] {
+            if !kernels::attn::supports(ty) {
+                return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
+            }
+        }
+        let groups = Groups::of(&model);
+        let (memory, stores) = make_memory(&model, &params, &sizes, &groups)?;
+        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of };
+        let planned = blocks::plan(&model, &settings);
+        let bound = Bound { weights: model.weights.clone(), kv: Arc::new(stores.iter().map(|s| s.group().clone()).collect()) };
+        let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
+        let n = sizes.n_ubatch as usize;
+        // Threads can be raised later: room for every core.
+        let limits = Limits { tokens: n, outputs: n, workers: team.max().max(allowed_cores().len() as u32) };
+        let runner = Runner::new(&planned.plan, &model.backends, &bound, limits)?;
+        let shifter = Runner::new(&blocks::shift_plan(&model, &settings), &model.backends, &bound, limits)?;
+        let ctx = Context {
+            outputs: Outputs::new(model.hp.n_vocab as usize, model.hp.n_embd as usize),
+            perf: Perf::new(model.load_us),
+            causal: sizes.causal,
+            model,
+            sizes,
+            params,
+            pooling_type,
+            memory,
+            stores,
+            runner,
+            shifter,
+            embd: planned.embd,
+            logits: planned.logits,
+            team,
+            abort: None,
+            busy: false,
+        };
+        ctx.announce();
+        Ok(ctx)
+    }
+
+    fn announce(&self) {
+        let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
+        log::info(format!("context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}", s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max));
+        let kv: usize = self.stores.iter().map(Store::bytes).sum();
+        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(self.runner.bytes())));
+        if s.n_ctx_seq > self.model.hp.n_ctx_train {
+            log::warn(format!("n_ctx per sequence ({}) exceeds what the model was trained for ({})", s.n_ctx_seq, self.model.hp.n_ctx_train));
+        }
+    }
+
+    /// Computes a batch. The codes are llama_decode's: 0; 1 no room, 2 aborted, -1 invalid, -2 no memory, -3 failed.
+    /// After 1 and -1 memory is as before; after 2, -2 and -3 the ubatches that finished stay and the failing one leaves no trace.
+    pub fn decode(&mut self, b: &BatchView<'_>) -> i32 {
+        if std::mem::replace(&mut self.busy, true) {
+            log::error("decode: an earlier call panicked inside this context; it can only be freed");
+            return code::FAILED;
+        }
+        let start = Instant::now();
+        let done = self.decode_batch(b);
+        self.busy = false;
+        match done {
+            Ok(n) => {
+                self.perf.count(n, start);
+                code::OK
+            }
+            Err(rc) => rc,
+        }
+    }
+
+    fn decode_batch(&mut self, b: &BatchView<'_>) -> std::result::Result<usize, i32> {
+        let said = |what: &str, e: &dyn std::fmt::Display, rc: i32| {
+            log::error(format!("decode: {what}{e}"));
+            rc
+        };
+        let limits = batch::Limits {
+            n_vocab: self.model.hp.n_vocab,
+            n_embd: self.model.hp.n_embd,
+            n_batch: self.sizes.n_batch,
+            n_ubatch: self.sizes.n_ubatch,
+            n_seq_max: self.sizes.n_seq_max,
+            unified: self.params.kv_unified,
+            causal: self.causal,
+            output_all: self.params.embeddings,
+        };
+        let batch = batch::check(b, &limits, &self.memory).map_err(|e| said("", &e, code::INVALID))?;
+        let ubs = ubatch::split(&batch, &limits).map_err(|e| said("", &e, code::INVALID))?;
+        self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
+        if self.memory.check(&ubs).is_err() {
+            log::warn(format!("decode: no room in memory for a batch of {} tokens", batch.n_tokens()));
+            return Err(code::FULL);
+        }
+        self.outputs.begin(&batch.output, self.params.embeddings).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        let mut pool = Pool::default();
+        for ub in &ubs {
+            self.one(ub, &mut pool)?;
+        }
+        pool.finish(self.pooling_type, &mut self.outputs);
+        Ok(batch.n_tokens())
+    }
+
+    /// Places, secures and computes one ubatch; on any failure it is taken back whole.
+    fn one(&mut self, ub: &Ubatch, pool: &mut Pool) -> std::result::Result<(), i32> {
+        let placed = self.memory.apply(ub, self.causal).map_err(|_| code::FULL)?;
+        let secured = placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b));
+        if let Err(e) = secured {
+            log::error(format!("decode: {e}"));
+            self.memory.unplace(placed);
+            return Err(code::NO_MEMORY);
+        }
+        let rows: Vec<u32> = (0..ub.n_tokens() as u32).filter(|i| ub.output[*i as usize]).collect();
+        match self.run(ub, &placed, &rows) {
+            Ok(()) => {
+                self.memory.commit(placed);
+                self.perf.n_reused += 1;
+                self.collect(ub, &rows, pool).map_err(|e| {
+                    log::error(format!("decode: {e}"));
+                    code::FAILED
+                })
+            }
+            Err(stop) => {
+                self.memory.revert(placed);
+                log::error(format!("decode: {stop}"));
+                Err(if stop == Stop::Aborted { code::ABORTED } else { code::FAILED })
+            }
+        }
+    }
+
+    fn run(&mut self, ub: &Ubatch, placed: &Placed, rows: &[u32]) -> std::result::Result<(), Stop> {
+        let threads = if ub.n_tokens() == 1 { self.params.n_threads } else { self.params.n_threads_batch };
+        let abort = &self.abort;
+        let io = Io {
+            ub,
+            views: &placed.views,
+            outputs: rows,
+            shifts: &[],
+            team: &self.team,
+            active: workers(threads),
+            stop: &|| abort.as_ref().is_some_and(|a| a()),
+        };
+        self.runner.run(&io)
+    }
+
+    fn collect(&mut self, ub: &Ubatch, rows: &[u32], pool: &mut Pool) -> Result<()> {
+        for (o, i) in rows.iter().enumerate() {
+            let Some(row) = self.outputs.place(ub.index[*i as usize]) else { continue };
+            self.runner.read(self.logits, o..o + 1, self.outputs.logits_row(row))?;
+            if self.params.embeddings {
+                self.runner.read(self.embd, o..o + 1, self.outputs.embd_row(row))?;
+                if self.pooling_type != pooling::NONE {
+                    pool.add(ub, *i as usize, self.outputs.embd_row(row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out pending K rotations.
+    fn flush(&mut self) -> std::result::Result<(), Stop> {
+        let shifts: Vec<KvShift> = self.memory.take_shifts().into_iter().map(|s| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta }).collect();
+        if shifts.is_empty() {
+            return Ok(());
+        }
+        let none = Ubatch::default();
+        let io = Io { ub: &none, views: &[], outputs: &[], shifts: &shifts, team: &self.team, active: workers(self.params.n_threads), stop: &|| false };
+        self.shifter.run(&io)
+    }
+
+    // ---- memory, as llama.h has it; `seq` None means any
+
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+    pub fn memory_clear(&mut self) -> Result<()> {
+        self.memory.clear()
+    }
+    pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_rm(seq, p0, p1)
+    }
+    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
+        for c in copies {
+            let copied = self.stores[c.group].secure(c.to.0).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
+            if let Err(e) = copied {
+                log::error(format!("seq_cp: {e}"));
+                let _ = self.memory.seq_rm(Some(dst), 0, i32::MAX);
+                return Err(Refused("no memory for the copy"));
+            }
+        }
+        Ok(())
+    }
+    pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
+        self.memory.seq_keep(seq)
+    }
+    pub fn seq_add(&mut self, seq: Option<u32>, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_add(seq, p0, p1, delta)
+    }
+    pub fn seq_div(&mut self, seq: Option<u32>, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_div(seq, p0, p1, d)
+    }
+
+    // ---- switches
+
+    pub fn set_causal(&mut self, causal: bool) {
+        self.causal = causal;
+    }
+    pub fn causal(&self) -> bool {
+        self.causal
+    }
+    pub fn set_embeddings(&mut self, on: bool) {
+        self.params.embeddings = on;
+    }
+    pub fn set_abort(&mut self, callback: Option<AbortCallback>) {
+        self.abort = callback;
+    }
+    /// A larger count than before makes a new team, whose threads start at the next decode.
+    pub fn set_threads(&mut self, n_threads: i32, n_threads_batch: i32) {
+        (self.params.n_threads, self.params.n_threads_batch) = (n_threads, n_threads_batch);
+        let n = workers(n_threads.max(n_threads_batch));
+        if n > self.team.max() {
+            self.team = Team::new(n);
+        }
+    }
+
+    /// Time, calls and GB/s per op, for `CAMELID_TRACE`.
+    pub fn trace(&self) -> String {
+        let rows = self.runner.trace();
+        let total: u64 = rows.iter().map(|r| r.ns).sum();
+        let mut s = String::from("op            calls      ms     %   GB/s\n");
+        for r in rows {
+            let (ms, share) = (r.ns as f64 / 1e6, 100.0 * r.ns as f64 / total.max(1) as f64);
+            s += &format!("{:<10} {:>8} {ms:>9.2} {share:>5.1} {:>6.2}\n", r.op, r.calls, r.bytes as f64 / r.ns.max(1) as f64);
+        }
+        s
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if platform::env::flag("CAMELID_TRACE") {
+            log::info(self.trace());
+        }
+    }
+}
+
+/// Pooled embeddings in the making: per sequence what the pooling type needs.
+#[derive(Default)]
+struct Pool(std::collections::BTreeMap<u32, Pooled>);
+
+struct Pooled {
+    sum: Vec<f64>,
+    n: usize,
+    first: (i32, Vec<f32>),
+    last: (i32, Vec<f32>),
+}
+
+impl Pool {
+    fn add(&mut self, ub: &Ubatch, i: usize, row: &[f32]) {
+        let pos = ub.pos_of(i);
+        for seq in ub.seqs[i].iter() {
+            let p = self.0.entry(seq).or_insert_with(|| Pooled { sum: vec![0.0; row.len()], n: 0, first: (pos, row.to_vec()), last: (pos, row.to_vec()) });
+            p.sum.iter_mut().zip(row).for_each(|(s, r)| *s += f64::from(*r));
+            p.n += 1;
+            if pos < p.first.0 {
+                p.first = (pos, row.to_vec());
+            }
+            if pos >= p.last.0 {
+                p.last = (pos, row.to_vec());
+            }
+        }
+    }
+
+    fn finish(self, pooling_type: i32, out: &mut Outputs) {
+        for (seq, p) in self.0 {
+            let n = p.n as f64;
+            let v = match pooling_type {
+                pooling::MEAN => p.sum.iter().map(|s| (s / n) as f32).collect(),
+                pooling::CLS => p.first.1,
+                _ => p.last.1,
+            };
+            out.set_seq(seq, v);
+        }
+    }
+}
