@@ -25,7 +25,8 @@ impl Copy2d {
     /// Whether both sides stay inside buffers of these lengths.
     pub fn fits(&self, at_len: usize, from_len: usize) -> bool {
         let end = |base: usize, pitch: usize| pitch.checked_mul(self.rows.saturating_sub(1))?.checked_add(base)?.checked_add(self.width);
-        self.rows == 0 || (end(self.at, self.at_pitch).is_some_and(|e| e <= at_len) && end(self.from, self.from_pitch).is_some_and(|e| e <= from_len))
+        self.rows == 0
+            || (end(self.at, self.at_pitch).is_some_and(|e| e <= at_len) && end(self.from, self.from_pitch).is_some_and(|e| e <= from_len))
     }
 }
 

@@ -144,29 +144,92 @@ pub enum MapFn {
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Token ids through the table times `scale`, or the batch's own embeddings unscaled.
-    Embed { table: WeightId, scale: f32, out: T },
+    Embed {
+        table: WeightId,
+        scale: f32,
+        out: T,
+    },
     /// `sum = x + add` (when given), `out = norm(sum) * w + b`.
-    Norm { x: T, add: Option<T>, w: Option<WeightId>, b: Option<WeightId>, kind: NormKind, eps: f32, sum: Option<T>, out: T },
+    Norm {
+        x: T,
+        add: Option<T>,
+        w: Option<WeightId>,
+        b: Option<WeightId>,
+        kind: NormKind,
+        eps: f32,
+        sum: Option<T>,
+        out: T,
+    },
     /// One input, several matrices (qkv, gate + up); fusing is the backend's choice.
-    Linear { x: T, outs: Vec<Proj> },
+    Linear {
+        x: T,
+        outs: Vec<Proj>,
+    },
     /// In place: per-head norm, then rotation, on [n_head][width / n_head].
-    Rope { x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec> },
+    Rope {
+        x: T,
+        n_head: u32,
+        norm: Option<HeadNorm>,
+        rope: Option<RopeSpec>,
+    },
     /// This ubatch's rows into the group's planes of this layer.
-    Store { group: GroupId, k: T, v: T },
-    Attend { q: T, group: GroupId, spec: AttendSpec, out: T },
+    Store {
+        group: GroupId,
+        k: T,
+        v: T,
+    },
+    Attend {
+        q: T,
+        group: GroupId,
+        spec: AttendSpec,
+        out: T,
+    },
     /// Expert choice per token from router logits; `ids` (i32) and `weights` are [n_used] per token.
-    Route { logits: T, spec: RouteSpec, ids: T, weights: T },
+    Route {
+        logits: T,
+        spec: RouteSpec,
+        ids: T,
+        weights: T,
+    },
     /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`.
-    Experts { x: T, ids: T, weights: T, gate: WeightId, up: WeightId, down: WeightId, act: Act, out: T },
+    Experts {
+        x: T,
+        ids: T,
+        weights: T,
+        gate: WeightId,
+        up: WeightId,
+        down: WeightId,
+        act: Act,
+        out: T,
+    },
     /// `act(gate) * up`.
-    Glu { gate: T, up: T, act: Act, out: T },
-    Map { x: T, y: Option<T>, f: MapFn, out: T },
+    Glu {
+        gate: T,
+        up: T,
+        act: Act,
+        out: T,
+    },
+    Map {
+        x: T,
+        y: Option<T>,
+        f: MapFn,
+        out: T,
+    },
     /// Keeps the rows whose outputs are wanted.
-    Rows { x: T, out: T },
+    Rows {
+        x: T,
+        out: T,
+    },
     /// Applies pending K rotations of this layer (`Io::shifts`).
-    Shift { group: GroupId, rope: RopeSpec },
+    Shift {
+        group: GroupId,
+        rope: RopeSpec,
+    },
     /// Between devices; carried out by whoever runs the plan.
-    Move { x: T, out: T },
+    Move {
+        x: T,
+        out: T,
+    },
 }
 
 impl Op {

@@ -18,7 +18,15 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     let group = w.s.groups[w.il() as usize];
     w.step(Op::Store { group, k, v }, &[]);
     let mixed = w.value(a.n_head * a.head_v, Dim::Tokens);
-    let spec = AttendSpec { n_head: a.n_head, n_head_kv: a.n_head_kv, head_k: a.head_k, head_v: a.head_v, scale: a.scale, softcap: 0.0, sinks: None };
+    let spec = AttendSpec {
+        n_head: a.n_head,
+        n_head_kv: a.n_head_kv,
+        head_k: a.head_k,
+        head_v: a.head_v,
+        scale: a.scale,
+        softcap: 0.0,
+        sinks: None,
+    };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);
     let out = w.value(w.m.hp.n_embd, Dim::Tokens);
     let proj = Proj { w: w.need(Role::AttnOut), bias: w.get(Role::AttnOutBias), out };

@@ -177,7 +177,8 @@ impl Gguf {
     }
     /// `1.18 GiB (5.33 BPW)`.
     pub fn size_text(&self) -> String {
-        let (bytes, n) = (self.n_bytes() as f64, self.n_elements() as f64);
+        // A vocabulary has no tensors; the original prints -nan for it.
+        let (bytes, n) = (self.n_bytes() as f64, self.n_elements().max(1) as f64);
         let mib = bytes / 1024.0 / 1024.0;
         let (size, unit) = if mib < 1024.0 { (mib, "MiB") } else { (mib / 1024.0, "GiB") };
         format!("{size:.2} {unit} ({:.2} BPW)", bytes * 8.0 / n)

@@ -9,6 +9,7 @@ mod cells;
 mod group;
 mod ops;
 mod runs;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod views;

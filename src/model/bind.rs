@@ -33,7 +33,16 @@ fn full_name(il: i32, role: Role) -> String {
 
 impl<'a> Binder<'a> {
     pub fn new(source: &'a Source, backends: &'a [Arc<dyn Backend>], progress: &'a mut dyn FnMut(f32) -> bool) -> Binder<'a> {
-        Binder { source, backends, maps: HashMap::new(), weights: Vec::new(), roles: Roles::new(), used: HashSet::new(), bytes_done: 0, progress }
+        Binder {
+            source,
+            backends,
+            maps: HashMap::new(),
+            weights: Vec::new(),
+            roles: Roles::new(),
+            used: HashSet::new(),
+            bytes_done: 0,
+            progress,
+        }
     }
 
     /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
@@ -56,7 +65,11 @@ impl<'a> Binder<'a> {
     /// Without a head of its own the model uses the embeddings; on another device they are there a second time.
     fn tie(&mut self, hp: &HParams, head: usize) -> Result<()> {
         let embd = self.roles[&(-1, Role::TokenEmbd)];
-        let id = if head == 0 { embd } else { self.load(-1, Role::TokenEmbd, [hp.n_embd, hp.n_vocab, 1], head, 0..hp.n_vocab, true)?.unwrap_or(embd) };
+        let id = if head == 0 {
+            embd
+        } else {
+            self.load(-1, Role::TokenEmbd, [hp.n_embd, hp.n_vocab, 1], head, 0..hp.n_vocab, true)?.unwrap_or(embd)
+        };
         self.roles.insert((-1, Role::Output), id);
         Ok(())
     }
@@ -116,7 +129,15 @@ impl<'a> Binder<'a> {
     }
 
     /// Checks a tensor against `shape` and makes a weight of its rows `rows` (elements of a vector) on backend `dev`.
-    fn load(&mut self, il: i32, role: Role, shape: [u32; 3], dev: usize, rows: std::ops::Range<u32>, required: bool) -> Result<Option<WeightId>> {
+    fn load(
+        &mut self,
+        il: i32,
+        role: Role,
+        shape: [u32; 3],
+        dev: usize,
+        rows: std::ops::Range<u32>,
+        required: bool,
+    ) -> Result<Option<WeightId>> {
         let name = full_name(il, role);
         let Some(info) = self.source.gguf().tensor(&name) else {
             return if required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
@@ -186,8 +207,11 @@ impl<'a> Binder<'a> {
     fn vector(&mut self, info: &TensorInfo, dev: usize, range: std::ops::Range<u32>) -> Result<Weight> {
         let mut raw = platform::error::try_zeroed::<u8>(info.bytes as usize, &info.name)?;
         self.source.read_tensor(info, &mut raw)?;
-        let floats = to_f32(info.ty, &raw).ok_or_else(|| Error::unsupported(format!("tensor '{}': a vector of type {}", info.name, info.ty.name())))?;
-        let part = floats.get(range.start as usize..range.end as usize).ok_or_else(|| Error::invalid(format!("tensor '{}' is too short", info.name)))?;
+        let floats = to_f32(info.ty, &raw)
+            .ok_or_else(|| Error::unsupported(format!("tensor '{}': a vector of type {}", info.name, info.ty.name())))?;
+        let part = floats
+            .get(range.start as usize..range.end as usize)
+            .ok_or_else(|| Error::invalid(format!("tensor '{}' is too short", info.name)))?;
         let bytes: Vec<u8> = part.iter().flat_map(|f| f.to_le_bytes()).collect();
         let buf = self.backends[dev].alloc(bytes.len(), &info.name)?;
         buf.write(&[Copy2d::flat(0, 0, bytes.len())], &bytes)?;

@@ -91,7 +91,10 @@ impl Keys<'_> {
         };
         let v = a.to_i64().filter(|v| v.len() >= n_layer as usize);
         let v = v.ok_or_else(|| Error::invalid(format!("key {name} needs {n_layer} integers")))?;
-        v[..n_layer as usize].iter().map(|x| u32::try_from(*x).map_err(|_| Error::invalid(format!("key {name}: {x} is out of range")))).collect()
+        v[..n_layer as usize]
+            .iter()
+            .map(|x| u32::try_from(*x).map_err(|_| Error::invalid(format!("key {name}: {x} is out of range"))))
+            .collect()
     }
 }
 

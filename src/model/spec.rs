@@ -110,8 +110,20 @@ pub struct Attention {
 #[derive(Clone, Debug)]
 pub enum Ffn {
     /// act(gate x) * up x, then down. Biases where `bias` allows and the file has them.
-    Dense { n_ff: u32, act: Act, bias: bool },
-    Moe { n_ff: u32, n_expert: u32, n_used: u32, act: Act, gate: Gate, renorm: bool, scale: f32 },
+    Dense {
+        n_ff: u32,
+        act: Act,
+        bias: bool,
+    },
+    Moe {
+        n_ff: u32,
+        n_expert: u32,
+        n_used: u32,
+        act: Act,
+        gate: Gate,
+        renorm: bool,
+        scale: f32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

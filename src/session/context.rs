@@ -117,7 +117,8 @@ impl Context {
             return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
         }
         let sizes = Sizes::of(&model, &params)?;
-        let pooling_type = [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
+        let pooling_type =
+            [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
         if pooling_type > pooling::LAST {
             return Err(Error::unsupported(format!("pooling type {pooling_type}")));
         }
@@ -161,11 +162,17 @@ impl Context {
 
     fn announce(&self) {
         let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
-        log::info(format!("context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}", s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max));
+        log::info(format!(
+            "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
+            s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
+        ));
         let kv: usize = self.stores.iter().map(Store::bytes).sum();
         log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(self.runner.bytes())));
         if s.n_ctx_seq > self.model.hp.n_ctx_train {
-            log::warn(format!("n_ctx per sequence ({}) exceeds what the model was trained for ({})", s.n_ctx_seq, self.model.hp.n_ctx_train));
+            log::warn(format!(
+                "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
+                s.n_ctx_seq, self.model.hp.n_ctx_train
+            ));
         }
     }
 
@@ -277,12 +284,25 @@ impl Context {
 
     /// Carries out pending K rotations.
     fn flush(&mut self) -> std::result::Result<(), Stop> {
-        let shifts: Vec<KvShift> = self.memory.take_shifts().into_iter().map(|s| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta }).collect();
+        let shifts: Vec<KvShift> = self
+            .memory
+            .take_shifts()
+            .into_iter()
+            .map(|s| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta })
+            .collect();
         if shifts.is_empty() {
             return Ok(());
         }
         let none = Ubatch::default();
-        let io = Io { ub: &none, views: &[], outputs: &[], shifts: &shifts, team: &self.team, active: workers(self.params.n_threads), stop: &|| false };
+        let io = Io {
+            ub: &none,
+            views: &[],
+            outputs: &[],
+            shifts: &shifts,
+            team: &self.team,
+            active: workers(self.params.n_threads),
+            stop: &|| false,
+        };
         self.shifter.run(&io)
     }
 
@@ -291,8 +311,8 @@ impl Context {
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
-    pub fn memory_clear(&mut self) -> Result<()> {
-        self.memory.clear()
+    pub fn memory_clear(&mut self) {
+        self.memory.clear();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         self.memory.seq_rm(seq, p0, p1)
@@ -312,10 +332,10 @@ impl Context {
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
         self.memory.seq_keep(seq)
     }
-    pub fn seq_add(&mut self, seq: Option<u32>, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
+    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
         self.memory.seq_add(seq, p0, p1, delta)
     }
-    pub fn seq_div(&mut self, seq: Option<u32>, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
+    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
         self.memory.seq_div(seq, p0, p1, d)
     }
 
@@ -378,7 +398,12 @@ impl Pool {
     fn add(&mut self, ub: &Ubatch, i: usize, row: &[f32]) {
         let pos = ub.pos_of(i);
         for seq in ub.seqs[i].iter() {
-            let p = self.0.entry(seq).or_insert_with(|| Pooled { sum: vec![0.0; row.len()], n: 0, first: (pos, row.to_vec()), last: (pos, row.to_vec()) });
+            let p = self.0.entry(seq).or_insert_with(|| Pooled {
+                sum: vec![0.0; row.len()],
+                n: 0,
+                first: (pos, row.to_vec()),
+                last: (pos, row.to_vec()),
+            });
             p.sum.iter_mut().zip(row).for_each(|(s, r)| *s += f64::from(*r));
             p.n += 1;
             if pos < p.first.0 {

@@ -7,7 +7,12 @@ use std::sync::Arc;
 enum Part {
     Run(Box<dyn Exec>),
     /// From the part before to the next run.
-    Move { x: T, to: T, width: usize, rows: Dim },
+    Move {
+        x: T,
+        to: T,
+        width: usize,
+        rows: Dim,
+    },
 }
 
 pub struct Runner {

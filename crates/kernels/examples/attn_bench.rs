@@ -103,7 +103,9 @@ fn main() {
     let (head, gqa) = (arg(1, 128), arg(2, 4));
     for isa in [Isa::Avx2, Isa::Avx512].into_iter().filter(|i| *i <= Isa::detect()) {
         for ty in [DType::F16, DType::Q8_0, DType::F32] {
-            for (what, n, tokens) in [("decode  4k", 4096, 1), ("decode 16k", 16384, 1), ("prefill 512", 512, 512), ("prefill 512 at 4k", 4608, 512)] {
+            for (what, n, tokens) in
+                [("decode  4k", 4096, 1), ("decode 16k", 16384, 1), ("prefill 512", 512, 512), ("prefill 512 at 4k", 4608, 512)]
+            {
                 let h = Head::new(ty, head, n);
                 let (t, sum) = measure(|| attend(isa, &h, n, tokens, gqa, tokens * gqa));
                 if n <= 4096 {
@@ -112,7 +114,14 @@ fn main() {
                 let cells: usize = (0..tokens).map(|i| n - tokens + i + 1).sum();
                 let flop = (cells * gqa * head * 4) as f64;
                 let bytes = (n * head * 2) as f64 * ty.block_bytes() as f64 / ty.block_len() as f64;
-                println!("{:8} {:5} {what:18} {:9.1} us {:7.1} GFLOP/s {:6.2} GB/s of K and V, checksum {sum:016x}", isa.name(), ty.name(), t * 1e6, flop / t * 1e-9, bytes / t * 1e-9);
+                println!(
+                    "{:8} {:5} {what:18} {:9.1} us {:7.1} GFLOP/s {:6.2} GB/s of K and V, checksum {sum:016x}",
+                    isa.name(),
+                    ty.name(),
+                    t * 1e6,
+                    flop / t * 1e-9,
+                    bytes / t * 1e-9
+                );
             }
         }
     }

@@ -116,9 +116,6 @@ impl Arena {
         self.places.get(&t).copied().unwrap_or_else(|| panic!("value {t:?} has no place in this segment"))
     }
 
-    pub fn has(&self, t: T) -> bool {
-        self.places.contains_key(&t)
-    }
     pub fn width(&self, t: T) -> usize {
         self.get(t).width
     }

@@ -58,7 +58,11 @@ impl Attend {
     fn room_sizes(&self) -> [usize; 3] {
         let n_q = self.tile_tokens() * self.per_kv();
         let (k, v) = (self.spec.head_k as usize, self.spec.head_v as usize);
-        [(n_q * k).next_multiple_of(16), (n_q * attn::state_len(v)).next_multiple_of(16), attn::scratch_bytes(k, v, n_q).next_multiple_of(64)]
+        [
+            (n_q * k).next_multiple_of(16),
+            (n_q * attn::state_len(v)).next_multiple_of(16),
+            attn::scratch_bytes(k, v, n_q).next_multiple_of(64),
+        ]
     }
 
     fn room<'a>(&self, c: &Ctx<'a>, w: &Worker<'_>, n_q: usize) -> Room<'a> {

@@ -56,7 +56,13 @@ impl Buffer for CpuBuffer {
             for r in 0..c.rows {
                 // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a
                 // block belong to one writer), and `src` is a separate borrow.
-                unsafe { std::ptr::copy_nonoverlapping(src.as_ptr().add(c.from + r * c.from_pitch), map.as_ptr().add(c.at + r * c.at_pitch), c.width) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping(
+                        src.as_ptr().add(c.from + r * c.from_pitch),
+                        map.as_ptr().add(c.at + r * c.at_pitch),
+                        c.width,
+                    )
+                };
             }
         }
         Ok(())
@@ -72,20 +78,26 @@ impl Buffer for CpuBuffer {
         for c in list {
             for r in 0..c.rows {
                 // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
-                unsafe { std::ptr::copy_nonoverlapping(base.add(c.from + r * c.from_pitch), dst.as_mut_ptr().add(c.at + r * c.at_pitch), c.width) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping(base.add(c.from + r * c.from_pitch), dst.as_mut_ptr().add(c.at + r * c.at_pitch), c.width)
+                };
             }
         }
         Ok(())
     }
     fn secure(&self, range: Range<usize>) -> Result<()> {
         match &self.mem {
-            Mem::Lazy(a) => a.populate(range),
+            // SAFETY: a range is secured before its first use, by the one who owns the memory (a block that was just placed).
+            Mem::Lazy(a) => unsafe { a.populate(range) },
             Mem::Foreign(_) => Ok(()),
         }
     }
     fn release(&self, range: Range<usize>) {
         if let Mem::Lazy(a) = &self.mem {
-            a.release(range);
+            // SAFETY: a range is released when nobody uses it any more (a block without cells, outside a run).
+            if let Err(e) = unsafe { a.release(range) } {
+                platform::log::warn(e);
+            }
         }
     }
 }

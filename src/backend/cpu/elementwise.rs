@@ -18,7 +18,7 @@ pub struct Norm {
 }
 
 impl CpuOp for Norm {
-    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Result<(), Stop> {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let weight = self.w.map(|w| c.floats(w));
         let bias = self.b.map(|b| c.floats(b));
         for i in w.share(c.n_rows(self.rows), 1) {
@@ -60,7 +60,7 @@ pub fn glu_kind(a: Act) -> kernels::float::Act {
 const COLS: usize = 256;
 
 impl CpuOp for Glu {
-    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Result<(), Stop> {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let (n, width) = (c.n_rows(self.rows), c.arena.width(self.out));
         let per_row = width.div_ceil(COLS);
         for piece in w.share(n * per_row, 1) {
@@ -83,7 +83,7 @@ pub struct Map {
 }
 
 impl CpuOp for Map {
-    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Result<(), Stop> {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         for i in w.share(c.n_rows(self.rows), 1) {
             let (x, out) = (c.arena.row(self.x, i), c.arena.row_mut(w, self.out, i));
             match (self.f, self.y) {

@@ -24,7 +24,6 @@ pub struct Ctx<'a> {
     pub arena: &'a Arena,
     pub isa: Isa,
     pub weights: &'a [Weight],
-    pub kv: &'a [KvGroup],
     pub queues: &'a [Pieces],
     pub scratch: &'a Scratch,
     tables: &'a Anon,
@@ -167,11 +166,15 @@ fn lower_op(isa: Isa, plan: &Plan, step: &Step, bound: &Bound, limits: Limits, n
         Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(isa, needs, x, n_head, norm, rope)),
         Op::Store { group, k, v } => Box::new(rows::Store::lower(isa, bound, group, step.il, k, v)?),
         Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(isa, bound, needs, group, step.il, q, spec, out)?),
-        Op::Route { logits, spec, ids, weights } => Box::new(experts::Route { logits, spec, ids, weights, rows: plan.value(logits).rows, t: kernels::float::table(isa) }),
+        Op::Route { logits, spec, ids, weights } => {
+            Box::new(experts::Route { logits, spec, ids, weights, rows: plan.value(logits).rows, t: kernels::float::table(isa) })
+        }
         Op::Experts { x, ids, weights, gate, up, down, act, out } => {
             Box::new(experts::Experts::lower(isa, plan, bound, limits, needs, x, ids, weights, [gate, up, down], act, out)?)
         }
-        Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: plan.value(gate).rows, t: kernels::float::table(isa) }),
+        Op::Glu { gate, up, act, out } => {
+            Box::new(elementwise::Glu { gate, up, act, out, rows: plan.value(gate).rows, t: kernels::float::table(isa) })
+        }
         Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: plan.value(x).rows, t: kernels::float::table(isa) }),
         Op::Shift { group, rope } => Box::new(rows::Shift::lower(isa, bound, needs, group, step.il, rope)?),
         Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),
@@ -218,7 +221,6 @@ impl Exec for CpuExec {
             arena: &this.arena,
             isa: this.isa,
             weights: &this.bound.weights,
-            kv: &this.bound.kv,
             queues: &this.queues,
             scratch: &this.scratch,
             tables: &this.tables,

@@ -90,7 +90,19 @@ struct Groups {
 
 impl Experts {
     #[allow(clippy::too_many_arguments, reason = "the op's own fields")]
-    pub fn lower(isa: Isa, plan: &Plan, bound: &Bound, limits: Limits, needs: &mut Needs, x: T, ids: T, weights: T, mats: [WeightId; 3], act: Activation, out: T) -> Result<Experts> {
+    pub fn lower(
+        isa: Isa,
+        plan: &Plan,
+        bound: &Bound,
+        limits: Limits,
+        needs: &mut Needs,
+        x: T,
+        ids: T,
+        weights: T,
+        mats: [WeightId; 3],
+        act: Activation,
+        out: T,
+    ) -> Result<Experts> {
         let lower = |w: WeightId| Mat::lower(isa, bound, w, None, out);
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
@@ -174,7 +186,17 @@ impl Experts {
         let _ = w;
     }
 
-    fn matmul(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, m: &Mat, e: usize, rows: std::ops::Range<usize>, from: (usize, usize), to: (usize, usize)) {
+    fn matmul(
+        &self,
+        c: &Ctx<'_>,
+        w: &Worker<'_>,
+        g: &Groups,
+        m: &Mat,
+        e: usize,
+        rows: std::ops::Range<usize>,
+        from: (usize, usize),
+        to: (usize, usize),
+    ) {
         let n = g.starts[e + 1] - g.starts[e];
         // SAFETY: expert `e` lies inside the stack of matrices (ids were clamped, shapes bound at load).
         let base = unsafe { c.weight_ptr(m.w).add(e * m.rows * m.row_bytes) };
@@ -186,7 +208,8 @@ impl Experts {
         let f = quant::table(c.isa).quantize_act(self.mats[2].act);
         for row in w.share(g.slot.len(), 1) {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
-            let out: &mut [f32] = if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
+            let out: &mut [f32] =
+                if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
             self.t.glu(glu_kind(self.act), gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.

@@ -119,7 +119,17 @@ impl Linear {
 }
 
 /// Multiplies rows `range` of `m` (of expert matrix at `base`) with `n` inputs into `y` (floats, `y_stride` apart), bias included.
-pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, base: *const u8, x: Acts, n: usize, range: Range<usize>, y: *mut f32, y_stride: usize) {
+pub fn multiply(
+    c: &Ctx<'_>,
+    w: &Worker<'_>,
+    m: &Mat,
+    base: *const u8,
+    x: Acts,
+    n: usize,
+    range: Range<usize>,
+    y: *mut f32,
+    y_stride: usize,
+) {
     let args = MatArgs {
         // SAFETY: rows of `range` lie inside the weight.
         w: unsafe { base.add(range.start * m.row_bytes) },
@@ -153,7 +163,8 @@ impl CpuOp for Linear {
         if n == 0 {
             return Ok(());
         }
-        let pieces: Vec<(usize, usize)> = self.mats.iter().map(|m| piece_rows(m.rows, w.n as usize, n)).zip(&self.mats).map(|(p, m)| (p, m.rows.div_ceil(p))).collect();
+        let pieces: Vec<(usize, usize)> =
+            self.mats.iter().map(|m| piece_rows(m.rows, w.n as usize, n)).zip(&self.mats).map(|(p, m)| (p, m.rows.div_ceil(p))).collect();
         let total = pieces.iter().map(|p| p.1).sum();
         while let Some(mut i) = c.queues[self.queue].take(total) {
             for (m, (rows, count)) in self.mats.iter().zip(&pieces) {

@@ -1,8 +1,8 @@
 //! Steps that move or rotate rows: embeddings in, K and V into the store, outputs out.
 use super::exec::{CpuOp, Ctx, Needs, Table};
 use crate::backend::*;
+use kernels::Isa;
 use kernels::float;
-use kernels::{DType, Isa};
 use platform::pool::{Stop, Worker};
 use platform::{Error, Result};
 
@@ -17,7 +17,9 @@ pub struct Embed {
 impl Embed {
     pub fn lower(isa: Isa, bound: &Bound, table: WeightId, scale: f32, out: T) -> Result<Embed> {
         let w = &bound.weights[table.0 as usize];
-        let to_f32 = kernels::quant::table(isa).to_f32(w.ty).ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
+        let to_f32 = kernels::quant::table(isa)
+            .to_f32(w.ty)
+            .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
         Ok(Embed { table, scale, out, to_f32, t: float::table(isa) })
     }
 }
@@ -59,7 +61,7 @@ impl CpuOp for Rows {
 }
 
 /// The kernels' view of a rope spec; `factors` are looked up in the bound weights.
-fn freq<'a>(c: &Ctx<'a>, r: &RopeSpec) -> float::RopeFreq<'a> {
+fn freq<'a>(c: &'a Ctx<'_>, r: &RopeSpec) -> float::RopeFreq<'a> {
     float::RopeFreq {
         n_rot: r.n_rot as usize,
         freq_base: r.freq_base,
@@ -223,6 +225,3 @@ impl CpuOp for Shift {
         Ok(())
     }
 }
-
-/// Types that a K or V row can be stored as, for error messages.
-pub const KV_TYPES: &[DType] = &[DType::F32, DType::F16, DType::BF16, DType::Q8_0];

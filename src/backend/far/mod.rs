@@ -136,6 +136,10 @@ impl Exec for FarExec {
         Vec::new()
     }
     fn bytes(&self) -> usize {
-        self.range.clone().flat_map(|i| self.plan.steps[i].op.outputs()).map(|t| self.plan.value(t).width as usize * 4 * self.limits.tokens).sum()
+        self.range
+            .clone()
+            .flat_map(|i| self.plan.steps[i].op.outputs())
+            .map(|t| self.plan.value(t).width as usize * 4 * self.limits.tokens)
+            .sum()
     }
 }

@@ -114,7 +114,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
         Op::Embed { table, scale, out } => embed(f, *table, *scale, *out),
         Op::Norm { .. } => norm(f, &s.op),
         Op::Linear { x, outs } => linear(f, *x, outs),
-        Op::Rope { x, n_head, norm, rope } => rope(f, *x, *n_head as usize, norm.as_ref(), rope.as_ref()),
+        Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
         Op::Store { group, k, v } => store(f, *group, s.il, [*k, *v]),
         Op::Attend { q, group, spec, out } => attend(f, *q, *group, s.il, spec, *out),
         Op::Route { logits, spec, ids, weights } => route(f, *logits, spec, *ids, *weights),
@@ -372,4 +372,3 @@ fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
     }
     Ok(())
 }
-

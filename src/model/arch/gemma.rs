@@ -4,13 +4,7 @@ use crate::model::spec::*;
 
 pub static GEMMA3: Arch = Arch {
     name: "gemma3",
-    keys: &[
-        req(Key::RmsEps),
-        opt(Key::SlidingWindow),
-        opt(Key::SwaPattern(6)),
-        opt(Key::RopeBaseSwa),
-        opt(Key::FinalSoftcap),
-    ],
+    keys: &[req(Key::RmsEps), opt(Key::SlidingWindow), opt(Key::SwaPattern(6)), opt(Key::RopeBaseSwa), opt(Key::FinalSoftcap)],
     rope: RopeKind::Neox,
     rot_is_head: false,
     embed: Embed { scale: Scale::SqrtWidth },

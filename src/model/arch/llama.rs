@@ -28,7 +28,15 @@ fn ffn(hp: &HParams, il: u32) -> Ffn {
     if hp.n_expert == 0 {
         return Ffn::Dense { n_ff, act: Act::Silu, bias: true };
     }
-    Ffn::Moe { n_ff, n_expert: hp.n_expert, n_used: hp.n_expert_used, act: Act::Silu, gate: Gate::Softmax, renorm: true, scale: hp.expert_weights_scale }
+    Ffn::Moe {
+        n_ff,
+        n_expert: hp.n_expert,
+        n_used: hp.n_expert_used,
+        act: Act::Silu,
+        gate: Gate::Softmax,
+        renorm: true,
+        scale: hp.expert_weights_scale,
+    }
 }
 
 fn size(hp: &HParams) -> &'static str {

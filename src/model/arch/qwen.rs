@@ -2,10 +2,12 @@
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
+const KEYS: &[Need] = &[req(Key::RmsEps), opt(Key::ExpertFf)];
+
 const fn base(name: &'static str, layer: fn(&HParams, u32) -> LayerSpec, size: fn(&HParams) -> &'static str) -> Arch {
     Arch {
         name,
-        keys: &[req(Key::RmsEps), opt(Key::ExpertFf)],
+        keys: KEYS,
         rope: RopeKind::Neox,
         rot_is_head: true,
         embed: Embed { scale: Scale::One },
@@ -68,5 +70,13 @@ pub static QWEN3MOE: Arch = base(
 fn moe(hp: &HParams, il: u32) -> Ffn {
     // Old files give no expert width: the dense width is then spread over the experts in use.
     let n_ff = if hp.n_ff_exp > 0 { hp.n_ff_exp } else { hp.n_ff[il as usize] / hp.n_expert_used.max(1) };
-    Ffn::Moe { n_ff, n_expert: hp.n_expert, n_used: hp.n_expert_used, act: Act::Silu, gate: Gate::Softmax, renorm: true, scale: hp.expert_weights_scale }
+    Ffn::Moe {
+        n_ff,
+        n_expert: hp.n_expert,
+        n_used: hp.n_expert_used,
+        act: Act::Silu,
+        gate: Gate::Softmax,
+        renorm: true,
+        scale: hp.expert_weights_scale,
+    }
 }

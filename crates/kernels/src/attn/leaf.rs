@@ -144,7 +144,12 @@ unsafe fn unpack_any<S: Simd>(s: S, side: &mut Side, seen: &Range<usize>, to: *m
 /// # Safety
 /// The pointers lead to rows of `width` elements.
 #[inline(always)]
-unsafe fn dots<S: Simd, R: KvRow, const NQ: usize, const NK: usize>(s: S, q: [*const f32; NQ], k: [*const u8; NK], width: usize) -> [[S::F; NK]; NQ] {
+unsafe fn dots<S: Simd, R: KvRow, const NQ: usize, const NK: usize>(
+    s: S,
+    q: [*const f32; NQ],
+    k: [*const u8; NK],
+    width: usize,
+) -> [[S::F; NK]; NQ] {
     let mut acc = [[s.splat(0.0); NK]; NQ];
     let whole = width / N * N;
     for c in (0..whole).step_by(N) {
@@ -274,7 +279,13 @@ fn soften<S: Simd>(s: S, p: &mut [f32; LEAF], sees: Range<usize>, scale: f32, so
 /// The pointers are live for these places and channels.
 #[inline(always)]
 unsafe fn chains<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
-    s: S, acc: [*mut f32; NQ], p: [*const f32; NQ], side: &Side, places: Range<usize>, c: usize, n: usize,
+    s: S,
+    acc: [*mut f32; NQ],
+    p: [*const f32; NQ],
+    side: &Side,
+    places: Range<usize>,
+    c: usize,
+    n: usize,
 ) {
     // SAFETY: the caller's word, for all pointers below; n < 16 only where NV is 1.
     unsafe {
@@ -312,7 +323,12 @@ unsafe fn chains<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
 /// As `chains`.
 #[inline(always)]
 unsafe fn groups<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
-    s: S, acc: [*mut f32; NQ], p: [*const f32; NQ], side: &Side, places: &Range<usize>, mut c: usize,
+    s: S,
+    acc: [*mut f32; NQ],
+    p: [*const f32; NQ],
+    side: &Side,
+    places: &Range<usize>,
+    mut c: usize,
 ) -> usize {
     while c + NV * N <= side.width {
         // SAFETY: the caller's word; the group lies within the row.

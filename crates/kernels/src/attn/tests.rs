@@ -110,7 +110,8 @@ impl Case {
         let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let p: Vec<f64> = s.iter().map(|s| (s - m).exp()).collect();
         let sum: f64 = p.iter().sum();
-        let channel = |c: usize| p.iter().enumerate().map(|(j, p)| p / sum * f64::from(self.v[(self.vis[i].0 + j) * self.head_v + c])).sum();
+        let channel =
+            |c: usize| p.iter().enumerate().map(|(j, p)| p / sum * f64::from(self.v[(self.vis[i].0 + j) * self.head_v + c])).sum();
         (0..self.head_v).map(channel).collect()
     }
 

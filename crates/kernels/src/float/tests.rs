@@ -265,7 +265,17 @@ fn q8_0_rounds_halves_away_from_zero() {
 }
 
 fn plain(n_rot: usize) -> RopeFreq<'static> {
-    RopeFreq { n_rot, freq_base: 1e4, freq_scale: 1.0, ext_factor: 0.0, attn_factor: 1.0, beta_fast: 32.0, beta_slow: 1.0, n_ctx_orig: 4096, factors: None }
+    RopeFreq {
+        n_rot,
+        freq_base: 1e4,
+        freq_scale: 1.0,
+        ext_factor: 0.0,
+        attn_factor: 1.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        n_ctx_orig: 4096,
+        factors: None,
+    }
 }
 
 #[test]
