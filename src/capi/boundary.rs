@@ -18,6 +18,18 @@ pub fn guard<R>(fallback: R, f: impl FnOnce() -> R) -> R {
     result.unwrap_or(fallback)
 }
 
+/// The same for a function of a handle: NULL is an error that names the function.
+pub fn with<H, R>(name: &str, handle: Option<H>, failure: R, f: impl FnOnce(H) -> R) -> R {
+    let result = guard(None, || match handle {
+        Some(h) => Some(f(h)),
+        None => {
+            log::error(format_args!("{name}: NULL"));
+            None
+        }
+    });
+    result.unwrap_or(failure)
+}
+
 /// The same for what can fail in words: the error goes to the log and to `camelid_last_error`.
 pub fn attempt<R>(fallback: R, f: impl FnOnce() -> platform::Result<R>) -> R {
     let result = guard(None, || f().map_err(log::error).ok());

@@ -198,4 +198,4 @@ pub unsafe extern "C" fn llama_synchronize(ctx: ContextPtr<'_>) {
     stub("llama_synchronize", ())
 }
 
-const F16: ggml_type_in = 1; // GGML_TYPE_F16
+const F16: ggml_type_int = 1; // GGML_TYPE_F16

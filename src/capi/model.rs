@@ -224,7 +224,7 @@ pub unsafe extern "C" fn llama_model_meta_count(model: Option<&llama_model>) -> 
 
 /// The metadata key of a recommended sampling setting; NULL where there is none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_model_meta_key_str(key: llama_model_meta_key_in) -> *const c_char {
+pub unsafe extern "C" fn llama_model_meta_key_str(key: llama_model_meta_key_int) -> *const c_char {
     usize::try_from(key).ok().and_then(|i| META_KEYS.get(i)).map_or(std::ptr::null(), |k| k.as_ptr())
 }
 
@@ -248,8 +248,8 @@ pub unsafe extern "C" fn llama_model_desc(model: Option<&llama_model>, buf: *mut
 
 /// The file type.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_model_ftype(model: Option<&llama_model>) -> llama_ftype {
-    stub("llama_model_ftype", llama_ftype::LLAMA_FTYPE_ALL_F32)
+pub unsafe extern "C" fn llama_model_ftype(model: Option<&llama_model>) -> llama_ftype_int {
+    stub("llama_model_ftype", 0)
 }
 
 /// Bytes of all tensors.
