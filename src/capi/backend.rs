@@ -174,6 +174,11 @@ fn started() -> Instant {
     *T0.get_or_init(Instant::now)
 }
 
+/// A moment on the clock of `llama_time_us`, in ms.
+pub fn since_start_ms(at: Instant) -> f64 {
+    at.saturating_duration_since(started()).as_secs_f64() * 1e3
+}
+
 /// What `llama_log_set` was given.
 #[derive(Clone, Copy)]
 struct Callback {
