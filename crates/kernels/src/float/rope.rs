@@ -67,7 +67,8 @@ fn yarn(f: &RopeFreq, corr: [f32; 2], i: usize, theta: f32) -> (f32, f32) {
     }
     let along = (i as f32 - corr[0]) / (corr[1] - corr[0]).max(0.001);
     let mix = (1.0 - along.clamp(0.0, 1.0)) * f.ext_factor;
-    let angle = interpolated * (1.0 - mix) + theta * mix;
+    // Fused this way round: so the compiler of the original's builds has it, and it shows in the angle at large positions.
+    let angle = interpolated.mul_add(1.0 - mix, theta * mix);
     let magnitude = f.attn_factor * (1.0 + 0.1 * (1.0 / f.freq_scale).ln());
     (angle.cos() * magnitude, angle.sin() * magnitude)
 }
