@@ -43,6 +43,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cudarc", &["src/backend/cuda"]),
     ("half", &["crates/kernels/"]),
     ("minijinja", &["src/chat/"]),
+    ("hashbrown", &["src/vocab/texts.rs"]),
+    ("unicode_properties", &["src/vocab/unicode.rs"]),
 ];
 
 /// A source file without comments, string contents and tests.
