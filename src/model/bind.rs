@@ -118,7 +118,7 @@ impl<'a> Binder<'a> {
             at += n;
         }
         if let Some(id) = self.load(il, Role::QkvScale, [1, 1, 1], dev, 0..1, false)? {
-            [Role::QScale, Role::KScale, Role::VScale].map(|r| self.roles.insert((il, r), id));
+            self.roles.extend([Role::QScale, Role::KScale, Role::VScale].map(|r| ((il, r), id)));
         }
         Ok(())
     }
