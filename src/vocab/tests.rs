@@ -273,6 +273,21 @@ proptest! {
         prop_assert_eq!(back_and_forth(&text), text);
     }
 
+    /// Merging word by word is only a short cut.
+    #[test]
+    fn spm_words_do_not_touch(text in "[hel ▁é]{0,40}", cut in prop::collection::vec(any::<u8>(), 0..3)) {
+        let text = [text.as_bytes(), &cut, text.as_bytes()].concat();
+        let v = spm().load().unwrap();
+        let Coder::Spm(coder) = &v.coder else { panic!("an SPM vocabulary") };
+        let marked = escape_spaces(&text, true).unwrap();
+        let tokens = |by_word: bool| {
+            let mut out = Vec::new();
+            coder.clone().with_words(by_word).tokenize(&v.texts, &v.scores, &marked, 0, &mut out).unwrap();
+            out
+        };
+        prop_assert_eq!(tokens(true), tokens(false));
+    }
+
     #[test]
     fn spm_round_trip_of_text(text in "[a-zé▂ ]{0,60}") {
         prop_assert_eq!(back_and_forth(text.as_bytes()), text.into_bytes());
