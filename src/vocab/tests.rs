@@ -86,6 +86,12 @@ fn texts_of(v: &Vocab, text: &str, add: bool, parse: bool) -> Vec<String> {
 }
 
 #[test]
+fn a_vocabulary_is_shared_by_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Vocab>();
+}
+
+#[test]
 fn bpe_merges_by_rank() {
     let v = bpe().load().unwrap();
     assert_eq!((v.kind(), v.n_tokens(), v.nl()), (VocabType::Bpe, 17, 10));
