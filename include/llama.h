@@ -95,6 +95,64 @@ enum llama_rope_type {
     LLAMA_ROPE_TYPE_VISION = 24,
 };
 
+// How a sequence's token embeddings become one.
+enum llama_pooling_type {
+    // as the model file says
+    LLAMA_POOLING_TYPE_UNSPECIFIED = -1,
+    LLAMA_POOLING_TYPE_NONE = 0,
+    LLAMA_POOLING_TYPE_MEAN = 1,
+    LLAMA_POOLING_TYPE_CLS = 2,
+    LLAMA_POOLING_TYPE_LAST = 3,
+    // the classification head of a reranker
+    LLAMA_POOLING_TYPE_RANK = 4,
+};
+
+// The kind of tokenizer.
+enum llama_vocab_type {
+    // a model without vocabulary
+    LLAMA_VOCAB_TYPE_NONE = 0,
+    // SentencePiece: merges by score, bytes as fallback
+    LLAMA_VOCAB_TYPE_SPM = 1,
+    // byte-level BPE, merges by rank
+    LLAMA_VOCAB_TYPE_BPE = 2,
+    // WordPiece (BERT)
+    LLAMA_VOCAB_TYPE_WPM = 3,
+    // Unigram (T5)
+    LLAMA_VOCAB_TYPE_UGM = 4,
+    // greedy longest match (RWKV)
+    LLAMA_VOCAB_TYPE_RWKV = 5,
+    // PLaMo-2: Aho-Corasick and dynamic programming
+    LLAMA_VOCAB_TYPE_PLAMO2 = 6,
+    // for tests: hashes of fixed-size chunks
+    LLAMA_VOCAB_TYPE_TEST = 7,
+};
+
+// `tokenizer.ggml.token_type` of a model file.
+enum llama_token_type {
+    LLAMA_TOKEN_TYPE_UNDEFINED = 0,
+    LLAMA_TOKEN_TYPE_NORMAL = 1,
+    LLAMA_TOKEN_TYPE_UNKNOWN = 2,
+    LLAMA_TOKEN_TYPE_CONTROL = 3,
+    LLAMA_TOKEN_TYPE_USER_DEFINED = 4,
+    LLAMA_TOKEN_TYPE_UNUSED = 5,
+    LLAMA_TOKEN_TYPE_BYTE = 6,
+};
+
+// Bits that describe a token.
+enum llama_token_attr {
+    LLAMA_TOKEN_ATTR_UNDEFINED = 0,
+    LLAMA_TOKEN_ATTR_UNKNOWN = 1,
+    LLAMA_TOKEN_ATTR_UNUSED = 2,
+    LLAMA_TOKEN_ATTR_NORMAL = 4,
+    LLAMA_TOKEN_ATTR_CONTROL = 8,
+    LLAMA_TOKEN_ATTR_USER_DEFINED = 16,
+    LLAMA_TOKEN_ATTR_BYTE = 32,
+    LLAMA_TOKEN_ATTR_NORMALIZED = 64,
+    LLAMA_TOKEN_ATTR_LSTRIP = 128,
+    LLAMA_TOKEN_ATTR_RSTRIP = 256,
+    LLAMA_TOKEN_ATTR_SINGLE_WORD = 512,
+};
+
 // The mix of tensor types of a model file (`general.file_type`).
 enum llama_ftype {
     LLAMA_FTYPE_ALL_F32 = 0,
@@ -135,64 +193,6 @@ enum llama_ftype {
     LLAMA_FTYPE_MOSTLY_Q2_0 = 41,
     // a flag: the file does not say, this is what most of its tensors are
     LLAMA_FTYPE_GUESSED = 1024,
-};
-
-// How a sequence's token embeddings become one.
-enum llama_pooling_type {
-    // as the model file says
-    LLAMA_POOLING_TYPE_UNSPECIFIED = -1,
-    LLAMA_POOLING_TYPE_NONE = 0,
-    LLAMA_POOLING_TYPE_MEAN = 1,
-    LLAMA_POOLING_TYPE_CLS = 2,
-    LLAMA_POOLING_TYPE_LAST = 3,
-    // the classification head of a reranker
-    LLAMA_POOLING_TYPE_RANK = 4,
-};
-
-// The kind of tokenizer.
-enum llama_vocab_type {
-    // a model without vocabulary
-    LLAMA_VOCAB_TYPE_NONE = 0,
-    // SentencePiece: merges by score, bytes as fallback
-    LLAMA_VOCAB_TYPE_SPM = 1,
-    // byte-level BPE, merges by rank
-    LLAMA_VOCAB_TYPE_BPE = 2,
-    // WordPiece (BERT)
-    LLAMA_VOCAB_TYPE_WPM = 3,
-    // Unigram (T5)
-    LLAMA_VOCAB_TYPE_UGM = 4,
-    // greedy longest match (RWKV)
-    LLAMA_VOCAB_TYPE_RWKV = 5,
-    // PLaMo-2: Aho-Corasick and dynamic programming
-    LLAMA_VOCAB_TYPE_PLAMO2 = 6,
-    // for tests: hashes of fixed-size chunks
-    LLAMA_VOCAB_TYPE_TEST = 7,
-};
-
-// Bits that describe a token.
-enum llama_token_attr {
-    LLAMA_TOKEN_ATTR_UNDEFINED = 0,
-    LLAMA_TOKEN_ATTR_UNKNOWN = 1,
-    LLAMA_TOKEN_ATTR_UNUSED = 2,
-    LLAMA_TOKEN_ATTR_NORMAL = 4,
-    LLAMA_TOKEN_ATTR_CONTROL = 8,
-    LLAMA_TOKEN_ATTR_USER_DEFINED = 16,
-    LLAMA_TOKEN_ATTR_BYTE = 32,
-    LLAMA_TOKEN_ATTR_NORMALIZED = 64,
-    LLAMA_TOKEN_ATTR_LSTRIP = 128,
-    LLAMA_TOKEN_ATTR_RSTRIP = 256,
-    LLAMA_TOKEN_ATTR_SINGLE_WORD = 512,
-};
-
-// `tokenizer.ggml.token_type` of a model file.
-enum llama_token_type {
-    LLAMA_TOKEN_TYPE_UNDEFINED = 0,
-    LLAMA_TOKEN_TYPE_NORMAL = 1,
-    LLAMA_TOKEN_TYPE_UNKNOWN = 2,
-    LLAMA_TOKEN_TYPE_CONTROL = 3,
-    LLAMA_TOKEN_TYPE_USER_DEFINED = 4,
-    LLAMA_TOKEN_TYPE_UNUSED = 5,
-    LLAMA_TOKEN_TYPE_BYTE = 6,
 };
 
 // How RoPE is stretched beyond the training context.
@@ -765,10 +765,10 @@ LLAMA_API uint32_t llama_model_n_cls_out(const struct llama_model *model);
 // The name of a classifier's output; NULL where it has none.
 LLAMA_API const char *llama_model_cls_label(const struct llama_model *model, uint32_t i);
 
-// Writes the value of a metadata key as text. The length of the whole text, or -1 and an empty buffer. Arrays are written as JSON.
+// Writes the value of a metadata key as text. The length of the whole text, or -1 and an empty buffer. Arrays are not shown.
 LLAMA_API int32_t llama_model_meta_val_str(const struct llama_model *model, const char *key, char *buf, size_t buf_size);
 
-// How many metadata keys there are.
+// How many metadata keys there are, arrays left out.
 LLAMA_API int32_t llama_model_meta_count(const struct llama_model *model);
 
 // The metadata key of a recommended sampling setting; NULL where there is none.
@@ -939,7 +939,7 @@ LLAMA_API void llama_set_causal_attn(struct llama_context * ctx, bool causal_att
 // Whether a token sees only what comes before it.
 LLAMA_API bool llama_get_causal_attn(const struct llama_context *ctx);
 
-// Uses every weight in the next decodes.
+// Has no effect.
 LLAMA_API
 LLAMA_DEPRECATED("user code should do warmup runs manually [TAG_LLAMA_GRAPH_NO_WARMUP]")
 void llama_set_warmup(struct llama_context * ctx,

@@ -15,7 +15,7 @@ const ROOMS: &[Room] = &[
     Room { path: "src/lib.rs", may_use: &["platform"], unsafe_in: &[] },
     Room {
         path: "src/capi/",
-        may_use: &["session", "model", "memory", "vocab", "sampling", "grammar", "chat", "platform::*"],
+        may_use: CAPI,
         unsafe_in: &[""],
     },
     Room { path: "src/session/", may_use: &["blocks", "model", "memory", "sampling", "backend", "platform::*"], unsafe_in: &[] },
@@ -29,10 +29,15 @@ const ROOMS: &[Room] = &[
     Room { path: "src/chat/", may_use: &["platform"], unsafe_in: &[] },
     Room { path: "src/vocab/", may_use: &["gguf", "platform"], unsafe_in: &[] },
     Room { path: "src/gguf/", may_use: &["kernels", "platform::*"], unsafe_in: &[] },
-    Room { path: "src/backend/", may_use: &["kernels", "platform::*"], unsafe_in: &["src/backend/cpu", "src/backend/cuda"] },
+    Room { path: "src/backend/", may_use: &["kernels", "platform::*"], unsafe_in: BACKEND_UNSAFE },
     Room { path: "crates/kernels/", may_use: &[], unsafe_in: &[""] },
     Room { path: "crates/platform/", may_use: &[], unsafe_in: &[""] },
 ];
+
+const CAPI: &[&str] = &["session", "model", "memory", "gguf", "vocab", "sampling", "grammar", "chat", "platform::*"];
+
+/// Kernels are called through unsafe pointers, and buffers are shared by region.
+const BACKEND_UNSAFE: &[&str] = &["src/backend/cpu", "src/backend/cuda", "src/backend/far", "src/backend/buffer.rs"];
 
 /// A crate that others wrote is named in one place.
 const DOORS: &[(&str, &[&str])] = &[
@@ -43,6 +48,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cudarc", &["src/backend/cuda"]),
     ("half", &["crates/kernels/"]),
     ("minijinja", &["src/chat/"]),
+    ("hashbrown", &["src/vocab/texts.rs"]),
+    ("unicode_properties", &["src/vocab/unicode.rs"]),
 ];
 
 /// A source file without comments, string contents and tests.

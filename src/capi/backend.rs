@@ -38,7 +38,7 @@ pub unsafe extern "C" fn llama_backend_free() {
 
 /// How to place memory on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_numa_init(numa: ggml_numa_strategy_in) {
+pub unsafe extern "C" fn llama_numa_init(numa: ggml_numa_strategy_int) {
     guard((), || match numa {
         0 => {}
         1..=4 => log::info(format_args!("llama_numa_init: strategy {numa} is noted; placement by node is not built yet")),
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn llama_log_set(log_callback: ggml_log_callback, user_dat
 
 /// The name of a file type, like "Q4_K - Medium"; with "(guessed) " before it where the flag is set.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_ftype_name(ftype: llama_ftype_in) -> *const c_char {
+pub unsafe extern "C" fn llama_ftype_name(ftype: llama_ftype_int) -> *const c_char {
     let name = FTYPES.iter().find(|(t, _)| *t as c_int == ftype & !GUESSED).map_or(c"(guessed) unknown, may not work", |(_, n)| n);
     // The mark is part of the text and skipped where it does not apply.
     if ftype & GUESSED != 0 { name.as_ptr() } else { name.to_bytes_with_nul()[b"(guessed) ".len()..].as_ptr().cast() }
@@ -144,13 +144,13 @@ pub unsafe extern "C" fn llama_ftype_name(ftype: llama_ftype_in) -> *const c_cha
 
 /// "auto", "disabled" or "enabled"; NULL for any other value.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_flash_attn_type_name(flash_attn_type: llama_flash_attn_type_in) -> *const c_char {
+pub unsafe extern "C" fn llama_flash_attn_type_name(flash_attn_type: llama_flash_attn_type_int) -> *const c_char {
     FLASH_ATTN_TYPES.iter().find(|(t, _)| *t as c_int == flash_attn_type).map_or(std::ptr::null(), |(_, n)| n.as_ptr())
 }
 
 /// "auto", "none", "mmap", "mlock", "mmap+mlock" or "dio"; NULL for any other value.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_load_mode_name(load_mode: llama_load_mode_in) -> *const c_char {
+pub unsafe extern "C" fn llama_load_mode_name(load_mode: llama_load_mode_int) -> *const c_char {
     LOAD_MODES.iter().find(|(m, _)| *m as c_int == load_mode).map_or(std::ptr::null(), |(_, n)| n.as_ptr())
 }
 
@@ -174,6 +174,11 @@ fn started() -> Instant {
     *T0.get_or_init(Instant::now)
 }
 
+/// A moment on the clock of `llama_time_us`, in ms.
+pub fn since_start_ms(at: Instant) -> f64 {
+    at.saturating_duration_since(started()).as_secs_f64() * 1e3
+}
+
 /// What `llama_log_set` was given.
 #[derive(Clone, Copy)]
 struct Callback {
@@ -194,7 +199,7 @@ impl Callback {
         let text = CString::new(line.replace('\0', "\u{fffd}")).unwrap_or_default();
         if let Some(call) = self.call {
             // SAFETY: the caller of llama_log_set promises a function of this type.
-            unsafe { call(level as ggml_log_level_in, text.as_ptr(), self.user_data) }
+            unsafe { call(level as ggml_log_level_int, text.as_ptr(), self.user_data) }
         }
     }
 }

@@ -107,7 +107,7 @@ pub unsafe extern "C" fn llama_batch_ext_set_pos(batch: BatchExtPtr<'_>, idx: i3
 
 /// Runs the encoder or the decoder over a batch. Returns what `llama_decode` returns.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_process(ctx: ContextPtr<'_>, r#type: llama_process_type_in, batch: BatchExtPtr<'_>) -> i32 {
+pub unsafe extern "C" fn llama_process(ctx: ContextPtr<'_>, r#type: llama_process_type_int, batch: BatchExtPtr<'_>) -> i32 {
     stub("llama_process", -1)
 }
 

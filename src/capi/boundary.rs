@@ -1,5 +1,4 @@
 //! Where Rust ends: a panic is caught, logged and turned into the failure value that llama.h documents. Knows nothing of what was called.
-#![allow(dead_code, reason = "their callers come with the rooms they call")]
 use platform::log;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +15,18 @@ pub fn guard<R>(fallback: R, f: impl FnOnce() -> R) -> R {
     let result = catch_unwind(AssertUnwindSafe(f));
     DEPTH.set(DEPTH.get() - 1);
     result.unwrap_or(fallback)
+}
+
+/// The same for a function of a handle: NULL is an error that names the function.
+pub fn with<H, R>(name: &str, handle: Option<H>, failure: R, f: impl FnOnce(H) -> R) -> R {
+    let result = guard(None, || match handle {
+        Some(h) => Some(f(h)),
+        None => {
+            log::error(format_args!("{name}: NULL"));
+            None
+        }
+    });
+    result.unwrap_or(failure)
 }
 
 /// The same for what can fail in words: the error goes to the log and to `camelid_last_error`.

@@ -9,7 +9,7 @@ use std::ffi::{c_char, c_int};
 /// The parameters to start from.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_quantize_default_params() -> llama_model_quantize_params {
-    const AS_FTYPE_SAYS: ggml_type_in = 43; // GGML_TYPE_COUNT
+    const AS_FTYPE_SAYS: ggml_type_int = 43; // GGML_TYPE_COUNT
     llama_model_quantize_params {
         nthread: 0,
         ftype: llama_ftype::LLAMA_FTYPE_MOSTLY_Q8_0 as c_int,

@@ -1,30 +1,25 @@
 //! The C types of llama.h: layouts as C compilers made them, enums in both directions. Knows nothing of what the values mean.
 //!
-//! An enum that C passes in is any int, so it is an alias `.._in` of `c_int` here and the real enum in the header (`cbindgen.toml` renames it);
+//! An enum that C passes in, or that is made of bits, is any int, so it is an alias `.._int` of `c_int` here and the real enum in the header (`cbindgen.toml` renames it);
 //! an enum that we return is a Rust enum. Handles are opaque: C holds a pointer to a struct whose contents are ours. Where the header's
 //! parameter has no `const`, the alias `..Ptr` stands for it: still a shared reference, because a callback may come back with the same handle
 //! while a call is running; what changes is behind a lock inside.
 #![allow(non_camel_case_types, reason = "the names of llama.h")]
+use super::handles::{ContextHandle, ModelHandle, SharedContext};
+use crate::vocab::Vocab;
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
 
 // ---- handles
 
 /// A tokenizer; belongs to its model.
-pub struct llama_vocab {
-    _private: (),
-}
+pub struct llama_vocab(pub(super) Arc<Vocab>);
 /// A loaded model.
-pub struct llama_model {
-    _private: (),
-}
+pub struct llama_model(pub(super) ModelHandle);
 /// One conversation's worth of state: batches in, logits out.
-pub struct llama_context {
-    _private: (),
-}
+pub struct llama_context(pub(super) ContextHandle);
 /// The KV store of a context.
-pub struct llama_memory_i {
-    _private: (),
-}
+pub struct llama_memory_i(pub(super) SharedContext);
 /// A LoRA adapter; belongs to its model.
 pub struct llama_adapter_lora {
     _private: (),
@@ -62,13 +57,13 @@ pub const LLAMA_TOKEN_NULL: llama_token = -1;
 // ---- types of the ggml headers, spelled there
 
 /// cbindgen:ignore
-pub type ggml_type_in = c_int;
+pub type ggml_type_int = c_int;
 /// cbindgen:ignore
-pub type ggml_numa_strategy_in = c_int;
+pub type ggml_numa_strategy_int = c_int;
 /// cbindgen:ignore
-pub type ggml_opt_optimizer_type_in = c_int;
+pub type ggml_opt_optimizer_type_int = c_int;
 /// cbindgen:ignore
-pub type ggml_log_level_in = c_int;
+pub type ggml_log_level_int = c_int;
 /// cbindgen:ignore
 pub struct ggml_tensor {
     _private: (),
@@ -98,7 +93,7 @@ pub type ggml_opt_result_t = *mut c_void;
 /// cbindgen:ignore
 pub type ggml_opt_context_t = *mut c_void;
 /// cbindgen:ignore
-pub type ggml_log_callback = Option<unsafe extern "C" fn(level: ggml_log_level_in, text: *const c_char, user_data: *mut c_void)>;
+pub type ggml_log_callback = Option<unsafe extern "C" fn(level: ggml_log_level_int, text: *const c_char, user_data: *mut c_void)>;
 /// cbindgen:ignore
 pub type ggml_abort_callback = Option<unsafe extern "C" fn(data: *mut c_void) -> bool>;
 /// cbindgen:ignore
@@ -367,29 +362,31 @@ pub enum llama_process_type {
 }
 
 /// cbindgen:ignore
-pub type llama_ftype_in = c_int;
+pub type llama_token_attr_int = c_int;
 /// cbindgen:ignore
-pub type llama_rope_scaling_type_in = c_int;
+pub type llama_ftype_int = c_int;
 /// cbindgen:ignore
-pub type llama_pooling_type_in = c_int;
+pub type llama_rope_scaling_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_attention_type_in = c_int;
+pub type llama_pooling_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_flash_attn_type_in = c_int;
+pub type llama_attention_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_split_mode_in = c_int;
+pub type llama_flash_attn_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_load_mode_in = c_int;
+pub type llama_split_mode_int = c_int;
 /// cbindgen:ignore
-pub type llama_lazy_mode_in = c_int;
+pub type llama_load_mode_int = c_int;
 /// cbindgen:ignore
-pub type llama_context_type_in = c_int;
+pub type llama_lazy_mode_int = c_int;
 /// cbindgen:ignore
-pub type llama_model_kv_override_type_in = c_int;
+pub type llama_context_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_model_meta_key_in = c_int;
+pub type llama_model_kv_override_type_int = c_int;
 /// cbindgen:ignore
-pub type llama_process_type_in = c_int;
+pub type llama_model_meta_key_int = c_int;
+/// cbindgen:ignore
+pub type llama_process_type_int = c_int;
 
 // ---- structs
 
@@ -452,7 +449,7 @@ pub union llama_model_kv_override_value {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct llama_model_kv_override {
-    pub tag: llama_model_kv_override_type_in,
+    pub tag: llama_model_kv_override_type_int,
     pub key: [c_char; 128],
     pub u: llama_model_kv_override_value,
 }
@@ -474,9 +471,9 @@ pub struct llama_model_params {
     pub tensor_buft_overrides: *const llama_model_tensor_buft_override,
     /// layers kept on devices; negative: all
     pub n_gpu_layers: i32,
-    pub split_mode: llama_split_mode_in,
-    pub load_mode: llama_load_mode_in,
-    pub lazy_mode: llama_lazy_mode_in,
+    pub split_mode: llama_split_mode_int,
+    pub load_mode: llama_load_mode_int,
+    pub lazy_mode: llama_lazy_mode_int,
     /// the device where `split_mode` is none
     pub main_gpu: i32,
     /// share of each device, `llama_max_devices()` values; NULL: by free memory
@@ -527,11 +524,11 @@ pub struct llama_context_params {
     pub n_threads: i32,
     /// threads for prompts
     pub n_threads_batch: i32,
-    pub ctx_type: llama_context_type_in,
-    pub rope_scaling_type: llama_rope_scaling_type_in,
-    pub pooling_type: llama_pooling_type_in,
-    pub attention_type: llama_attention_type_in,
-    pub flash_attn_type: llama_flash_attn_type_in,
+    pub ctx_type: llama_context_type_int,
+    pub rope_scaling_type: llama_rope_scaling_type_int,
+    pub pooling_type: llama_pooling_type_int,
+    pub attention_type: llama_attention_type_int,
+    pub flash_attn_type: llama_flash_attn_type_int,
     /// 0: from the model
     pub rope_freq_base: f32,
     /// 0: from the model
@@ -548,9 +545,9 @@ pub struct llama_context_params {
     pub cb_eval: ggml_backend_sched_eval_callback,
     pub cb_eval_user_data: *mut c_void,
     /// type of the stored keys
-    pub type_k: ggml_type_in,
+    pub type_k: ggml_type_int,
     /// type of the stored values
-    pub type_v: ggml_type_in,
+    pub type_v: ggml_type_int,
     /// `true` stops a running `llama_decode`
     pub abort_callback: ggml_abort_callback,
     pub abort_callback_data: *mut c_void,
@@ -576,7 +573,7 @@ pub struct llama_context_params {
 #[derive(Clone, Copy, Debug)]
 pub struct llama_model_tensor_override {
     pub pattern: *const c_char,
-    pub r#type: ggml_type_in,
+    pub r#type: ggml_type_int,
 }
 
 /// The importance of one tensor's columns; a list ends with a NULL name.
@@ -594,10 +591,10 @@ pub struct llama_model_imatrix_data {
 pub struct llama_model_quantize_params {
     /// 0 or less: as many as there are
     pub nthread: i32,
-    pub ftype: llama_ftype_in,
+    pub ftype: llama_ftype_int,
     /// GGML_TYPE_COUNT: as `ftype` says; likewise the next
-    pub output_tensor_type: ggml_type_in,
-    pub token_embedding_type: ggml_type_in,
+    pub output_tensor_type: ggml_type_int,
+    pub token_embedding_type: ggml_type_int,
     pub allow_requantize: bool,
     pub quantize_output_tensor: bool,
     pub only_copy: bool,
@@ -738,5 +735,5 @@ pub struct llama_opt_params {
     pub param_filter_ud: *mut c_void,
     pub get_opt_pars: ggml_opt_get_optimizer_params,
     pub get_opt_pars_ud: *mut c_void,
-    pub optimizer_type: ggml_opt_optimizer_type_in,
+    pub optimizer_type: ggml_opt_optimizer_type_int,
 }

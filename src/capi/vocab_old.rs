@@ -21,7 +21,7 @@ pub unsafe extern "C" fn llama_token_get_score(vocab: Option<&llama_vocab>, toke
 /// Old name of `llama_vocab_get_attr`.
 #[deprecated(note = "use llama_vocab_get_attr instead")]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_token_get_attr(vocab: Option<&llama_vocab>, token: llama_token) -> llama_token_attr {
+pub unsafe extern "C" fn llama_token_get_attr(vocab: Option<&llama_vocab>, token: llama_token) -> llama_token_attr_int {
     // SAFETY: the same promise.
     unsafe { super::vocab::llama_vocab_get_attr(vocab, token) }
 }

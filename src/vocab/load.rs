@@ -58,7 +58,7 @@ impl Vocab {
             ids.bos = NONE;
         }
         disable_out_of_range(&mut ids, texts.len());
-        ids.nl = newline(&coder, model.kind, &texts).unwrap_or(ids.pad);
+        ids.nl = newline(&coder, model.kind, &texts)?.unwrap_or(ids.pad);
         read_ids(meta, &mut ids, texts.len())?;
         ids.detect(&texts, &mut attrs);
         special::mark_unused(&texts, &mut attrs);
@@ -222,17 +222,17 @@ fn read_ids(meta: &Meta, ids: &mut SpecialIds, n_tokens: usize) -> Result<()> {
 }
 
 /// The token that a line break becomes.
-fn newline(coder: &Coder, kind: VocabType, texts: &Texts) -> Option<i32> {
-    match (coder, kind) {
+fn newline(coder: &Coder, kind: VocabType, texts: &Texts) -> Result<Option<i32>> {
+    Ok(match (coder, kind) {
         (Coder::Bpe(bpe), _) => {
             let mut ids = Vec::new();
-            bpe.tokenize(texts, b"\n", &mut ids);
+            bpe.tokenize(texts, b"\n", &mut ids)?;
             ids.first().copied()
         }
         (_, VocabType::Spm) => spm::byte_token(texts, b'\n').map(|id| id as i32),
         (_, VocabType::Rwkv) => texts.find(b"\\n").map(|id| id as i32),
         _ => None,
-    }
+    })
 }
 
 /// Tokens that a sampler should never choose; ids that are out of range are dropped.

@@ -32,6 +32,9 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use texts::Texts;
 
+/// Longest text in bytes: three times as much, which is what replacement characters may need, still counts in u32.
+const MAX_TEXT: usize = 1 << 30;
+
 /// Numbers of `llama_vocab_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -195,10 +198,10 @@ impl Vocab {
         if let Coder::Missing(name) = self.coder {
             return Err(Error::unsupported(format!("tokenizer '{name}'")));
         }
-        if i32::try_from(text.len()).is_err() {
+        if text.len() > MAX_TEXT {
             return Err(Error::invalid(format!("a text of {} bytes is too long to tokenize", text.len())));
         }
-        let mut out = Vec::new();
+        let mut out = room(text.len() + 2)?;
         if add_special && self.flags.add_bos && self.ids.bos != NONE {
             out.push(self.ids.bos);
         }
@@ -218,7 +221,7 @@ impl Vocab {
         let has = |id: u32, bit: u32| self.attrs.get(id as usize).is_some_and(|a| a & bit != 0);
         // A space goes before the text, and again after each special token.
         let mut needs_space = self.flags.add_space_prefix;
-        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP))) {
+        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
             match fragment {
                 Fragment::Token(id) => {
                     out.push(id as i32);
@@ -235,26 +238,26 @@ impl Vocab {
 
     fn tokenize_raw(&self, text: &[u8], needs_space: bool, out: &mut Vec<i32>) -> Result<()> {
         match &self.coder {
-            Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space), self.ids.unk, out)?,
+            Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space)?, self.ids.unk, out),
             Coder::Bpe(bpe) if self.flags.drop_spaces => self.tokenize_words(bpe, text, out),
-            Coder::Bpe(bpe) if self.flags.escape_spaces => bpe.tokenize(&self.texts, &escape_spaces(text, false), out),
+            Coder::Bpe(bpe) if self.flags.escape_spaces => bpe.tokenize(&self.texts, &escape_spaces(text, false)?, out),
             Coder::Bpe(bpe) => bpe.tokenize(&self.texts, text, out),
-            Coder::Missing(_) => {}
+            Coder::Missing(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Words between white space, each by itself.
-    fn tokenize_words(&self, bpe: &Bpe, text: &[u8], out: &mut Vec<i32>) {
+    fn tokenize_words(&self, bpe: &Bpe, text: &[u8], out: &mut Vec<i32>) -> Result<()> {
         let mut word = Vec::new();
         for cp in unicode::code_points(text).chain([u32::from(b' ')]) {
             if unicode::class(cp) != unicode::SPACE {
                 unicode::encode(if self.flags.lowercase { unicode::to_lower(cp) } else { cp }, &mut word);
             } else if !word.is_empty() {
-                bpe.tokenize(&self.texts, &word, out);
+                bpe.tokenize(&self.texts, &word, out)?;
                 word.clear();
             }
         }
+        Ok(())
     }
 
     fn warn_if_doubled(&self, out: &[i32], add_eos: bool) {
@@ -269,15 +272,23 @@ impl Vocab {
 }
 
 /// Spaces as U+2581, with one more in front if asked for.
-fn escape_spaces(text: &[u8], prefix: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + text.len() / 2 + SPACE_MARK.len());
+fn escape_spaces(text: &[u8], prefix: bool) -> Result<Vec<u8>> {
+    let n_spaces = text.iter().filter(|b| **b == b' ').count() + usize::from(prefix);
+    let mut out = room(text.len() + n_spaces * SPACE_MARK.len())?;
     if prefix {
         out.extend_from_slice(SPACE_MARK);
     }
     for b in text {
         if *b == b' ' { out.extend_from_slice(SPACE_MARK) } else { out.push(*b) }
     }
-    out
+    Ok(out)
+}
+
+/// An empty vector with room for what a caller's text may need: refused memory is an error, not an abort.
+fn room<T>(n: usize) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve(n).map_err(|_| Error::no_memory(format!("no memory to tokenize: {n} x {} bytes", size_of::<T>())))?;
+    Ok(v)
 }
 
 #[cfg(test)]
