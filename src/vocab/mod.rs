@@ -7,6 +7,7 @@
 //! | `special` | ids with a role, texts that end a generation, attributes |
 //! | `partition` | special tokens in a text |
 //! | `bpe`, `spm`, `merge` | the tokenizers, and the joining of neighbours that they share |
+//! | `session` | what some models do to a text before `bpe` |
 //! | `pre/` | how BPE cuts text into words |
 //! | `piece` | tokens back to text |
 //! | `texts`, `unicode` | token texts by id and by text; code points and their classes |
@@ -17,6 +18,7 @@ mod merge;
 mod partition;
 mod piece;
 mod pre;
+mod session;
 mod special;
 mod spm;
 mod texts;
@@ -26,6 +28,7 @@ use bpe::Bpe;
 use partition::{Fragment, Specials};
 use piece::SPACE_MARK;
 use platform::{Error, Result, log};
+use session::Session;
 pub use special::{NONE, SpecialIds, attr};
 use spm::Spm;
 use std::collections::BTreeSet;
@@ -52,7 +55,7 @@ pub enum VocabType {
 /// The tokenizer proper.
 enum Coder {
     Spm(Box<Spm>),
-    Bpe(Box<Bpe>),
+    Bpe(Box<Bpe>, Session),
     /// Known by name, not built yet.
     Missing(&'static str),
 }
@@ -70,16 +73,14 @@ struct Flags {
     escape_spaces: bool,
     #[expect(dead_code, reason = "the Unigram tokenizer will ask")]
     remove_extra_whitespaces: bool,
-    /// White space only separates words.
-    drop_spaces: bool,
-    /// With `drop_spaces`: words are read in lower case.
-    lowercase: bool,
 }
 
 pub struct Vocab {
     kind: VocabType,
     n_tokens: u32,
     texts: Texts,
+    /// Texts as they are shown, where that differs.
+    shown: Option<Texts>,
     scores: Vec<f32>,
     attrs: Vec<u32>,
     ids: SpecialIds,
@@ -102,13 +103,16 @@ impl Vocab {
     fn index(&self, id: i32) -> Option<usize> {
         usize::try_from(id).ok().filter(|i| *i < self.n_tokens as usize)
     }
+    fn shown(&self) -> &Texts {
+        self.shown.as_ref().unwrap_or(&self.texts)
+    }
     /// A token as it is written in the vocabulary.
     pub fn text(&self, id: i32) -> Option<&[u8]> {
-        self.index(id).map(|i| self.texts.get(i as u32))
+        self.index(id).map(|i| self.shown().get(i as u32))
     }
     /// The same for C; lives as long as the vocabulary.
     pub fn text_c(&self, id: i32) -> Option<&CStr> {
-        self.index(id).map(|i| self.texts.get_c(i as u32).unwrap_or_default())
+        self.index(id).map(|i| self.shown().get_c(i as u32).unwrap_or_default())
     }
     pub fn score(&self, id: i32) -> Option<f32> {
         self.index(id).map(|i| self.scores.get(i).copied().unwrap_or(0.0))
@@ -239,25 +243,10 @@ impl Vocab {
     fn tokenize_raw(&self, text: &[u8], needs_space: bool, out: &mut Vec<i32>) -> Result<()> {
         match &self.coder {
             Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space)?, self.ids.unk, out),
-            Coder::Bpe(bpe) if self.flags.drop_spaces => self.tokenize_words(bpe, text, out),
-            Coder::Bpe(bpe) if self.flags.escape_spaces => bpe.tokenize(&self.texts, &escape_spaces(text, false)?, out),
-            Coder::Bpe(bpe) => bpe.tokenize(&self.texts, text, out),
+            Coder::Bpe(bpe, session) if self.flags.escape_spaces => session.tokenize(bpe, &self.texts, &escape_spaces(text, false)?, out),
+            Coder::Bpe(bpe, session) => session.tokenize(bpe, &self.texts, text, out),
             Coder::Missing(_) => Ok(()),
         }
-    }
-
-    /// Words between white space, each by itself.
-    fn tokenize_words(&self, bpe: &Bpe, text: &[u8], out: &mut Vec<i32>) -> Result<()> {
-        let mut word = Vec::new();
-        for cp in unicode::code_points(text).chain([u32::from(b' ')]) {
-            if unicode::class(cp) != unicode::SPACE {
-                unicode::encode(if self.flags.lowercase { unicode::to_lower(cp) } else { cp }, &mut word);
-            } else if !word.is_empty() {
-                bpe.tokenize(&self.texts, &word, out)?;
-                word.clear();
-            }
-        }
-        Ok(())
     }
 
     fn warn_if_doubled(&self, out: &[i32], add_eos: bool) {

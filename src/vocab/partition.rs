@@ -119,7 +119,9 @@ mod tests {
 
     fn texts(list: &[&str]) -> Texts {
         let mut t = Texts::default();
-        list.iter().for_each(|s| drop(t.push(s.as_bytes())));
+        for s in list {
+            t.push(s.as_bytes());
+        }
         t
     }
 

@@ -93,7 +93,7 @@ fn bpe_merges_by_rank() {
     assert_eq!(texts_of(&v, "low\n", false, false), ["low", "Ċ"]);
     // q and z are no tokens: dropped, as in the original.
     assert_eq!(texts_of(&v, "qlowz", false, false), ["low"]);
-    assert_eq!(v.tokenize(b"", true, true).unwrap(), Vec::<i32>::new());
+    assert!(v.tokenize(b"", true, true).unwrap().is_empty());
 }
 
 #[test]
@@ -119,6 +119,24 @@ fn roles_by_text() {
     assert_eq!((v.fim_pre(), v.fim_sep(), v.eot(), v.bos()), (0, 1, 4, -1));
     assert_eq!(v.eog_tokens().collect::<Vec<_>>(), [1, 2, 3]); // harmony: <|end|> ends a message only
     assert_eq!((v.attr(0), v.attr(4)), (Some(attr::NORMAL | attr::CONTROL), Some(attr::USER_DEFINED)));
+}
+
+#[test]
+fn dna_is_read_in_groups_of_six() {
+    let tokens =
+        [("<dna>", NORMAL), ("</dna>", NORMAL), ("<oov>", NORMAL), ("ACGTAC\u{E000}", NORMAL), ("CAAAAA\u{E000}", NORMAL), ("C", NORMAL)];
+    let v = File::new("hybriddna", &tokens).strings("tokenizer.ggml.merges", &[]).load().unwrap();
+    assert_eq!(v.tokenize(b"C<dna>acgtacACGTANc</dna>C<dna>CC", false, false).unwrap(), [5, 0, 3, 2, 4, 1, 5, 0, 2]);
+    assert_eq!(v.text(3), Some(&b"ACGTAC"[..]));
+}
+
+#[test]
+fn words_between_white_space() {
+    let file = bpe().with("tokenizer.ggml.model", Value::Str("whitespace".into()));
+    let v = file.clone().load().unwrap();
+    assert_eq!((texts_of(&v, " LOW\tlow ", false, false), v.nl()), (vec!["low".to_string(), "low".into()], -1));
+    let v = file.flag("normalizer.lowercase", false).load().unwrap();
+    assert_eq!(texts_of(&v, " LOW\tlow ", false, false), ["low"]);
 }
 
 #[test]
