@@ -271,4 +271,10 @@ impl Cells {
         }
         None
     }
+
+    #[cfg(test)]
+    pub fn state(&self) -> impl PartialEq + use<> {
+        let c = self.clone();
+        (c.cells, c.taken, c.runs, c.used, c.table, c.count, c.home)
+    }
 }

@@ -143,8 +143,8 @@ impl Group {
     }
 }
 
-/// The `need` oldest cells (by arrival) that none of their sequences will see again from its pos_max + 1 on. The original asks for exactly one
-/// sequence; so does `compat`.
+/// `need` cells that none of their sequences will see again from its pos_max + 1 on: of each sequence its lowest positions (higher ones would take
+/// those along), of all these the oldest by arrival. The original asks for exactly one sequence per cell; so does `compat`.
 fn oldest_masked(cells: &Cells, window: Window, need: usize, compat: bool) -> Vec<u32> {
     let lo_of = |seq: u32| cells.runs(seq).and_then(Runs::max).map_or(0, |m| window.lo(m.saturating_add(1)));
     let masked = |cell: u32| {

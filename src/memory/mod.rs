@@ -7,6 +7,8 @@
 mod blocks;
 mod cells;
 mod group;
+#[cfg(test)]
+mod naive;
 mod ops;
 mod runs;
 #[cfg(test)]
@@ -84,7 +86,7 @@ pub struct Shift {
     pub delta: i32,
 }
 
-/// Where one ubatch was put. Ends in `commit` or `revert`; several are reverted last first.
+/// Where one ubatch was put. Ends in `commit`, `revert` or `unplace` before anything else is placed or changed.
 #[derive(Debug)]
 pub struct Placed {
     /// Per group.
@@ -254,5 +256,12 @@ impl Memory {
     pub fn freed(&mut self) -> Vec<(usize, BlockId)> {
         let per_group = |(i, g): (usize, &mut Group)| g.pool.freed().into_iter().map(move |b| (i, b)).collect::<Vec<_>>();
         self.groups.iter_mut().enumerate().flat_map(per_group).collect()
+    }
+
+    /// Everything but the clock of arrivals.
+    #[cfg(test)]
+    fn state(&self) -> impl PartialEq + use<> {
+        let group = |g: &Group| (g.streams.iter().map(cells::Cells::state).collect::<Vec<_>>(), g.pool.state());
+        self.groups.iter().map(group).collect::<Vec<_>>()
     }
 }
