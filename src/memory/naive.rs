@@ -135,7 +135,15 @@ impl Naive {
             }
         }
         new.sweep();
-        new.goes_on().then_some(new)
+        (new.goes_on() && new.agrees()).then_some(new)
+    }
+
+    /// What a windowed group holds is in the base, at the same position, for the same sequences.
+    fn agrees(&self) -> bool {
+        let base: BTreeMap<(usize, u64), &Entry> =
+            self.cells[0].iter().enumerate().flat_map(|(s, c)| c.iter().map(move |e| ((s, e.token), e))).collect();
+        let in_base = |s: usize, e: &Entry| base.get(&(s, e.token)).is_some_and(|b| b.pos == e.pos && e.seqs.is_subset(&b.seqs));
+        self.cells[1..].iter().flat_map(|g| g.iter().enumerate()).all(|(s, c)| c.iter().all(|e| in_base(s, e)))
     }
 
     fn copy_across(&self, src: u32, dst: u32) -> Option<Naive> {
