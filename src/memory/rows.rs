@@ -223,6 +223,6 @@ mod tests {
         assert!(decode_row(DType::F16, &out, &mut y));
         assert!(x.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-3), "{y:?}");
         assert!((turned[0] - x[..64].iter().sum::<f32>() / 8.0).abs() < 1e-4);
-        assert!(Change { to: DType::Q4_K, n_embd: 256, ..change }.apply(&bytes).is_err());
+        assert!(Change { to: DType::Q4_K, n_embd: 256, ..change }.apply(&[bytes.clone(), bytes].concat()).is_err());
     }
 }

@@ -99,9 +99,9 @@ fn past_the_end() -> Error {
     Error::invalid("the state ends too early")
 }
 
-impl Source for [u8] {
+impl Source for Vec<u8> {
     fn len(&self) -> u64 {
-        <[u8]>::len(self) as u64
+        self.as_slice().len() as u64
     }
     fn read(&self, at: u64, dst: &mut [u8]) -> Result<()> {
         dst.copy_from_slice(self.bytes(at, dst.len()).ok_or_else(past_the_end)?);
@@ -149,7 +149,7 @@ impl Source for Staged {
         Ok(())
     }
     fn bytes(&self, at: u64, n: usize) -> Option<&[u8]> {
-        self.bytes.as_slice().bytes(at.checked_sub(self.start)?, n)
+        self.bytes.bytes(at.checked_sub(self.start)?, n)
     }
 }
 
@@ -247,11 +247,11 @@ mod tests {
     fn a_reader_stops_at_the_end_and_not_before() {
         let bytes: Vec<u8> = (0..=255).collect();
         let src = [bytes.clone(), vec![0; WINDOW as usize], bytes].concat();
-        reads(Reader::new(src.as_slice(), 0));
+        reads(Reader::new(&src, 0));
         let far = Far(src.clone());
         reads(Reader::new(&far, 0));
-        assert!(Staged::new(src.as_slice(), 5, src.len() as u64 + 1).is_err());
-        let s = Staged::new(src.as_slice(), 5, 9).unwrap();
+        assert!(Staged::new(&src, 5, src.len() as u64 + 1).is_err());
+        let s = Staged::new(&src, 5, 9).unwrap();
         assert_eq!((s.bytes(6, 2), s.bytes(4, 1), s.bytes(8, 2)), (Some(&[6, 7][..]), None, None));
     }
 
@@ -262,7 +262,7 @@ mod tests {
             self.0.len() as u64
         }
         fn read(&self, at: u64, dst: &mut [u8]) -> Result<()> {
-            self.0.as_slice().read(at, dst)
+            self.0.read(at, dst)
         }
         fn bytes(&self, _: u64, _: usize) -> Option<&[u8]> {
             None
