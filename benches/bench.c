@@ -3,10 +3,10 @@
 //     bench --model FILE [--threads N] [--prompt N] [--gen N] [--depth N] [--reps N] [--batch N] [--ubatch N]
 //           [--type-k TYPE] [--type-v TYPE] [--fa -1|0|1] [--load-mode N] [--big-ctx N] [--verbose]
 //
-// TYPE is f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1 or iq4_nl. --fa -1 (default) lets the library choose,
-// --load-mode is the number of a llama_load_mode (-1: the default). One repetition is a prompt of
-// --prompt tokens into an empty memory, then --gen single tokens after --depth others. --big-ctx N also makes a context of N cells and
-// says what memory it costs. The last logits of both phases are in the answer, so that two libraries can be compared.
+// TYPE is f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1 or iq4_nl. --fa -1 (default) lets the library choose; --load-mode is the number of
+// a llama_load_mode (-1: the default). One repetition is a prompt of --prompt tokens into an empty memory, then --gen single tokens after
+// --depth others. --big-ctx N also makes a context of N cells and says what memory it costs. "first_s" is loading, making a context and a
+// prompt of 32 tokens. The last logits of both phases are in the answer, so that two libraries can be compared.
 //
 // The same binary runs with every library of the name libllama.so.0: what only the original has is looked up by name.
 #define _GNU_SOURCE
@@ -36,8 +36,13 @@ struct answer {
     int n_samples;
 };
 
+// Seconds of a wall clock and of all the process's threads: the second tells how far to trust the first on a shared machine.
+struct moment {
+    double wall, cpu;
+};
+
 struct timings {
-    double prompt[MAX_REPS], gen[MAX_REPS];  // seconds
+    struct moment prompt[MAX_REPS], gen[MAX_REPS];
 };
 
 struct memory {
@@ -49,10 +54,19 @@ static void die(const char * what) {
     exit(1);
 }
 
-static double now(void) {
+static double seconds(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+static struct moment now(void) {
+    return (struct moment) {seconds(CLOCK_MONOTONIC), seconds(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+static struct moment since(struct moment start) {
+    struct moment end = now();
+    return (struct moment) {end.wall - start.wall, end.cpu - start.cpu};
 }
 
 static struct memory memory_now(void) {
@@ -217,29 +231,33 @@ static llama_token * make_tokens(int n, int n_vocab) {
     return tokens;
 }
 
-static double time_prompt(struct llama_context * ctx, const struct options * o, llama_token * tokens) {
+static struct moment time_prompt(struct llama_context * ctx, const struct options * o, llama_token * tokens) {
     llama_memory_clear(llama_get_memory(ctx), true);
-    double t = now();
+    struct moment t = now();
     decode(ctx, tokens, o->prompt, o->batch);
-    return now() - t;
+    return since(t);
 }
 
-static double time_gen(struct llama_context * ctx, const struct options * o, llama_token * tokens) {
+static struct moment time_gen(struct llama_context * ctx, const struct options * o, llama_token * tokens) {
     llama_memory_clear(llama_get_memory(ctx), true);
     decode(ctx, tokens, o->depth, o->batch);
-    double t = now();
+    struct moment t = now();
     decode(ctx, tokens + o->depth, o->gen, 1);
-    return now() - t;
+    return since(t);
 }
 
 static void print_memory(const char * name, struct memory m) {
     printf(", \"%s\": {\"rss_kib\": %ld, \"anon_kib\": %ld, \"file_kib\": %ld}", name, m.rss, m.anon, m.file);
 }
 
-static void print_phase(const char * name, const double * seconds, int reps, int n_tokens, const struct answer * a) {
+static void print_phase(const char * name, const struct moment * spent, int reps, int n_tokens, const struct answer * a) {
     printf(", \"%s\": {\"n_tokens\": %d, \"tokens_per_s\": [", name, n_tokens);
     for (int i = 0; i < reps; i++) {
-        printf("%s%.4f", i ? ", " : "", n_tokens / seconds[i]);
+        printf("%s%.4f", i ? ", " : "", n_tokens / spent[i].wall);
+    }
+    printf("], \"cpu_s\": [");
+    for (int i = 0; i < reps; i++) {
+        printf("%s%.4f", i ? ", " : "", spent[i].cpu);
     }
     printf("], \"argmax\": %d, \"hash\": \"%016llx\", \"logits\": [", a->argmax, (unsigned long long) a->hash);
     for (int i = 0; i < a->n_samples; i++) {
@@ -250,29 +268,31 @@ static void print_phase(const char * name, const double * seconds, int reps, int
 
 // A context is made and thrown away: what does it cost before a token is in it?
 static void big_context(struct llama_model * model, const struct options * o) {
-    double t = now();
+    struct moment t = now();
     struct llama_context * ctx = make_context(model, o, o->big_ctx);
     if (!ctx) {
         die("cannot make the big context");
     }
-    printf(", \"big_ctx\": %u, \"big_ctx_s\": %.4f", llama_n_ctx(ctx), now() - t);
+    printf(", \"big_ctx\": %u, \"big_ctx_s\": %.4f", llama_n_ctx(ctx), since(t).wall);
     print_memory("after_big_ctx", memory_now());
     llama_free(ctx);
 }
 
-static void phases(struct llama_model * model, const struct options * o) {
+// `load_s`: what loading took. A library may leave work to the first tokens, so the time until those are done counts too.
+static void phases(struct llama_model * model, const struct options * o, double load_s) {
     int longest = o->prompt > o->depth + o->gen ? o->prompt : o->depth + o->gen;
     if (longest == 0) {
         return;
     }
     int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
     llama_token * tokens = make_tokens(longest + 32, n_vocab);
+    struct moment start = now();
     struct llama_context * ctx = make_context(model, o, longest + 32);
     if (!ctx) {
         die("cannot make a context");
     }
-    // Not timed: threads start and buffers grow at the first tokens.
-    decode(ctx, tokens, 32, 32 < o->batch ? 32 : o->batch);
+    decode(ctx, tokens, 32, o->batch);
+    printf(", \"first_s\": %.4f", load_s + since(start).wall);
     decode(ctx, tokens, 1, 1);
 
     struct timings t;
@@ -305,18 +325,18 @@ int main(int argc, char ** argv) {
 
     struct llama_model_params p = llama_model_default_params();
     p.load_mode = (enum llama_load_mode) o.load_mode;
-    double t = now();
+    struct moment t = now();
     struct llama_model * model = llama_model_load_from_file(o.model, p);
-    double load_s = now() - t;
+    struct moment load = since(t);
     if (!model) {
         die("cannot load the model");
     }
-    printf("{\"library\": \"%s\", \"system\": \"%s\", \"load_s\": %.4f", library_path(), llama_print_system_info(), load_s);
+    printf("{\"library\": \"%s\", \"system\": \"%s\", \"load_s\": %.4f", library_path(), llama_print_system_info(), load.wall);
     print_memory("after_load", memory_now());
     if (o.big_ctx > 0) {
         big_context(model, &o);
     }
-    phases(model, &o);
+    phases(model, &o, load.wall);
     printf(", \"peak_kib\": %ld}\n", memory_now().peak);
     llama_model_free(model);
     llama_backend_free();
