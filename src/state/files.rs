@@ -4,6 +4,7 @@ use super::io::{Reader, Sink, ToFile};
 use super::{What, check_model, read_blob, write, write_blob, write_state};
 use crate::session::Context;
 use platform::file::{File, Replacement};
+use platform::pages::Passing;
 use platform::{Error, Result};
 use std::path::Path;
 
@@ -58,9 +59,8 @@ fn save(
     Ok(n)
 }
 
-/// The layout that a version of a file has; `newest` is 11 or 4.
-fn open<'a>(file: &'a File, magic: u32, newest: u32) -> Result<(Reader<'a>, Layout, u32)> {
-    let mut r = Reader::new(file, 0);
+/// The layout that a version of a file has, and its number of tokens; `newest` is 11 or 4.
+fn header_of(r: &mut Reader<'_>, magic: u32, newest: u32) -> Result<(Layout, u32)> {
     let (m, version, n_tokens) = (r.u32()?, r.u32()?, r.u32()?);
     let layout = match newest.wrapping_sub(version) {
         _ if m != magic => None,
@@ -68,8 +68,7 @@ fn open<'a>(file: &'a File, magic: u32, newest: u32) -> Result<(Reader<'a>, Layo
         1 | 2 => Some(Layout::V10),
         _ => None,
     };
-    let layout = layout.ok_or_else(|| Error::invalid(format!("{} has magic {m:08x} and version {version}", file.name())))?;
-    Ok((r, layout, n_tokens))
+    Ok((layout.ok_or_else(|| Error::invalid(format!("magic {m:08x} and version {version}")))?, n_tokens))
 }
 
 fn tokens(r: &mut Reader<'_>, n: u32, capacity: usize) -> Result<Vec<i32>> {
@@ -82,7 +81,9 @@ fn tokens(r: &mut Reader<'_>, n: u32, capacity: usize) -> Result<Vec<i32>> {
 /// Restores a session file of at most `capacity` tokens. Bytes after the state are an error.
 pub fn load_session(ctx: &mut Context, path: &Path, capacity: usize) -> Result<FileTokens> {
     let file = File::open(path)?;
-    let (mut r, layout, n) = open(&file, SESSION, 11)?;
+    let pages = Passing::new(&file);
+    let mut r = Reader::new(&pages, 0);
+    let (layout, n) = header_of(&mut r, SESSION, 11).map_err(|e| e.within(file.name()))?;
     let tokens = tokens(&mut r, n, capacity)?;
     check_model(ctx, &mut r)?;
     let parts = What::Everything.parts(ctx)?;
@@ -96,19 +97,23 @@ pub fn load_session(ctx: &mut Context, path: &Path, capacity: usize) -> Result<F
 /// Restores a sequence file of at most `capacity` tokens into `seq`.
 pub fn load_seq(ctx: &mut Context, path: &Path, seq: i32, capacity: usize) -> Result<FileTokens> {
     let file = File::open(path)?;
-    let (mut r, layout, n) = open(&file, SEQUENCE, 4)?;
+    let pages = Passing::new(&file);
+    let mut r = Reader::new(&pages, 0);
+    let (layout, n) = header_of(&mut r, SEQUENCE, 4).map_err(|e| e.within(file.name()))?;
     let tokens = tokens(&mut r, n, capacity)?;
     let parts = What::Seq { seq, partial: false }.parts(ctx)?;
     let n_read = read_blob(ctx, &parts, layout, &mut r, |_| Ok(()))?;
     Ok(FileTokens { tokens, n_read })
 }
 
-/// How many tokens a sequence file says it has, and the bytes of its header.
+/// How many tokens a sequence file says it has, and the bytes of its header. What is looked at stays cached: it will be read soon.
 pub fn count_tokens(path: &Path) -> Result<(u32, u64)> {
     let file = File::open(path)?;
-    let (r, _, n) = open(&file, SEQUENCE, 4)?;
-    if u64::from(n) > r.left() / 4 {
+    let mut head = vec![0; usize::try_from(file.size().min(12)).unwrap_or(12)];
+    file.read_exact_at(0, &mut head)?;
+    let (_, n) = header_of(&mut Reader::new(&head, 0), SEQUENCE, 4).map_err(|e| e.within(file.name()))?;
+    if u64::from(n) > (file.size() - 12) / 4 {
         return Err(Error::invalid(format!("{} is too short for {n} tokens", file.name())));
     }
-    Ok((n, r.at()))
+    Ok((n, 12))
 }

@@ -1,7 +1,8 @@
 //! Where the bytes of a state go to and come from: a counter, memory, a file. One writer serves all three, so a size is exact by construction.
 //! Knows no layout.
 use platform::error::try_zeroed;
-use platform::file::{File, Replacement};
+use platform::file::Replacement;
+use platform::pages::Passing;
 use platform::{Error, Result};
 
 /// Takes a state in order.
@@ -61,23 +62,18 @@ impl Sink for ToMemory<'_> {
 pub struct ToFile<'a> {
     file: &'a mut Replacement,
     written: u64,
-    buf: Vec<u8>,
 }
 
 impl<'a> ToFile<'a> {
     pub fn new(file: &'a mut Replacement) -> ToFile<'a> {
-        ToFile { file, written: 0, buf: Vec::new() }
+        ToFile { file, written: 0 }
     }
 }
 
 impl Sink for ToFile<'_> {
     fn put_with(&mut self, n: usize, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        if self.buf.len() < n {
-            self.buf = try_zeroed(n, "a buffer to write from")?;
-        }
-        fill(&mut self.buf[..n])?;
         self.written += n as u64;
-        self.file.write(&self.buf[..n])
+        self.file.put(n, fill)
     }
     fn written(&self) -> u64 {
         self.written
@@ -113,9 +109,9 @@ impl Source for Vec<u8> {
     }
 }
 
-impl Source for File {
+impl Source for Passing<'_> {
     fn len(&self) -> u64 {
-        self.size()
+        self.file().size()
     }
     fn read(&self, at: u64, dst: &mut [u8]) -> Result<()> {
         self.read_exact_at(at, dst)

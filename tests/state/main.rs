@@ -14,16 +14,17 @@ pub const LLAMA: &str = "tinystories-llama-q8_0.gguf";
 /// Has a sliding window.
 pub const GEMMA: &str = "tinystories-gemma3-q8_0.gguf";
 
-pub fn model(name: &'static str) -> Arc<Model> {
-    static MODELS: OnceLock<[Arc<Model>; 2]> = OnceLock::new();
-    let load = |name: &str| {
+/// With `far` the last layer lies where the host cannot address it: states must not notice.
+pub fn model(name: &'static str, far: bool) -> Arc<Model> {
+    static MODELS: OnceLock<[Arc<Model>; 4]> = OnceLock::new();
+    let load = |name: &str, far: u32| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
         let source = llama::gguf::Source::open(&path, llama::gguf::LoadMode::Auto).expect("bundled model");
-        // The last layer lies where the host cannot address it: states must not notice.
-        let p = LoadParams { vocab_only: false, check_tensors: false, far_layers: Some(1), progress: &mut |_| true };
+        let p = LoadParams { vocab_only: false, check_tensors: false, far_layers: Some(far), progress: &mut |_| true };
         Arc::new(Model::load(&source, p).expect("loads"))
     };
-    MODELS.get_or_init(|| [load(LLAMA), load(GEMMA)])[usize::from(name == GEMMA)].clone()
+    let all = || [load(LLAMA, 0), load(GEMMA, 0), load(LLAMA, 1), load(GEMMA, 1)];
+    MODELS.get_or_init(all)[usize::from(name == GEMMA) + 2 * usize::from(far)].clone()
 }
 
 pub fn params() -> ContextParams {
@@ -31,7 +32,7 @@ pub fn params() -> ContextParams {
 }
 
 pub fn context(name: &'static str, p: ContextParams) -> Context {
-    Context::new(model(name), p).expect("context")
+    Context::new(model(name, false), p).expect("context")
 }
 
 /// splitmix64.

@@ -2,9 +2,10 @@
 //! Knows nothing of formats.
 use crate::error::{Error, Result};
 use crate::log;
+use crate::pages::Writing;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -167,7 +168,14 @@ pub struct Replacement {
     temporary: PathBuf,
     target: PathBuf,
     finished: bool,
+    /// What waits to be written.
+    buf: Vec<u8>,
+    used: usize,
+    pages: Writing,
 }
+
+/// Bytes written at a time: what it costs to say where they go does not show.
+const WRITE_PIECE: usize = 4 << 20;
 
 impl Replacement {
     pub fn create(path: &Path) -> Result<Replacement> {
@@ -182,15 +190,34 @@ impl Replacement {
             let temporary = target.with_file_name(temporary_name(name));
             match fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                opened => return Ok(Replacement { std: opened.map_err(fail)?, temporary, target, finished: false }),
+                opened => {
+                    let std = opened.map_err(fail)?;
+                    return Ok(Replacement { std, temporary, target, finished: false, buf: Vec::new(), used: 0, pages: Writing::new() });
+                }
             }
         }
     }
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.std.write_all(bytes).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
+    /// The next `n` bytes, which `fill` writes.
+    pub fn put(&mut self, n: usize, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        if self.used + n > self.buf.len() {
+            self.flush()?;
+            if n > self.buf.len() {
+                self.buf = crate::error::try_zeroed(n.max(WRITE_PIECE), "a buffer to write from")?;
+            }
+        }
+        fill(&mut self.buf[self.used..self.used + n])?;
+        self.used += n;
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<()> {
+        let written = self.pages.write(&self.std, &self.buf[..self.used]);
+        self.used = 0;
+        written.map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
     }
     /// The new file is there, whole; or the old one is, and an error.
     pub fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        self.pages.finish(&self.std);
         if let Ok(old) = fs::metadata(&self.target) {
             let _ = self.std.set_permissions(old.permissions());
         }

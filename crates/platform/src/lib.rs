@@ -4,5 +4,6 @@ pub mod error;
 pub mod file;
 pub mod log;
 pub mod mmap;
+pub mod pages;
 pub mod pool;
 pub use error::{Error, Result};
