@@ -58,6 +58,9 @@ struct Caller {
     size: usize,
 }
 
+// SAFETY: the caller's bytes are only read, and stay as they are until the call returns.
+unsafe impl Sync for Caller {}
+
 impl Source for Caller {
     fn len(&self) -> u64 {
         self.size as u64

@@ -3,12 +3,12 @@
 use super::restore::RowAt;
 use super::store::Store;
 use crate::backend::codec::{decode_row, encode_row};
-use crate::backend::{BlockId, Copy2d, KvLayer, PlaneAt};
+use crate::backend::{Copy2d, KvLayer, PlaneAt};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
 use std::ops::Range;
 
-pub use crate::backend::{DType, SeqSet};
+pub use crate::backend::{BlockId, DType, SeqSet};
 
 /// Rows `row..row + len` of a list lie in consecutive slots of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

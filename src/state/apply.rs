@@ -3,15 +3,18 @@ use super::form::Parts;
 use super::io::{Source, Staged};
 use super::parse::{GroupBlob, PlaneBlob, StreamBlob};
 use crate::memory::restore::{Held, Replaced, RowAt};
-use crate::memory::rows::{Piece, Rows, pieces};
+use crate::memory::rows::{BlockId, Piece, Rows, pieces};
 use crate::memory::store::Store;
 use crate::memory::{Full, Memory};
 use platform::error::try_zeroed;
+use platform::share::share;
 use platform::{Error, Result, log};
 use std::ops::Range;
 
-/// Bytes of rows that go through a buffer at a time.
+/// Bytes of rows that go through a buffer at a time: a core's second-level cache.
 const CHUNK: usize = 1 << 20;
+/// Blocks that one thread makes usable at a time.
+const BLOCKS: usize = 16;
 
 /// Replaces what `parts` names by `blob`, whose rows are in `src` between `start` and `end`.
 pub fn apply(
@@ -115,7 +118,8 @@ fn fill(
     span: Range<u64>,
 ) -> std::result::Result<(), Failed> {
     let early = |e| Failed { e, written: false };
-    placed.new_blocks.iter().try_for_each(|(g, b)| stores[*g].secure(*b)).map_err(early)?;
+    let blocks: Vec<&[(usize, BlockId)]> = placed.new_blocks.chunks(BLOCKS).collect();
+    share(&blocks, |b| b.iter().try_for_each(|(g, b)| stores[*g].secure(*b))).map_err(early)?;
     let staged;
     let mut src = src;
     if placed.displaces && src.bytes(span.start, 1).is_none() && span.start < span.end {
@@ -123,14 +127,23 @@ fn fill(
         staged = Staged::new(src, span.start, span.end).map_err(early)?;
         src = &staged;
     }
-    let late = |e| Failed { e, written: placed.displaces };
-    for (g, b) in parts.groups.clone().zip(blob) {
-        let pieces = by_row(&placed.rows[g]);
-        for s in &b.streams {
-            stream(&stores[g], s, &pieces, src).map_err(late)?;
-        }
-    }
-    Ok(())
+    let pieces: Vec<Vec<Piece>> = placed.rows.iter().map(|at| by_row(at)).collect();
+    let streams = parts.groups.clone().zip(blob).flat_map(|(g, b)| b.streams.iter().map(move |s| (g, s)));
+    let jobs: Vec<Job<'_>> = streams.flat_map(|(g, s)| jobs(&stores[g], s, &pieces[g])).collect();
+    share(&jobs, |j| plane(j, src)).map_err(|e| Failed { e, written: placed.displaces })
+}
+
+/// Rows of one plane of one layer, and where they go. Planes share no byte.
+struct Job<'a> {
+    rows: Rows<'a>,
+    plane: PlaneBlob,
+    span: Range<u32>,
+    pieces: &'a [Piece],
+}
+
+fn jobs<'a>(store: &'a Store, s: &'a StreamBlob, pieces: &'a [Piece]) -> Vec<Job<'a>> {
+    let of = |i: usize| store.planes(i).zip(&s.planes[i]).map(|(rows, plane)| Job { rows, plane: *plane, span: s.rows.clone(), pieces });
+    of(0).chain(of(1)).collect()
 }
 
 /// Pieces of every place of every row, ascending in row.
@@ -140,54 +153,49 @@ fn by_row(at: &[RowAt]) -> Vec<Piece> {
     p
 }
 
-fn stream(store: &Store, s: &StreamBlob, pieces: &[Piece], src: &dyn Source) -> Result<()> {
-    for (i, planes) in s.planes.iter().enumerate() {
-        for (rows, p) in store.planes(i).zip(planes) {
-            plane(rows, p, &s.rows, pieces, src)?;
-        }
-    }
-    Ok(())
-}
-
-fn plane(rows: Rows<'_>, p: &PlaneBlob, span: &Range<u32>, pieces: &[Piece], src: &dyn Source) -> Result<()> {
+fn plane(job: &Job<'_>, src: &dyn Source) -> Result<()> {
+    let (p, n) = (&job.plane, job.span.len());
     let width = p.change.from.row_bytes(p.change.n_embd).unwrap_or(0);
-    let n = span.len();
     if p.channels {
-        return with_bytes(src, p.at, width * n, &mut |all| from_channels(rows, p, span, pieces, all));
+        return with_bytes(src, p.at, width * n, &mut Vec::new(), &mut |all| from_channels(job, all));
     }
     // Rows that lie in memory go to their places in one call, others through a buffer.
     let direct = p.change.is_none() && src.bytes(p.at, width * n).is_some();
     let step = if direct { n } else { (CHUNK / width.max(1)).max(1) };
+    let mut buf = Vec::new();
     for i in (0..n).step_by(step.max(1)) {
         let here = i..(i + step).min(n);
-        with_bytes(src, p.at + (i * width) as u64, here.len() * width, &mut |b| put(rows, p, span, here.clone(), pieces, b))?;
+        with_bytes(src, p.at + (i * width) as u64, here.len() * width, &mut buf, &mut |b| put(job, here.clone(), b))?;
     }
     Ok(())
 }
 
-/// `f` on bytes of a source, in place where it has them.
-fn with_bytes(src: &dyn Source, at: u64, n: usize, f: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+/// `f` on bytes of a source, in place where it has them, else by way of `buf`.
+fn with_bytes(src: &dyn Source, at: u64, n: usize, buf: &mut Vec<u8>, f: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if let Some(b) = src.bytes(at, n) {
         return f(b);
     }
-    let mut b = try_zeroed(n, "rows of a state")?;
-    src.read(at, &mut b)?;
-    f(&b)
+    if buf.len() < n {
+        *buf = try_zeroed(n, "rows of a state")?;
+    }
+    src.read(at, &mut buf[..n])?;
+    f(&buf[..n])
 }
 
 /// Rows `here` of a stream to their places, as this context keeps them.
-fn put(rows: Rows<'_>, p: &PlaneBlob, span: &Range<u32>, here: Range<usize>, pieces: &[Piece], src: &[u8]) -> Result<()> {
-    let at = span.start + here.start as u32..span.start + here.end as u32;
-    match p.change.is_none() {
-        true => rows.scatter(pieces, at, src),
-        false => rows.scatter(pieces, at, &p.change.apply(src)?),
+fn put(job: &Job<'_>, here: Range<usize>, src: &[u8]) -> Result<()> {
+    let at = job.span.start + here.start as u32..job.span.start + here.end as u32;
+    match job.plane.change.is_none() {
+        true => job.rows.scatter(job.pieces, at, src),
+        false => job.rows.scatter(job.pieces, at, &job.plane.change.apply(src)?),
     }
 }
 
 /// Turns [n_embd][n] around, some rows at a time.
-fn from_channels(rows: Rows<'_>, p: &PlaneBlob, span: &Range<u32>, pieces: &[Piece], all: &[u8]) -> Result<()> {
-    let (n, size) = (span.len(), p.change.from.block_bytes());
-    let width = size * p.change.n_embd;
+fn from_channels(job: &Job<'_>, all: &[u8]) -> Result<()> {
+    let change = &job.plane.change;
+    let (n, size) = (job.span.len(), change.from.block_bytes());
+    let width = size * change.n_embd;
     let step = (CHUNK / width.max(1)).max(1);
     for i in (0..n).step_by(step) {
         let here = i..(i + step).min(n);
@@ -198,7 +206,7 @@ fn from_channels(rows: Rows<'_>, p: &PlaneBlob, span: &Range<u32>, pieces: &[Pie
                 v.copy_from_slice(&all[from..from + size]);
             }
         }
-        put(rows, p, span, here, pieces, &b)?;
+        put(job, here, &b)?;
     }
     Ok(())
 }

@@ -80,8 +80,8 @@ impl Sink for ToFile<'_> {
     }
 }
 
-/// A state to read, at any place. Ranges outside of `len` are errors.
-pub trait Source {
+/// A state to read, at any place and from any thread. Ranges outside of `len` are errors.
+pub trait Source: Sync {
     fn len(&self) -> u64;
     fn is_empty(&self) -> bool {
         self.len() == 0

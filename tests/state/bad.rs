@@ -121,5 +121,5 @@ fn particular_lies_are_refused() {
     decode(&mut little, 0, &tokens(1, 20));
     let before = save(&mut little, What::Everything);
     assert!(!try_load(&mut little, seq(0), &blob, &before, &|| "no room".into()));
-    assert!(state::save(&mut little, seq(0), &mut vec![0; 100]).is_err());
+    assert!(state::save(&mut little, seq(0), &mut [0; 100]).is_err());
 }

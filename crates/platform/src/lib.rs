@@ -6,4 +6,5 @@ pub mod log;
 pub mod mmap;
 pub mod pages;
 pub mod pool;
+pub mod share;
 pub use error::{Error, Result};
