@@ -4,6 +4,7 @@
 //! The order of every floating-point sum is a property of (format, length); see `README.md`, "Same order, same bits".
 pub mod dtype;
 pub mod isa;
+mod lanes;
 pub mod quant;
 pub use dtype::DType;
 pub use isa::{Impl, Isa};
