@@ -93,7 +93,7 @@ unsafe fn stream<F: Super, L: Lanes>(a: &MatArgs) {
             let rows = panel::rows::<8>(a, r);
             for t in 0..a.n_tokens {
                 let x = Row::new(a.x.add(t * a.x_stride), a.k, 256);
-                let y = stream8::<F, L>(&rows, x, a.k / 256);
+                let y = stream8::<F, L>(&rows, x, a.k / 256, 8 * a.w_stride);
                 panel::put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
             }
         }
@@ -101,9 +101,9 @@ unsafe fn stream<F: Super, L: Lanes>(a: &MatArgs) {
 }
 
 /// # Safety
-/// Eight rows and an input row of `n` blocks, on a CPU with `L`.
+/// Eight rows and an input row of `n` blocks, on a CPU with `L`. The rows wanted next are `ahead` bytes further.
 #[inline(always)]
-unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize) -> L::F {
+unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
     // SAFETY: block `b` of every row.
     unsafe {
         let mut acc = L::F::splat(0.0);
@@ -112,6 +112,7 @@ unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize) -
             let sums = x.sums16(b);
             for r in 0..8 {
                 let p = rows[r].add(b * F::BYTES);
+                panel::ahead(p.wrapping_add(ahead), F::BYTES);
                 dots[r] = dot::<F, L>(p, x.qs.add(256 * b), sums);
                 if F::REST != Rest::Nothing {
                     mins[r] = L::dot_sums(F::mins::<L>(p), sums);
@@ -229,8 +230,8 @@ unsafe fn unpack<F: Super, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], b: us
         for r in 0..L::ROWS {
             let w = rows[r].add(b * F::BYTES);
             let v = F::weights::<L>(w);
-            for j in 0..4 {
-                L::store(v[j], p.rows.add(256 * r + 64 * j));
+            for (j, v) in v.into_iter().enumerate() {
+                L::store(v, p.rows.add(256 * r + 64 * j));
             }
             match F::BITS {
                 Some(_) => L::store_small(F::factors::<L>(w), p.factor_rows.add(64 * r)),

@@ -69,7 +69,7 @@ unsafe fn stream<F: Small, L: Lanes>(a: &MatArgs) {
             let rows = panel::rows::<8>(a, r);
             for t in 0..a.n_tokens {
                 let x = Row::new(a.x.add(t * a.x_stride), a.k, 32);
-                let y = stream8::<F, L>(&rows, x, a.k / 32);
+                let y = stream8::<F, L>(&rows, x, a.k / 32, 8 * a.w_stride);
                 panel::put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
             }
         }
@@ -77,9 +77,9 @@ unsafe fn stream<F: Small, L: Lanes>(a: &MatArgs) {
 }
 
 /// # Safety
-/// Eight rows and an input row of `n` blocks, on a CPU with `L`.
+/// Eight rows and an input row of `n` blocks, on a CPU with `L`. The rows wanted next are `ahead` bytes further.
 #[inline(always)]
-unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize) -> L::F {
+unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
     // SAFETY: blocks `b` and `b + 1` of every row; the last of an odd number stands for both, and its second result is dropped.
     unsafe {
         let mut acc = L::F::splat(0.0);
@@ -89,6 +89,7 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize) -
             let (mut dots, mut d) = ([L::zero(); 8], [[0u16; 8]; 2]);
             for r in 0..8 {
                 let (p, q) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
+                panel::ahead(p.wrapping_add(ahead), 2 * F::BYTES);
                 dots[r] = L::dot_plain(F::weights::<L>(p, q), v);
                 (d[0][r], d[1][r]) = (p.cast::<u16>().read_unaligned(), q.cast::<u16>().read_unaligned());
             }
@@ -183,8 +184,8 @@ unsafe fn tile<L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, blocks: core
                 acc[i] = d.mul(L::G::splat(x[i].d(b))).mul_add(L::panel_floats(isum[i]), acc[i]);
             }
         }
-        for i in 0..T {
-            acc[i].store(p.acc.add((t + i) * L::ROWS));
+        for (i, acc) in acc.into_iter().enumerate() {
+            acc.store(p.acc.add((t + i) * L::ROWS));
         }
     }
 }

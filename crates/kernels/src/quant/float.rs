@@ -99,8 +99,8 @@ impl<W: Elem> Oracle for W {
             let (w, x) = unsafe { (W::get(w, i), W32::get(x, i)) };
             lanes[i % 16] = w.mul_add(x, lanes[i % 16]);
         }
-        if !k.is_multiple_of(16) {
-            lanes[k % 16..].iter_mut().for_each(|lane| *lane += 0.0);
+        for lane in lanes.iter_mut().skip(k % 16).take(if k.is_multiple_of(16) { 0 } else { 16 }) {
+            *lane += 0.0;
         }
         for half in [8, 4, 2, 1] {
             for l in 0..half {
@@ -158,7 +158,8 @@ unsafe fn tiles<W: Elem, L: Lanes, const N: usize, const R: usize>(a: &MatArgs) 
 /// As `tiles`.
 #[inline(always)]
 unsafe fn tile<W: Elem, E: Sixteen, const R: usize, const T: usize>(a: &MatArgs, r: usize, t: usize) {
-    let w: [*const u8; R] = crate::quant::panel::rows(a, r);
+    // SAFETY: `r` is a row, by the caller's contract.
+    let w: [*const u8; R] = unsafe { crate::quant::panel::rows(a, r) };
     let mut x = [a.x; T];
     for (i, x) in x.iter_mut().enumerate() {
         *x = a.x.wrapping_add((t + i) * a.x_stride);
