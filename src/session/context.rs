@@ -323,6 +323,14 @@ impl Context {
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
+    /// Memory and its rows, for the state room.
+    pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
+        (&mut self.memory, &self.stores)
+    }
+    /// Carries out what operations have left for later, so that rows are what positions say.
+    pub fn settle(&mut self) -> Result<()> {
+        self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))
+    }
     pub fn memory_clear(&mut self) {
         self.memory.clear();
     }
