@@ -1,0 +1,41 @@
+"""Logits of one side on given text: what the tests of noise, divergence and invariance are made from."""
+import hashlib
+import numpy as np
+import engine
+
+
+def of_text(job):
+    """Logits of every token of each text, each from an empty memory, decoded `chunk` tokens at once. [n, n_vocab] per text"""
+    model = engine.Model(job["model"])
+    ctx = model.context(n_ctx=job["n_ctx"], n_batch=512, **job.get("params", {}))
+    out = []
+    for text in job["texts"]:
+        ctx.clear()
+        out.append(ctx.feed(model.tokenize(text)[:job["n_ctx"]], 0, job.get("chunk", 512)))
+    return out
+
+
+def greedy(job):
+    """Per prompt the tokens that follow the prompt by arg max, the pieces, and the logits of each step. `follow`: these instead."""
+    model = engine.Model(job["model"])
+    out = []
+    for k, (prompt, n) in enumerate(job["prompts"]):
+        tokens = model.tokenize(prompt)
+        ctx = model.context(n_ctx=len(tokens) + n, n_batch=len(tokens))
+        follow = job["follow"][k] if "follow" in job else None
+        rows, chosen, pos = [ctx.feed(tokens, 0, len(tokens))[-1]], [], len(tokens)
+        while len(chosen) < n:
+            chosen.append(int(rows[-1].argmax()) if follow is None else follow[len(chosen)])
+            if model.ends(chosen[-1]) or len(chosen) == n:
+                break
+            rows.append(ctx.feed([chosen[-1]], pos, 1)[0])
+            pos += 1
+        ctx.free()
+        text = b"".join(model.piece(t) for t in chosen if not model.ends(t))
+        out.append({"tokens": chosen, "logits": np.array(rows), "text": text.decode("utf-8", "replace")})
+    return out
+
+
+def tokens(job):
+    model = engine.Model(job["model"])
+    return [model.tokenize(text) for text in job["texts"]]
