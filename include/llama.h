@@ -765,10 +765,10 @@ LLAMA_API uint32_t llama_model_n_cls_out(const struct llama_model *model);
 // The name of a classifier's output; NULL where it has none.
 LLAMA_API const char *llama_model_cls_label(const struct llama_model *model, uint32_t i);
 
-// Writes the value of a metadata key as text. The length of the whole text, or -1 and an empty buffer. Arrays are written as JSON.
+// Writes the value of a metadata key as text. The length of the whole text, or -1 and an empty buffer. Arrays are not shown.
 LLAMA_API int32_t llama_model_meta_val_str(const struct llama_model *model, const char *key, char *buf, size_t buf_size);
 
-// How many metadata keys there are.
+// How many metadata keys there are, arrays left out.
 LLAMA_API int32_t llama_model_meta_count(const struct llama_model *model);
 
 // The metadata key of a recommended sampling setting; NULL where there is none.
@@ -939,7 +939,7 @@ LLAMA_API void llama_set_causal_attn(struct llama_context * ctx, bool causal_att
 // Whether a token sees only what comes before it.
 LLAMA_API bool llama_get_causal_attn(const struct llama_context *ctx);
 
-// Uses every weight in the next decodes.
+// Has no effect.
 LLAMA_API
 LLAMA_DEPRECATED("user code should do warmup runs manually [TAG_LLAMA_GRAPH_NO_WARMUP]")
 void llama_set_warmup(struct llama_context * ctx,

@@ -4,8 +4,8 @@ use super::boundary::guard;
 use super::ptr;
 use super::stubs::stub;
 use super::types::*;
+use crate::gguf::FType;
 use llama_flash_attn_type::*;
-use llama_ftype::*;
 use llama_load_mode::*;
 use platform::{env, log};
 use std::ffi::CString;
@@ -137,9 +137,11 @@ pub unsafe extern "C" fn llama_log_set(log_callback: ggml_log_callback, user_dat
 /// The name of a file type, like "Q4_K - Medium"; with "(guessed) " before it where the flag is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_ftype_name(ftype: llama_ftype_int) -> *const c_char {
-    let name = FTYPES.iter().find(|(t, _)| *t as c_int == ftype & !GUESSED).map_or(c"(guessed) unknown, may not work", |(_, n)| n);
-    // The mark is part of the text and skipped where it does not apply.
-    if ftype & GUESSED != 0 { name.as_ptr() } else { name.to_bytes_with_nul()[b"(guessed) ".len()..].as_ptr().cast() }
+    guard(std::ptr::null(), || {
+        let n = u32::try_from(ftype & !GUESSED).map_or(UNKNOWN_FTYPE, |n| n.min(UNKNOWN_FTYPE)) as usize;
+        let half = if ftype & GUESSED != 0 { UNKNOWN_FTYPE as usize + 1 } else { 0 };
+        ftype_names().get(half + n).map_or(std::ptr::null(), |name| name.as_ptr())
+    })
 }
 
 /// "auto", "disabled" or "enabled"; NULL for any other value.
@@ -172,6 +174,11 @@ pub unsafe extern "C" fn llama_load_mode_from_str(str: *const c_char) -> llama_l
 fn started() -> Instant {
     static T0: OnceLock<Instant> = OnceLock::new();
     *T0.get_or_init(Instant::now)
+}
+
+/// A moment on the clock of `llama_time_us`, in ms.
+pub fn since_start_ms(at: Instant) -> f64 {
+    at.saturating_duration_since(started()).as_secs_f64() * 1e3
 }
 
 /// What `llama_log_set` was given.
@@ -211,42 +218,32 @@ const LOAD_MODES: &[(llama_load_mode, &CStr)] = &[
     (LLAMA_LOAD_MODE_DIRECT_IO, c"dio"),
 ];
 
-const GUESSED: c_int = LLAMA_FTYPE_GUESSED as c_int;
-const FTYPES: &[(llama_ftype, &CStr)] = &[
-    (LLAMA_FTYPE_ALL_F32, c"(guessed) all F32"),
-    (LLAMA_FTYPE_MOSTLY_F16, c"(guessed) F16"),
-    (LLAMA_FTYPE_MOSTLY_BF16, c"(guessed) BF16"),
-    (LLAMA_FTYPE_MOSTLY_Q1_0, c"(guessed) Q1_0"),
-    (LLAMA_FTYPE_MOSTLY_Q2_0, c"(guessed) Q2_0"),
-    (LLAMA_FTYPE_MOSTLY_Q4_0, c"(guessed) Q4_0"),
-    (LLAMA_FTYPE_MOSTLY_Q4_1, c"(guessed) Q4_1"),
-    (LLAMA_FTYPE_MOSTLY_Q5_0, c"(guessed) Q5_0"),
-    (LLAMA_FTYPE_MOSTLY_Q5_1, c"(guessed) Q5_1"),
-    (LLAMA_FTYPE_MOSTLY_Q8_0, c"(guessed) Q8_0"),
-    (LLAMA_FTYPE_MOSTLY_MXFP4_MOE, c"(guessed) MXFP4 MoE"),
-    (LLAMA_FTYPE_MOSTLY_NVFP4, c"(guessed) NVFP4"),
-    (LLAMA_FTYPE_MOSTLY_Q2_K, c"(guessed) Q2_K - Medium"),
-    (LLAMA_FTYPE_MOSTLY_Q2_K_S, c"(guessed) Q2_K - Small"),
-    (LLAMA_FTYPE_MOSTLY_Q3_K_S, c"(guessed) Q3_K - Small"),
-    (LLAMA_FTYPE_MOSTLY_Q3_K_M, c"(guessed) Q3_K - Medium"),
-    (LLAMA_FTYPE_MOSTLY_Q3_K_L, c"(guessed) Q3_K - Large"),
-    (LLAMA_FTYPE_MOSTLY_Q4_K_S, c"(guessed) Q4_K - Small"),
-    (LLAMA_FTYPE_MOSTLY_Q4_K_M, c"(guessed) Q4_K - Medium"),
-    (LLAMA_FTYPE_MOSTLY_Q5_K_S, c"(guessed) Q5_K - Small"),
-    (LLAMA_FTYPE_MOSTLY_Q5_K_M, c"(guessed) Q5_K - Medium"),
-    (LLAMA_FTYPE_MOSTLY_Q6_K, c"(guessed) Q6_K"),
-    (LLAMA_FTYPE_MOSTLY_TQ1_0, c"(guessed) TQ1_0 - 1.69 bpw ternary"),
-    (LLAMA_FTYPE_MOSTLY_TQ2_0, c"(guessed) TQ2_0 - 2.06 bpw ternary"),
-    (LLAMA_FTYPE_MOSTLY_IQ2_XXS, c"(guessed) IQ2_XXS - 2.0625 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ2_XS, c"(guessed) IQ2_XS - 2.3125 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ2_S, c"(guessed) IQ2_S - 2.5 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ2_M, c"(guessed) IQ2_M - 2.7 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ3_XS, c"(guessed) IQ3_XS - 3.3 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ3_XXS, c"(guessed) IQ3_XXS - 3.0625 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ1_S, c"(guessed) IQ1_S - 1.5625 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ1_M, c"(guessed) IQ1_M - 1.75 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ4_NL, c"(guessed) IQ4_NL - 4.5 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ4_XS, c"(guessed) IQ4_XS - 4.25 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ3_S, c"(guessed) IQ3_S - 3.4375 bpw"),
-    (LLAMA_FTYPE_MOSTLY_IQ3_M, c"(guessed) IQ3_S mix - 3.66 bpw"),
-];
+/// Numbers above the last file type share the name of an unknown one.
+const UNKNOWN_FTYPE: u32 = 63;
+const GUESSED: c_int = llama_ftype::LLAMA_FTYPE_GUESSED as c_int;
+
+/// The names of all file types, as C has them: said by the file, then guessed.
+fn ftype_names() -> &'static [CString] {
+    static NAMES: OnceLock<Vec<CString>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let both = [0, FType::GUESSED].into_iter().flat_map(|flag| (0..=UNKNOWN_FTYPE).map(move |n| FType(n | flag)));
+        both.map(|t| CString::new(t.name()).unwrap_or_default()).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_types_have_names_whatever_the_number() {
+        let name = |t| {
+            // SAFETY: a terminated string that is never freed.
+            unsafe { CStr::from_ptr(llama_ftype_name(t)) }.to_str().expect("UTF-8")
+        };
+        assert_eq!((name(15), name(15 | GUESSED)), ("Q4_K - Medium", "(guessed) Q4_K - Medium"));
+        for t in [5, 63, 64, 1 << 20, -1, i32::MIN, i32::MAX] {
+            assert!(name(t).ends_with("unknown, may not work"), "{t}: {}", name(t));
+        }
+    }
+}

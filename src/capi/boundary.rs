@@ -1,5 +1,4 @@
 //! Where Rust ends: a panic is caught, logged and turned into the failure value that llama.h documents. Knows nothing of what was called.
-#![allow(dead_code, reason = "their callers come with the rooms they call")]
 use platform::log;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

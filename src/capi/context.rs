@@ -1,7 +1,13 @@
 //! llama.h: A context: making one, its sizes and settings, decoding.
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
+use super::boundary::{attempt, guard, with};
+use super::convert;
+use super::handles::{ContextHandle, with_context};
 use super::stubs::stub;
 use super::types::*;
+use crate::session::Context;
+use llama_pooling_type::*;
+use platform::{Error, log};
 use std::ffi::{c_int, c_void};
 
 /// The parameters to start from.
@@ -51,7 +57,12 @@ pub unsafe extern "C" fn llama_context_default_params() -> llama_context_params 
 /// Makes a context. NULL on failure, with one log line that says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_init_from_model(model: ModelPtr<'_>, params: llama_context_params) -> *mut llama_context {
-    stub("llama_init_from_model", std::ptr::null_mut())
+    attempt(std::ptr::null_mut(), || {
+        let m = model.ok_or_else(|| Error::invalid("the model is NULL"))?;
+        let mut ctx = Context::new(m.0.model.clone(), convert::context_params(&params)?).map_err(|e| e.within("cannot make a context"))?;
+        ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
+        Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
+    })
 }
 
 /// Old name of `llama_init_from_model`.
@@ -65,61 +76,63 @@ pub unsafe extern "C" fn llama_new_context_with_model(model: ModelPtr<'_>, param
 /// Frees a context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_free(ctx: *mut llama_context) {
-    stub("llama_free", ())
+    // SAFETY: NULL or a handle from here that the caller gives up.
+    guard((), || unsafe { drop((!ctx.is_null()).then(|| Box::from_raw(ctx))) })
 }
 
 /// Cells of the KV store, over all sequences.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_ctx(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_ctx", 0)
+    with("llama_n_ctx", ctx, 0, |c| c.0.sizes.n_ctx)
 }
 
 /// Cells that one sequence can use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_ctx_seq(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_ctx_seq", 0)
+    with("llama_n_ctx_seq", ctx, 0, |c| c.0.sizes.n_ctx_seq)
 }
 
 /// Most tokens in one `llama_decode`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_batch(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_batch", 0)
+    with("llama_n_batch", ctx, 0, |c| c.0.sizes.n_batch)
 }
 
 /// Most tokens computed at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_ubatch(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_ubatch", 0)
+    with("llama_n_ubatch", ctx, 0, |c| c.0.sizes.n_ubatch)
 }
 
 /// Most sequences.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_seq_max(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_seq_max", 0)
+    with("llama_n_seq_max", ctx, 0, |c| c.0.sizes.n_seq_max)
 }
 
 /// Snapshots of recurrent state per sequence.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_rs_seq(ctx: Option<&llama_context>) -> u32 {
-    stub("llama_n_rs_seq", 0)
+    // No recurrent state, no snapshots of it.
+    with("llama_n_rs_seq", ctx, 0, |_| 0)
 }
 
 /// The context's model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_get_model(ctx: Option<&llama_context>) -> *const llama_model {
-    stub("llama_get_model", std::ptr::null())
+    with("llama_get_model", ctx, std::ptr::null(), |c| c.0.model)
 }
 
 /// The context's KV store; lives as long as the context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_get_memory(ctx: Option<&llama_context>) -> llama_memory_t {
-    stub("llama_get_memory", std::ptr::null_mut())
+    with("llama_get_memory", ctx, std::ptr::null_mut(), |c| std::ptr::from_ref(&c.0.memory).cast_mut())
 }
 
 /// How embeddings of a sequence become one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_pooling_type(ctx: Option<&llama_context>) -> llama_pooling_type {
-    stub("llama_pooling_type", llama_pooling_type::LLAMA_POOLING_TYPE_UNSPECIFIED)
+    with("llama_pooling_type", ctx, LLAMA_POOLING_TYPE_UNSPECIFIED, |c| pooling(c.0.pooling_type))
 }
 
 /// Runs the encoder over a batch. 0 on success, negative on failure, and then the memory is as before.
@@ -136,50 +149,61 @@ pub unsafe extern "C" fn llama_encode(ctx: ContextPtr<'_>, batch: llama_batch) -
 /// below -1: failed; the ubatches that were finished stay, `llama_memory_seq_pos_max` tells how far
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_decode(ctx: ContextPtr<'_>, batch: llama_batch) -> i32 {
-    stub("llama_decode", -1)
+    with("llama_decode", ctx, -1, |c| {
+        // SAFETY: the arrays of the batch have n_tokens elements.
+        let view = unsafe { convert::batch(&batch, c.0.n_embd, c.0.sizes.n_batch) };
+        match view {
+            Ok(view) => with_context("llama_decode", Some(&c.0.ctx), -3, |ctx| ctx.decode(&view)),
+            Err(e) => {
+                log::error(format_args!("llama_decode: {e}"));
+                -1
+            }
+        }
+    })
 }
 
 /// Threads for single tokens and for prompts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_set_n_threads(ctx: ContextPtr<'_>, n_threads: i32, n_threads_batch: i32) {
-    stub("llama_set_n_threads", ())
+    with_context("llama_set_n_threads", ctx.map(|c| &c.0.ctx), (), |c| c.set_threads(n_threads, n_threads_batch))
 }
 
 /// Threads for single tokens.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_threads(ctx: ContextPtr<'_>) -> i32 {
-    stub("llama_n_threads", 0)
+    with_context("llama_n_threads", ctx.map(|c| &c.0.ctx), 0, |c| c.params.n_threads)
 }
 
 /// Threads for prompts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_n_threads_batch(ctx: ContextPtr<'_>) -> i32 {
-    stub("llama_n_threads_batch", 0)
+    with_context("llama_n_threads_batch", ctx.map(|c| &c.0.ctx), 0, |c| c.params.n_threads_batch)
 }
 
 /// Whether embeddings are kept too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_set_embeddings(ctx: ContextPtr<'_>, embeddings: bool) {
-    stub("llama_set_embeddings", ())
+    with_context("llama_set_embeddings", ctx.map(|c| &c.0.ctx), (), |c| c.set_embeddings(embeddings))
 }
 
 /// Whether a token sees only what comes before it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_set_causal_attn(ctx: ContextPtr<'_>, causal_attn: bool) {
-    stub("llama_set_causal_attn", ())
+    with_context("llama_set_causal_attn", ctx.map(|c| &c.0.ctx), (), |c| c.set_causal(causal_attn))
 }
 
 /// Whether a token sees only what comes before it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_get_causal_attn(ctx: Option<&llama_context>) -> bool {
-    stub("llama_get_causal_attn", false)
+    with_context("llama_get_causal_attn", ctx.map(|c| &c.0.ctx), false, |c| c.causal())
 }
 
-/// Uses every weight in the next decodes.
+/// Has no effect.
 #[deprecated(note = "user code should do warmup runs manually [TAG_LLAMA_GRAPH_NO_WARMUP]")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_set_warmup(ctx: ContextPtr<'_>, warmup: bool) {
-    stub("llama_set_warmup", ())
+    // Nothing to warm up: weights are where they will be read.
+    with("llama_set_warmup", ctx, (), |_| ())
 }
 
 /// `true` from this callback stops a running `llama_decode`, which then returns 2.
@@ -189,13 +213,27 @@ pub unsafe extern "C" fn llama_set_abort_callback(
     abort_callback: ggml_abort_callback,
     abort_callback_data: *mut c_void,
 ) {
-    stub("llama_set_abort_callback", ())
+    with_context("llama_set_abort_callback", ctx.map(|c| &c.0.ctx), (), |c| {
+        c.set_abort(convert::abort_callback(abort_callback, abort_callback_data))
+    })
 }
 
 /// Waits until everything is computed. The getters of outputs do so by themselves.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_synchronize(ctx: ContextPtr<'_>) {
-    stub("llama_synchronize", ())
+    // A decode returns when it is done.
+    with("llama_synchronize", ctx, (), |_| ())
 }
 
 const F16: ggml_type_int = 1; // GGML_TYPE_F16
+
+fn pooling(v: c_int) -> llama_pooling_type {
+    match v {
+        0 => LLAMA_POOLING_TYPE_NONE,
+        1 => LLAMA_POOLING_TYPE_MEAN,
+        2 => LLAMA_POOLING_TYPE_CLS,
+        3 => LLAMA_POOLING_TYPE_LAST,
+        4 => LLAMA_POOLING_TYPE_RANK,
+        _ => LLAMA_POOLING_TYPE_UNSPECIFIED,
+    }
+}

@@ -4,6 +4,7 @@ use super::boundary::guard;
 use super::ptr;
 use super::stubs::stub;
 use super::types::*;
+use crate::gguf;
 use std::ffi::{c_char, c_int};
 
 /// The parameters to start from.
@@ -51,7 +52,7 @@ pub unsafe extern "C" fn llama_split_path(
     // SAFETY: NULL or a terminated string.
     let Some(prefix) = (unsafe { ptr::text(path_prefix) }) else { return 0 };
     guard(0, || {
-        let whole = [prefix, part_suffix(split_no, split_count).as_bytes()].concat();
+        let whole = gguf::split_path(prefix, split_no, split_count);
         // SAFETY: NULL or maxlen bytes.
         let n = unsafe { ptr::put_text(split_path, maxlen, &whole) };
         if whole.len() < maxlen { n } else { 0 }
@@ -69,16 +70,11 @@ pub unsafe extern "C" fn llama_split_prefix(
 ) -> i32 {
     // SAFETY: NULL or a terminated string.
     let Some(path) = (unsafe { ptr::text(split_path) }) else { return 0 };
-    guard(0, || match path.strip_suffix(part_suffix(split_no, split_count).as_bytes()) {
-        None | Some([]) => 0,
+    guard(0, || match gguf::split_prefix(path, split_no, split_count) {
+        None => 0,
         // SAFETY: NULL or maxlen bytes.
         Some(prefix) => unsafe { ptr::put_text(split_prefix, maxlen, prefix) },
     })
-}
-
-/// What comes after the prefix in the name of part `no` (from 0) of `count`.
-fn part_suffix(no: i32, count: i32) -> String {
-    format!("-{:05}-of-{count:05}.gguf", i64::from(no) + 1)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! is not UTF-8) is checked, and a panic stops at `boundary`.
 #![allow(clippy::missing_safety_doc, reason = "said once, in ptr.rs: the same promise for every function of llama.h")]
 mod boundary;
+mod convert;
+mod handles;
 mod links;
 mod ptr;
 mod stubs;

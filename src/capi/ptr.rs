@@ -2,7 +2,6 @@
 //!
 //! What no function can check, and what every entry point's caller promises (llama.h's contract): a pointer that is not NULL points to as
 //! many initialised elements as the call says, alive and unshared with writers until the call returns.
-#![allow(dead_code, reason = "their callers come with the rooms they call")]
 use std::ffi::{CStr, c_char};
 
 /// `n` elements at `p`; `None` for NULL, also where `n` is 0; empty where `n` is negative.

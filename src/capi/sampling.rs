@@ -1,10 +1,11 @@
 //! llama.h: Samplers: from logits to a token. A sampler is a table of functions and a state; C may bring its own.
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::{guard, with};
+use super::handles::with_context;
 use super::links::{self, Link};
 use super::stubs::stub;
 use super::types::*;
-use crate::sampling::{DEFAULT_SEED, Sampler, TryClone};
+use crate::sampling::{self, DEFAULT_SEED, Sampler, TryClone};
 use platform::log;
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
@@ -141,5 +142,21 @@ pub unsafe extern "C" fn llama_sampler_get_seed(smpl: *const llama_sampler) -> u
 /// Takes the logits of the idx-th output, applies the sampler, accepts and returns the token it selects; LLAMA_TOKEN_NULL on failure.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_sampler_sample(smpl: *mut llama_sampler, ctx: ContextPtr<'_>, idx: i32) -> llama_token {
-    stub("llama_sampler_sample", LLAMA_TOKEN_NULL)
+    // SAFETY: NULL or a live sampler.
+    let (chain, alone) = unsafe { (links::as_chain(smpl), links::borrow(smpl)) };
+    with_context("llama_sampler_sample", ctx.filter(|_| alone.is_some()).map(|c| &c.0.ctx), LLAMA_TOKEN_NULL, |c| {
+        let Some(logits) = c.outputs.logits_ith(idx) else {
+            log::error(format_args!("llama_sampler_sample: there are no logits for index {idx}"));
+            return LLAMA_TOKEN_NULL;
+        };
+        let token = match (chain, alone) {
+            (Some(chain), _) => chain.sample(logits),
+            (None, Some(mut s)) => sampling::sample(&mut *s, logits),
+            (None, None) => Ok(LLAMA_TOKEN_NULL),
+        };
+        token.unwrap_or_else(|e| {
+            log::error(format_args!("llama_sampler_sample: {e}"));
+            LLAMA_TOKEN_NULL
+        })
+    })
 }

@@ -5,6 +5,7 @@
 //! parameter has no `const`, the alias `..Ptr` stands for it: still a shared reference, because a callback may come back with the same handle
 //! while a call is running; what changes is behind a lock inside.
 #![allow(non_camel_case_types, reason = "the names of llama.h")]
+use super::handles::{ContextHandle, ModelHandle, SharedContext};
 use crate::vocab::Vocab;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
@@ -14,17 +15,11 @@ use std::sync::Arc;
 /// A tokenizer; belongs to its model.
 pub struct llama_vocab(pub(super) Arc<Vocab>);
 /// A loaded model.
-pub struct llama_model {
-    _private: (),
-}
+pub struct llama_model(pub(super) ModelHandle);
 /// One conversation's worth of state: batches in, logits out.
-pub struct llama_context {
-    _private: (),
-}
+pub struct llama_context(pub(super) ContextHandle);
 /// The KV store of a context.
-pub struct llama_memory_i {
-    _private: (),
-}
+pub struct llama_memory_i(pub(super) SharedContext);
 /// A LoRA adapter; belongs to its model.
 pub struct llama_adapter_lora {
     _private: (),

@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct LoadParams<'a> {
     pub vocab_only: bool,
     pub check_tensors: bool,
+    /// How many of the last layers (and the head) live on the far backend; `None`: as `CAMELID_FAR` says.
+    pub far_layers: Option<u32>,
     /// Told the share of bytes bound so far; false cancels.
     pub progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -63,9 +65,9 @@ fn check_tensors(source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// How many of the last layers (and the head) live on the far backend.
-fn far_layers(n_layer: usize) -> usize {
-    platform::env::get("CAMELID_FAR").and_then(|v| v.parse().ok()).unwrap_or(0).min(n_layer)
+fn far_layers(p: &LoadParams<'_>, n_layer: usize) -> usize {
+    let asked = p.far_layers.or_else(|| platform::env::get("CAMELID_FAR")?.parse().ok());
+    (asked.unwrap_or(0) as usize).min(n_layer)
 }
 
 fn backends(n_far: usize) -> Vec<Arc<dyn Backend>> {
@@ -123,7 +125,7 @@ impl Model {
         }
         self.layers = (0..self.hp.n_layer).map(|il| self.arch.layer_spec(&self.hp, il)).collect();
         let n = self.layers.len();
-        let n_far = far_layers(n);
+        let n_far = far_layers(&p, n);
         self.backends = backends(n_far);
         self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
         self.head_place = usize::from(n_far > 0);

@@ -203,6 +203,7 @@ impl Context {
         let limits = batch::Limits {
             n_vocab: self.model.hp.n_vocab,
             n_embd: self.model.hp.n_embd,
+            n_pos_per_embd: 1,
             n_batch: self.sizes.n_batch,
             n_ubatch: self.sizes.n_ubatch,
             n_seq_max: self.sizes.n_seq_max,
@@ -211,12 +212,8 @@ impl Context {
             output_all: self.params.embeddings,
         };
         let batch = batch::check(b, &limits, &self.memory).map_err(|e| said("", &e, code::INVALID))?;
-        let ubs = ubatch::split(&batch, &limits).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
-        if self.memory.check(&ubs).is_err() {
-            log::warn(format!("decode: no room in memory for a batch of {} tokens", batch.n_tokens()));
-            return Err(code::FULL);
-        }
+        let ubs = self.find_room(&batch, &limits)?;
         self.outputs.begin(&batch.output, self.params.embeddings).map_err(|e| said("", &e, code::NO_MEMORY))?;
         let mut pool = Pool::default();
         for ub in &ubs {
@@ -224,6 +221,19 @@ impl Context {
         }
         pool.finish(self.pooling_type, &mut self.outputs);
         Ok(batch.n_tokens())
+    }
+
+    /// The batch cut into ubatches that find room, one way of cutting after the other.
+    fn find_room(&mut self, batch: &batch::Batch, limits: &batch::Limits) -> std::result::Result<Vec<Ubatch>, i32> {
+        for how in ubatch::ways(limits.unified) {
+            match ubatch::split_as(batch, limits.n_ubatch, *how) {
+                Ok(ubs) if self.memory.check(&ubs).is_ok() => return Ok(ubs),
+                Ok(_) => {}
+                Err(e) => log::error(format!("decode: {e}")),
+            }
+        }
+        log::warn(format!("decode: no room in memory for a batch of {} tokens", batch.n_tokens()));
+        Err(code::FULL)
     }
 
     /// Places, secures and computes one ubatch; on any failure it is taken back whole.

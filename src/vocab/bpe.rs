@@ -73,21 +73,22 @@ impl Bpe {
     }
 
     /// Appends the tokens of `text`.
-    pub fn tokenize(&self, tokens: &Texts, text: &[u8], out: &mut Vec<i32>) {
-        let text = unicode::well_formed(text);
+    pub fn tokenize(&self, tokens: &Texts, text: &[u8], out: &mut Vec<i32>) -> Result<()> {
+        let text = unicode::well_formed(text)?;
         let (mut merger, mut spelled) = (Merger::default(), Vec::new());
         let mut start = 0;
-        for end in pre::split(&text, self.pre.splits) {
+        for end in pre::split(&text, self.pre.splits)? {
             let word = &text[start..end];
             start = end;
             if let Some(id) = self.whole_word(tokens, word, &mut spelled) {
                 out.push(id as i32);
                 continue;
             }
-            self.seed(tokens, word, &mut merger);
+            self.seed(tokens, word, &mut merger)?;
             merger.run(|l, r| self.merges.get(&(l.id, r.id)).copied());
             merger.symbols().for_each(|s| self.emit(tokens, word, s, out));
         }
+        Ok(())
     }
 
     /// The token of a word that is not to be merged.
@@ -105,11 +106,11 @@ impl Bpe {
     }
 
     /// One symbol a byte, or one a code point where words stay UTF-8.
-    fn seed(&self, tokens: &Texts, word: &[u8], merger: &mut Merger) {
-        merger.clear();
+    fn seed(&self, tokens: &Texts, word: &[u8], merger: &mut Merger) -> Result<()> {
+        merger.begin(word.len())?;
         if self.pre.byte_encode {
             word.iter().for_each(|b| merger.push(1, self.byte_symbol[usize::from(*b)]));
-            return;
+            return Ok(());
         }
         let mut rest = word;
         while let Some(lead) = rest.first() {
@@ -117,6 +118,7 @@ impl Bpe {
             merger.push(head.len(), self.symbol(tokens, head));
             rest = tail;
         }
+        Ok(())
     }
 
     fn emit(&self, tokens: &Texts, word: &[u8], symbol: &Symbol, out: &mut Vec<i32>) {

@@ -1,6 +1,7 @@
 //! A vocabulary from a model's metadata: which tokenizer, its tokens, its switches. Hostile until the end of `from_meta`.
 use super::partition::Specials;
 use super::pre::{self, Pre};
+use super::session::{DNA_MARK, Dna, Session};
 use super::special::{self, NONE, SpecialIds, attr};
 use super::texts::Texts;
 use super::{Coder, Flags, Vocab, VocabType, bpe::Bpe, spm, spm::Spm};
@@ -52,13 +53,13 @@ impl Vocab {
         let mut attrs = attrs(meta, texts.len())?;
         let scores = scores(meta, texts.len())?;
         let coder = coder(meta, model, pre, &texts)?;
-        let flags = flags(meta, model.kind, pre, name == "whitespace")?;
+        let flags = flags(meta, model.kind, pre)?;
         let mut ids = model.ids.clone();
         if pre.is_some_and(|p| p.no_default_bos) {
             ids.bos = NONE;
         }
         disable_out_of_range(&mut ids, texts.len());
-        ids.nl = newline(&coder, model.kind, &texts).unwrap_or(ids.pad);
+        ids.nl = newline(&coder, model.kind, &texts)?.unwrap_or(ids.pad);
         read_ids(meta, &mut ids, texts.len())?;
         ids.detect(&texts, &mut attrs);
         special::mark_unused(&texts, &mut attrs);
@@ -72,7 +73,8 @@ impl Vocab {
         let user_defined = of_attr(special::IS_SPECIAL, attr::CONTROL | attr::UNKNOWN);
         let suppress = suppressed(meta, texts.len())?;
         let n_tokens = texts.len() as u32;
-        Ok(Vocab { kind: model.kind, n_tokens, texts, scores, attrs, ids, eog, suppress, flags, coder, specials, user_defined })
+        let shown = (name == "hybriddna").then(|| without_marks(&texts)).transpose()?;
+        Ok(Vocab { kind: model.kind, n_tokens, texts, shown, scores, attrs, ids, eog, suppress, flags, coder, specials, user_defined })
     }
 }
 
@@ -83,6 +85,7 @@ fn without_tokens(meta: &Meta, arch: &str) -> Result<Vocab> {
         kind: VocabType::None,
         n_tokens,
         texts: Texts::default(),
+        shown: None,
         scores: Vec::new(),
         attrs: Vec::new(),
         ids: SpecialIds::NONE,
@@ -124,6 +127,19 @@ fn texts(meta: &Meta) -> Result<Texts> {
         }
     }
     Ok(texts)
+}
+
+/// Texts without the mark of six-base tokens, which come after `<oov>`.
+fn without_marks(texts: &Texts) -> Result<Texts> {
+    let n_bytes = (0..texts.len() as u32).map(|id| texts.get(id).len()).sum();
+    let mut shown = Texts::with_capacity(texts.len(), n_bytes)?;
+    let first = Dna::unknown(texts).unwrap_or(u32::MAX);
+    for id in 0..texts.len() as u32 {
+        let text = texts.get(id);
+        let bare = text.strip_suffix(DNA_MARK).filter(|t| id > first && !t.is_empty());
+        shown.push(bare.unwrap_or(text));
+    }
+    Ok(shown)
 }
 
 fn too_short(name: &str, n: usize, n_tokens: usize) -> Error {
@@ -174,16 +190,17 @@ fn coder(meta: &Meta, model: &Model, pre: Option<&'static Pre>, texts: &Texts) -
         None if pre.names.contains(&"kimi-k2") => &[],
         None => return Err(Error::invalid("key tokenizer.ggml.merges is missing")),
     };
-    if model.name == "hybriddna" {
-        return Ok(Coder::Missing(model.name));
-    }
-    Ok(Coder::Bpe(Box::new(Bpe::new(texts, merges, pre)?)))
+    let lowercase = flag(meta, "normalizer.lowercase", !pre.names.contains(&"whitespace"))?;
+    Ok(Coder::Bpe(Box::new(Bpe::new(texts, merges, pre)?), Session::new(model.name, lowercase, texts)))
 }
 
-fn flags(meta: &Meta, kind: VocabType, pre: Option<&Pre>, drop_spaces: bool) -> Result<Flags> {
+fn flag(meta: &Meta, name: &str, default: bool) -> Result<bool> {
+    Ok(meta.bool(&key(name))?.unwrap_or(default))
+}
+
+fn flags(meta: &Meta, kind: VocabType, pre: Option<&Pre>) -> Result<Flags> {
     let of_kind = |kinds: &[VocabType]| kinds.contains(&kind);
-    let bool = |name: &str, default: bool| Ok::<bool, Error>(meta.bool(&key(name))?.unwrap_or(default));
-    let lowercase = bool("normalizer.lowercase", !pre.is_some_and(|p| p.names.contains(&"whitespace")))?;
+    let bool = |name: &str, default: bool| flag(meta, name, default);
     let add_bos = bool("add_bos_token", pre.map_or(of_kind(&[VocabType::Spm, VocabType::Wpm]), |p| p.add_bos))?;
     Ok(Flags {
         add_space_prefix: bool("add_space_prefix", of_kind(&[VocabType::Spm]))?,
@@ -193,8 +210,6 @@ fn flags(meta: &Meta, kind: VocabType, pre: Option<&Pre>, drop_spaces: bool) -> 
         clean_spaces: pre.map_or(of_kind(&[VocabType::Wpm]), |p| p.clean_spaces),
         escape_spaces: pre.is_none_or(|p| p.escape_spaces),
         remove_extra_whitespaces: bool("remove_extra_whitespaces", false)?,
-        drop_spaces,
-        lowercase,
     })
 }
 
@@ -222,17 +237,17 @@ fn read_ids(meta: &Meta, ids: &mut SpecialIds, n_tokens: usize) -> Result<()> {
 }
 
 /// The token that a line break becomes.
-fn newline(coder: &Coder, kind: VocabType, texts: &Texts) -> Option<i32> {
-    match (coder, kind) {
-        (Coder::Bpe(bpe), _) => {
+fn newline(coder: &Coder, kind: VocabType, texts: &Texts) -> Result<Option<i32>> {
+    Ok(match (coder, kind) {
+        (Coder::Bpe(bpe, session), _) => {
             let mut ids = Vec::new();
-            bpe.tokenize(texts, b"\n", &mut ids);
+            session.tokenize(bpe, texts, b"\n", &mut ids)?;
             ids.first().copied()
         }
         (_, VocabType::Spm) => spm::byte_token(texts, b'\n').map(|id| id as i32),
         (_, VocabType::Rwkv) => texts.find(b"\\n").map(|id| id as i32),
         _ => None,
-    }
+    })
 }
 
 /// Tokens that a sampler should never choose; ids that are out of range are dropped.

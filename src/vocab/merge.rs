@@ -1,5 +1,6 @@
 //! Joining neighbours until nothing joins: what BPE and SPM share. It knows symbols and keys, not texts.
 //! O(n log n) for a word of n symbols: a linked list and a queue whose outdated entries are skipped when they surface.
+use platform::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -35,10 +36,13 @@ pub struct Merger {
 }
 
 impl Merger {
-    /// Forgets the last word.
-    pub fn clear(&mut self) {
+    /// Forgets the last word and makes room for one of up to `n` symbols.
+    pub fn begin(&mut self, n: usize) -> Result<()> {
         self.symbols.clear();
         self.queue.clear();
+        let symbols = self.symbols.try_reserve(n);
+        // A join takes one pair and offers two.
+        symbols.and(self.queue.try_reserve(2 * n)).map_err(|_| Error::no_memory(format!("no memory to tokenize a word of {n} bytes")))
     }
 
     /// Appends the next symbol of the word.

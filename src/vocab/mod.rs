@@ -7,6 +7,7 @@
 //! | `special` | ids with a role, texts that end a generation, attributes |
 //! | `partition` | special tokens in a text |
 //! | `bpe`, `spm`, `merge` | the tokenizers, and the joining of neighbours that they share |
+//! | `session` | what some models do to a text before `bpe` |
 //! | `pre/` | how BPE cuts text into words |
 //! | `piece` | tokens back to text |
 //! | `texts`, `unicode` | token texts by id and by text; code points and their classes |
@@ -17,6 +18,7 @@ mod merge;
 mod partition;
 mod piece;
 mod pre;
+mod session;
 mod special;
 mod spm;
 mod texts;
@@ -26,11 +28,15 @@ use bpe::Bpe;
 use partition::{Fragment, Specials};
 use piece::SPACE_MARK;
 use platform::{Error, Result, log};
+use session::Session;
 pub use special::{NONE, SpecialIds, attr};
 use spm::Spm;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use texts::Texts;
+
+/// Longest text in bytes: three times as much, which is what replacement characters may need, still counts in u32.
+const MAX_TEXT: usize = 1 << 30;
 
 /// Numbers of `llama_vocab_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub enum VocabType {
 /// The tokenizer proper.
 enum Coder {
     Spm(Box<Spm>),
-    Bpe(Box<Bpe>),
+    Bpe(Box<Bpe>, Session),
     /// Known by name, not built yet.
     Missing(&'static str),
 }
@@ -67,16 +73,14 @@ struct Flags {
     escape_spaces: bool,
     #[expect(dead_code, reason = "the Unigram tokenizer will ask")]
     remove_extra_whitespaces: bool,
-    /// White space only separates words.
-    drop_spaces: bool,
-    /// With `drop_spaces`: words are read in lower case.
-    lowercase: bool,
 }
 
 pub struct Vocab {
     kind: VocabType,
     n_tokens: u32,
     texts: Texts,
+    /// Texts as they are shown, where that differs.
+    shown: Option<Texts>,
     scores: Vec<f32>,
     attrs: Vec<u32>,
     ids: SpecialIds,
@@ -99,13 +103,16 @@ impl Vocab {
     fn index(&self, id: i32) -> Option<usize> {
         usize::try_from(id).ok().filter(|i| *i < self.n_tokens as usize)
     }
+    fn shown(&self) -> &Texts {
+        self.shown.as_ref().unwrap_or(&self.texts)
+    }
     /// A token as it is written in the vocabulary.
     pub fn text(&self, id: i32) -> Option<&[u8]> {
-        self.index(id).map(|i| self.texts.get(i as u32))
+        self.index(id).map(|i| self.shown().get(i as u32))
     }
     /// The same for C; lives as long as the vocabulary.
     pub fn text_c(&self, id: i32) -> Option<&CStr> {
-        self.index(id).map(|i| self.texts.get_c(i as u32).unwrap_or_default())
+        self.index(id).map(|i| self.shown().get_c(i as u32).unwrap_or_default())
     }
     pub fn score(&self, id: i32) -> Option<f32> {
         self.index(id).map(|i| self.scores.get(i).copied().unwrap_or(0.0))
@@ -195,10 +202,10 @@ impl Vocab {
         if let Coder::Missing(name) = self.coder {
             return Err(Error::unsupported(format!("tokenizer '{name}'")));
         }
-        if i32::try_from(text.len()).is_err() {
+        if text.len() > MAX_TEXT {
             return Err(Error::invalid(format!("a text of {} bytes is too long to tokenize", text.len())));
         }
-        let mut out = Vec::new();
+        let mut out = room(text.len() + 2)?;
         if add_special && self.flags.add_bos && self.ids.bos != NONE {
             out.push(self.ids.bos);
         }
@@ -218,7 +225,7 @@ impl Vocab {
         let has = |id: u32, bit: u32| self.attrs.get(id as usize).is_some_and(|a| a & bit != 0);
         // A space goes before the text, and again after each special token.
         let mut needs_space = self.flags.add_space_prefix;
-        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP))) {
+        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
             match fragment {
                 Fragment::Token(id) => {
                     out.push(id as i32);
@@ -235,25 +242,10 @@ impl Vocab {
 
     fn tokenize_raw(&self, text: &[u8], needs_space: bool, out: &mut Vec<i32>) -> Result<()> {
         match &self.coder {
-            Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space), self.ids.unk, out)?,
-            Coder::Bpe(bpe) if self.flags.drop_spaces => self.tokenize_words(bpe, text, out),
-            Coder::Bpe(bpe) if self.flags.escape_spaces => bpe.tokenize(&self.texts, &escape_spaces(text, false), out),
-            Coder::Bpe(bpe) => bpe.tokenize(&self.texts, text, out),
-            Coder::Missing(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Words between white space, each by itself.
-    fn tokenize_words(&self, bpe: &Bpe, text: &[u8], out: &mut Vec<i32>) {
-        let mut word = Vec::new();
-        for cp in unicode::code_points(text).chain([u32::from(b' ')]) {
-            if unicode::class(cp) != unicode::SPACE {
-                unicode::encode(if self.flags.lowercase { unicode::to_lower(cp) } else { cp }, &mut word);
-            } else if !word.is_empty() {
-                bpe.tokenize(&self.texts, &word, out);
-                word.clear();
-            }
+            Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space)?, self.ids.unk, out),
+            Coder::Bpe(bpe, session) if self.flags.escape_spaces => session.tokenize(bpe, &self.texts, &escape_spaces(text, false)?, out),
+            Coder::Bpe(bpe, session) => session.tokenize(bpe, &self.texts, text, out),
+            Coder::Missing(_) => Ok(()),
         }
     }
 
@@ -269,15 +261,23 @@ impl Vocab {
 }
 
 /// Spaces as U+2581, with one more in front if asked for.
-fn escape_spaces(text: &[u8], prefix: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + text.len() / 2 + SPACE_MARK.len());
+fn escape_spaces(text: &[u8], prefix: bool) -> Result<Vec<u8>> {
+    let n_spaces = text.iter().filter(|b| **b == b' ').count() + usize::from(prefix);
+    let mut out = room(text.len() + n_spaces * SPACE_MARK.len())?;
     if prefix {
         out.extend_from_slice(SPACE_MARK);
     }
     for b in text {
         if *b == b' ' { out.extend_from_slice(SPACE_MARK) } else { out.push(*b) }
     }
-    out
+    Ok(out)
+}
+
+/// An empty vector with room for what a caller's text may need: refused memory is an error, not an abort.
+fn room<T>(n: usize) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve(n).map_err(|_| Error::no_memory(format!("no memory to tokenize: {n} x {} bytes", size_of::<T>())))?;
+    Ok(v)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Finding special tokens in a text before it is tokenized. The original searches for each special token in turn, the longest first;
 //! this finds the same in one pass: longer tokens claim their place first, equals from left to right.
 use super::texts::Texts;
+use platform::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
@@ -51,12 +52,9 @@ impl Specials {
     }
 
     /// Cuts `text` at its special tokens.
-    pub fn split(&self, tokens: &Texts, text: &[u8], strips: impl Fn(u32) -> Strips) -> Vec<Fragment> {
-        if self.sorted.is_empty() {
-            return fragments(text, &Taken::new());
-        }
-        let claims = (0..text.len()).filter_map(|start| self.longest(tokens, &text[start..], start));
-        let (mut queue, mut taken): (BinaryHeap<Claim>, _) = (claims.collect(), Taken::new());
+    pub fn split(&self, tokens: &Texts, text: &[u8], strips: impl Fn(u32) -> Strips) -> Result<Vec<Fragment>> {
+        let mut taken = Taken::new();
+        let mut queue = self.claims(tokens, text)?;
         while let Some((len, Reverse(id), Reverse(start))) = queue.pop() {
             let free = free_around(&taken, start, text.len());
             if free.is_empty() {
@@ -69,7 +67,18 @@ impl Specials {
             let place = with_strips(text, &free, start..start + len, strips(id));
             taken.insert(place.start, (place.end, id));
         }
-        fragments(text, &taken)
+        Ok(fragments(text, &taken))
+    }
+
+    /// The best claim on every place.
+    fn claims(&self, tokens: &Texts, text: &[u8]) -> Result<BinaryHeap<Claim>> {
+        let mut claims = Vec::new();
+        let starts = if self.sorted.is_empty() { 0..0 } else { 0..text.len() };
+        for claim in starts.filter_map(|start| self.longest(tokens, &text[start..], start)) {
+            claims.try_reserve(1).map_err(|_| Error::no_memory("no memory for the special tokens of a text"))?;
+            claims.push(claim);
+        }
+        Ok(claims.into())
     }
 }
 
@@ -110,7 +119,9 @@ mod tests {
 
     fn texts(list: &[&str]) -> Texts {
         let mut t = Texts::default();
-        list.iter().for_each(|s| drop(t.push(s.as_bytes())));
+        for s in list {
+            t.push(s.as_bytes());
+        }
         t
     }
 
@@ -145,8 +156,8 @@ mod tests {
     fn the_longest_claims_first() {
         let t = texts(&["ab", "bcd", "a"]);
         let all = Specials::new(&t, 0..3);
-        assert_eq!(all.split(&t, b"abcd", |_| (false, false)), [Fragment::Token(2), Fragment::Token(1)]);
-        assert_eq!(all.split(&t, b"xabab", |_| (false, false)), [Fragment::Text(0..1), Fragment::Token(0), Fragment::Token(0)]);
+        assert_eq!(all.split(&t, b"abcd", |_| (false, false)).unwrap(), [Fragment::Token(2), Fragment::Token(1)]);
+        assert_eq!(all.split(&t, b"xabab", |_| (false, false)).unwrap(), [Fragment::Text(0..1), Fragment::Token(0), Fragment::Token(0)]);
     }
 
     #[test]
@@ -154,8 +165,8 @@ mod tests {
         let t = texts(&["<m>"]);
         let one = Specials::new(&t, 0..1);
         let want = [Fragment::Text(0..1), Fragment::Token(0), Fragment::Text(7..8)];
-        assert_eq!(one.split(&t, b"a \n<m> b", |_| (true, true)), want);
-        assert_eq!(one.split(&t, b" <m> ", |_| (true, true)), [Fragment::Token(0)]);
+        assert_eq!(one.split(&t, b"a \n<m> b", |_| (true, true)).unwrap(), want);
+        assert_eq!(one.split(&t, b" <m> ", |_| (true, true)).unwrap(), [Fragment::Token(0)]);
     }
 
     proptest! {
@@ -165,7 +176,7 @@ mod tests {
         ) {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let t = texts(&words);
-            let got = Specials::new(&t, 0..t.len() as u32).split(&t, text.as_bytes(), |_| (left, right));
+            let got = Specials::new(&t, 0..t.len() as u32).split(&t, text.as_bytes(), |_| (left, right)).unwrap();
             prop_assert_eq!(got, oracle(&t, text.as_bytes(), (left, right)));
         }
     }

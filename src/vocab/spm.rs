@@ -24,6 +24,7 @@ impl Spm {
     /// Appends the tokens of `text`, in which spaces are already U+2581. `unknown` stands for bytes that have no token.
     pub fn tokenize(&self, tokens: &Texts, scores: &[f32], text: &[u8], unknown: i32, out: &mut Vec<i32>) -> Result<()> {
         let mut merger = Merger::default();
+        merger.begin(text.len())?;
         let mut rest = text;
         while let Some(lead) = rest.first() {
             let (head, tail) = rest.split_at(unicode::len_by_lead(*lead).min(rest.len()));

@@ -1,5 +1,7 @@
 //! Code points as the tokenizers see them: lenient UTF-8, one class bit per code point, the GPT-2 byte alphabet.
 //! The only door to `unicode-properties`, whose version is pinned because a category decides where a word ends.
+use super::room;
+use platform::Result;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 use unicode_properties::{GeneralCategoryGroup as Group, UnicodeGeneralCategory};
@@ -102,13 +104,13 @@ pub fn code_points(bytes: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// The text that the code points of `text` spell: itself unless it is malformed.
-pub fn well_formed(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn well_formed(text: &[u8]) -> Result<Cow<'_, [u8]>> {
     if std::str::from_utf8(text).is_ok() {
-        return Cow::Borrowed(text);
+        return Ok(Cow::Borrowed(text));
     }
-    let mut out = Vec::with_capacity(text.len() + text.len() / 2);
+    let mut out = room(3 * text.len())?; // a wrong byte becomes three
     code_points(text).for_each(|cp| encode(cp, &mut out));
-    Cow::Owned(out)
+    Ok(Cow::Owned(out))
 }
 
 /// One past the largest code point of the byte alphabet: 256 + the 68 bytes that have no printable Latin-1 form.
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(cps(b"\xE4\xBD"), [0xFFFD, 0xFFFD]);
         assert_eq!(cps(b"\xED\xA0\x80\xC0\x80"), [0xD800, 0]);
         assert_eq!(cps(b"\xF7\xBF\xBF\xBF\xFF"), [0xFFFD; 5]);
-        assert_eq!(well_formed(b"\xFFa").as_ref(), "\u{FFFD}a".as_bytes());
+        assert_eq!(well_formed(b"\xFFa").unwrap().as_ref(), "\u{FFFD}a".as_bytes());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod cc;
 mod exports;
 mod layout;
 mod rust_layout;
+mod samplers;
 mod up_to_date;
 
 use serde_json::Value;

@@ -98,16 +98,53 @@ fn measure(f: impl Fn() -> Vec<f32>) -> (f64, u64) {
     (best, sum)
 }
 
+/// Query rows a call: their states, outputs of every leaf, stay in the second cache.
+const GROUP: usize = 128;
+
+/// What one core can do: independent fused adds on registers.
+fn peak(isa: Isa) -> f64 {
+    let n = 1 << 22;
+    let lanes = if isa >= Isa::Avx512 { 16 } else { 8 };
+    let t = Instant::now();
+    // SAFETY: `isa` is a level of this CPU.
+    let sum = unsafe { if isa >= Isa::Avx512 { peak_avx512(n) } else { peak_avx2(n) } };
+    assert!(sum.is_finite());
+    (n * 12 * lanes * 2) as f64 / t.elapsed().as_secs_f64()
+}
+
+#[target_feature(enable = "avx512f")]
+fn peak_avx512(n: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let mut a = [_mm512_set1_ps(0.5); 12];
+    for _ in 0..n {
+        a.iter_mut().for_each(|a| *a = _mm512_fmadd_ps(*a, _mm512_set1_ps(0.999), _mm512_set1_ps(0.001)));
+        std::hint::black_box(());
+    }
+    a.into_iter().map(|a| _mm512_reduce_add_ps(a)).sum()
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn peak_avx2(n: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let mut a = [_mm256_set1_ps(0.5); 12];
+    for _ in 0..n {
+        a.iter_mut().for_each(|a| *a = _mm256_fmadd_ps(*a, _mm256_set1_ps(0.999), _mm256_set1_ps(0.001)));
+        std::hint::black_box(());
+    }
+    a.into_iter().map(|a| _mm256_cvtss_f32(a)).sum()
+}
+
 fn main() {
     let arg = |i: usize, or: usize| std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(or);
     let (head, gqa) = (arg(1, 128), arg(2, 4));
     for isa in [Isa::Avx2, Isa::Avx512].into_iter().filter(|i| *i <= Isa::detect()) {
+        println!("{} peak {:.1} GFLOP/s", isa.name(), (0..3).map(|_| peak(isa)).fold(0.0, f64::max) * 1e-9);
         for ty in [DType::F16, DType::Q8_0, DType::F32] {
             for (what, n, tokens) in
                 [("decode  4k", 4096, 1), ("decode 16k", 16384, 1), ("prefill 512", 512, 512), ("prefill 512 at 4k", 4608, 512)]
             {
                 let h = Head::new(ty, head, n);
-                let (t, sum) = measure(|| attend(isa, &h, n, tokens, gqa, tokens * gqa));
+                let (t, sum) = measure(|| attend(isa, &h, n, tokens, gqa, GROUP));
                 if n <= 4096 {
                     assert_eq!(checksum(&attend(isa, &h, n, tokens, gqa, 3)), sum, "the answer depends on the grouping");
                 }

@@ -113,6 +113,22 @@ pub struct CpuExec {
     scratch: Scratch,
     tables: Anon,
     trace: bool,
+    fault: Option<Fault>,
+    n_runs: u64,
+}
+
+/// A panic to be injected (`CAMELID_FAULT`).
+struct Fault {
+    worker: u32,
+    run: u64,
+}
+
+impl Fault {
+    fn from_env() -> Option<Fault> {
+        let v = platform::env::get("CAMELID_FAULT")?;
+        let (worker, run) = v.split_once('@')?;
+        Some(Fault { worker: worker.parse().ok()?, run: run.parse().ok()? })
+    }
 }
 
 /// A rotation table of a run, [n_tokens][n_rot]: one per distinct rope, filled by the first step that uses it.
@@ -199,6 +215,8 @@ impl CpuExec {
             scratch: Scratch::new(needs.per_worker, limits.workers, needs.shared)?,
             tables: Anon::new((needs.tables * 4).max(64)).map_err(|e| e.within("rope tables"))?,
             trace: platform::env::flag("CAMELID_TRACE"),
+            fault: Fault::from_env(),
+            n_runs: 0,
         })
     }
 
@@ -213,6 +231,8 @@ impl CpuExec {
 
 impl Exec for CpuExec {
     fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
+        let fault = self.fault.as_ref().filter(|f| f.run == self.n_runs).map(|f| f.worker);
+        self.n_runs += 1;
         self.arena.begin();
         self.queues.iter().for_each(Pieces::reset);
         let this = &*self;
@@ -227,7 +247,8 @@ impl Exec for CpuExec {
         };
         io.team.run(io.active, &|w| {
             let mut since = Instant::now();
-            for s in &this.steps {
+            for (i, s) in this.steps.iter().enumerate() {
+                assert!(fault != Some(w.id) || i < this.steps.len() / 2, "CAMELID_FAULT");
                 // One worker asks for all, so that the callback is never entered twice at once.
                 if w.id == 0 && (io.stop)() {
                     return Err(Stop::Aborted);

@@ -3,7 +3,8 @@
 mod rules;
 mod table;
 
-use super::unicode;
+use super::{room, unicode};
+use platform::Result;
 use std::cell::Cell;
 pub use table::{DEFAULT, Pre, by_name};
 
@@ -68,9 +69,11 @@ impl Text<'_> {
 }
 
 /// Cuts well-formed UTF-8 into words: the byte index at which each ends.
-pub fn split(text: &[u8], splits: &[Split]) -> Vec<usize> {
-    let chars: Vec<Ch> = unicode::code_points(text).map(|cp| Ch { cp, class: unicode::class(cp) }).collect();
-    let (mut pieces, mut next) = (vec![chars.len()], Vec::new());
+pub fn split(text: &[u8], splits: &[Split]) -> Result<Vec<usize>> {
+    let mut chars: Vec<Ch> = room(text.len())?;
+    chars.extend(unicode::code_points(text).map(|cp| Ch { cp, class: unicode::class(cp) }));
+    let (mut pieces, mut next) = (room(chars.len())?, room(chars.len())?);
+    pieces.push(chars.len());
     for split in splits {
         let mut start = 0;
         for end in pieces.drain(..) {
@@ -79,11 +82,12 @@ pub fn split(text: &[u8], splits: &[Split]) -> Vec<usize> {
         }
         std::mem::swap(&mut pieces, &mut next);
     }
-    to_bytes(text, &pieces)
+    to_bytes(text, &mut pieces);
+    Ok(pieces)
 }
 
 /// Turns ends counted in characters into ends counted in bytes.
-fn to_bytes(text: &[u8], ends: &[usize]) -> Vec<usize> {
+fn to_bytes(text: &[u8], ends: &mut [usize]) {
     let (mut at_char, mut at_byte) = (0, 0);
     let step = |at: usize| at + text.get(at).map_or(0, |lead| unicode::len_by_lead(*lead));
     let mut advance = |end: usize| {
@@ -93,7 +97,7 @@ fn to_bytes(text: &[u8], ends: &[usize]) -> Vec<usize> {
         }
         at_byte.min(text.len())
     };
-    ends.iter().map(|end| advance(*end)).collect()
+    ends.iter_mut().for_each(|end| *end = advance(*end));
 }
 
 fn apply(split: &Split, text: &Text<'_>, start: usize, ends: &mut Vec<usize>) {
@@ -136,7 +140,10 @@ fn three_from_right(text: &Text<'_>, start: usize, ends: &mut Vec<usize>) {
     while pos < text.end {
         let run_end = text.run(pos, |c| c.is(unicode::NUMBER));
         if run_end > pos {
-            let first = pos + if (run_end - pos) % 3 == 0 { 3 } else { (run_end - pos) % 3 };
+            let first = match (run_end - pos) % 3 {
+                0 => pos + 3,
+                rest => pos + rest,
+            };
             ends.extend((first..=run_end).step_by(3));
             done = run_end;
         }

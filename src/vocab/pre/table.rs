@@ -45,7 +45,7 @@ pub static DEFAULT: Pre = Pre {
 };
 
 pub fn by_name(name: &str) -> Option<&'static Pre> {
-    TABLE.iter().chain([&DEFAULT]).find(|p| p.names.contains(&name))
+    ALL.iter().chain([&DEFAULT]).find(|p| p.names.contains(&name))
 }
 
 const GPT2: &[Rule] = &[contraction, space_letters, space_numbers, space_marks, spaces_before_word, spaces];
@@ -75,7 +75,8 @@ const BY_LINE: &[Split] = &[Split::First(&[lines])];
 const BY_GPT4O: &[Split] = &[Split::First(GPT4O)];
 const BY_BLOOM: &[Split] = &[Split::First(&[bloom_word])];
 
-static TABLE: &[Pre] = &[
+/// All but `DEFAULT`.
+pub static ALL: &[Pre] = &[
     Pre { names: &["minicpm5"], splits: &[Split::First(&[numbers_up_to_3]), Split::First(MINICPM5)], ignore_merges: true, ..BASE },
     Pre {
         names: &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],

@@ -4,7 +4,7 @@
 use crate::float::simd::{N, Simd};
 
 pub(super) trait KvRow {
-    /// Elements `i..i + n` of a row (`i` a multiple of 16, `n` at most 16), zeros after them.
+    /// Elements `i..i + n` of a row (`i` a multiple of 16, `n` 16 or 8), zeros after them.
     ///
     /// # Safety
     /// `row` points to a live row that has these elements, aligned as its element type.
@@ -22,20 +22,24 @@ impl KvRow for F32 {
         // SAFETY: the caller's word.
         unsafe {
             let p = row.cast::<f32>().add(i);
-            if n == N { s.load(&*p.cast()) } else { s.load_part(std::slice::from_raw_parts(p, n)) }
+            if n == N { s.load(&*p.cast()) } else { s.load(&eight(&*p.cast())) }
         }
     }
 }
 
-/// 16 elements of 2 bytes, those from `n` on zero.
-///
-/// # Safety
-/// `p` points to `n` elements, at most 16.
+/// The half of a vector that a head of 8 mod 16 channels ends in. A fixed size: a `memcpy` call would spill every register.
 #[inline(always)]
-unsafe fn halves(p: *const u8, n: usize) -> [u8; 2 * N] {
+pub(super) fn eight<T: Copy + Default>(x: &[T; N / 2]) -> [T; N] {
+    let mut b = [T::default(); N];
+    b[..N / 2].copy_from_slice(x);
+    b
+}
+
+/// `eight` elements of 2 bytes.
+#[inline(always)]
+fn eight_pairs(x: &[u8; N]) -> [u8; 2 * N] {
     let mut b = [0; 2 * N];
-    // SAFETY: the caller's word; `b` holds 16.
-    unsafe { std::ptr::copy_nonoverlapping(p, b.as_mut_ptr(), 2 * n) };
+    b[..N].copy_from_slice(x);
     b
 }
 
@@ -45,7 +49,7 @@ impl KvRow for F16 {
         // SAFETY: the caller's word.
         unsafe {
             let p = row.add(2 * i);
-            if n == N { s.load_f16(&*p.cast()) } else { s.load_f16(&halves(p, n)) }
+            if n == N { s.load_f16(&*p.cast()) } else { s.load_f16(&eight_pairs(&*p.cast())) }
         }
     }
 }
@@ -56,7 +60,7 @@ impl KvRow for Bf16 {
         // SAFETY: the caller's word.
         unsafe {
             let p = row.add(2 * i);
-            if n == N { s.load_bf16(&*p.cast()) } else { s.load_bf16(&halves(p, n)) }
+            if n == N { s.load_bf16(&*p.cast()) } else { s.load_bf16(&eight_pairs(&*p.cast())) }
         }
     }
 }
@@ -68,11 +72,7 @@ impl KvRow for Q8_0 {
         // SAFETY: the caller's word; a block is an f16 scale and 32 quanta.
         unsafe {
             let block = row.add(i / 32 * 34);
-            let mut d = [0; 2 * N];
-            d[..2].copy_from_slice(&*block.cast::<[u8; 2]>());
-            let mut scale = [0.0; N];
-            s.store(s.load_f16(&d), &mut scale);
-            s.mul(s.load_i8(&*block.add(2 + i % 32).cast()), s.splat(scale[0]))
+            s.mul(s.load_i8(&*block.add(2 + i % 32).cast()), s.splat_f16(*block.cast()))
         }
     }
 }

@@ -35,6 +35,10 @@ struct Tile {
     all: Range<usize>,
 }
 
+impl Tile {
+    const NONE: Tile = Tile { first: 0, n: 0, any: 0..0, all: 0..0 };
+}
+
 /// The smallest range around both.
 #[inline(always)]
 fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
@@ -56,9 +60,27 @@ struct Block<'a> {
     /// Scores, then probabilities. `[QUERY_BLOCK][LEAF]`
     p: *mut [f32; LEAF],
     len: usize,
+    tiles: [Tile; QUERY_BLOCK],
+    n_tiles: usize,
 }
 
 impl Block<'_> {
+    /// Cuts the queries into tiles.
+    #[inline(always)]
+    fn cut(&mut self, wide: bool) {
+        let mut first = 0;
+        while first < self.vis.len() {
+            let t = self.tile(first, wide);
+            first += t.n;
+            self.tiles[self.n_tiles] = t;
+            self.n_tiles += 1;
+        }
+    }
+
+    fn tiles(&self) -> &[Tile] {
+        &self.tiles[..self.n_tiles]
+    }
+
     /// Visible places of query `i`; empty is `0..0`.
     #[inline(always)]
     fn sees(&self, i: usize) -> Range<usize> {
@@ -226,14 +248,9 @@ unsafe fn score4<S: Simd, R: KvRow>(s: S, b: &Block, t: &Tile, side: &Side, j: u
 #[inline(always)]
 unsafe fn scores<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side) {
     for j in (0..b.len).step_by(4) {
-        let mut first = 0;
-        while first < b.vis.len() {
-            let t = b.tile(first, S::WIDE);
-            if j < t.any.end && t.any.start < j + 4 {
-                // SAFETY: the caller's word.
-                unsafe { score4::<S, R>(s, b, &t, side, j) };
-            }
-            first += t.n;
+        for t in b.tiles().iter().filter(|t| j < t.any.end && t.any.start < j + 4) {
+            // SAFETY: the caller's word.
+            unsafe { score4::<S, R>(s, b, t, side, j) };
         }
     }
 }
@@ -287,7 +304,7 @@ unsafe fn chains<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
     c: usize,
     n: usize,
 ) {
-    // SAFETY: the caller's word, for all pointers below; n < 16 only where NV is 1.
+    // SAFETY: the caller's word, for all pointers below; n is 8 only where NV is 1.
     unsafe {
         let mut sum = [[s.splat(0.0); NV]; NQ];
         for (sum, acc) in sum.iter_mut().zip(acc) {
@@ -311,7 +328,13 @@ unsafe fn chains<S: Simd, R: KvRow, const NQ: usize, const NV: usize>(
         for (sum, acc) in sum.into_iter().zip(acc) {
             for (v, sum) in sum.into_iter().enumerate() {
                 let out = acc.add(c + v * N);
-                if n == N { s.store(sum, &mut *out.cast()) } else { s.store_part(sum, std::slice::from_raw_parts_mut(out, n)) }
+                if n == N {
+                    s.store(sum, &mut *out.cast());
+                } else {
+                    let mut b = [0.0; N];
+                    s.store(sum, &mut b);
+                    std::ptr::copy_nonoverlapping(b.as_ptr(), out, N / 2);
+                }
             }
         }
     }
@@ -381,9 +404,8 @@ unsafe fn alone<S: Simd, R: KvRow>(s: S, b: &Block, i: usize, side: &Side, place
 /// The block's and the side's pointers are live.
 #[inline(always)]
 unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side) {
-    let mut first = 0;
-    while first < b.vis.len() {
-        let t = b.tile(first, S::WIDE);
+    for t in b.tiles() {
+        let first = t.first;
         let together = if t.n > 1 && !t.all.is_empty() { t.all.clone() } else { LEAF..LEAF };
         // SAFETY: the caller's word.
         unsafe {
@@ -402,7 +424,6 @@ unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side) {
                 alone::<S, R>(s, b, i, side, together.end.max(r.start)..r.end);
             }
         }
-        first += t.n;
     }
 }
 
@@ -463,7 +484,10 @@ pub(super) unsafe fn leaf<S: Simd>(s: S, a: &LeafArgs) {
             let first = i * QUERY_BLOCK;
             let q = a.q.add(first * a.q_stride);
             let state = a.state.add(first * state_len(a.head_v));
-            let b = Block { vis, q, q_stride: a.q_stride, state, p: p.cast(), len: usize::from(a.len) };
+            let len = usize::from(a.len);
+            let mut b =
+                Block { vis, q, q_stride: a.q_stride, state, p: p.cast(), len, tiles: [const { Tile::NONE }; QUERY_BLOCK], n_tiles: 0 };
+            b.cut(S::WIDE);
             block(s, a, &b, &k, &v);
         }
     }

@@ -134,6 +134,10 @@ impl Simd for Avx2 {
         isa!([_mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())), _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(16).cast()))])
     }
     #[inline(always)]
+    fn splat_f16(self, x: [u8; 2]) -> Self::F {
+        isa!([_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(x))); 2])
+    }
+    #[inline(always)]
     fn store_f16(self, x: Self::F, out: &mut [u8; 32]) {
         isa!({
             _mm_storeu_si128(out.as_mut_ptr().cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));

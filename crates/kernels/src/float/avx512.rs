@@ -94,6 +94,10 @@ impl Simd for Avx512 {
         isa!(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())))
     }
     #[inline(always)]
+    fn splat_f16(self, x: [u8; 2]) -> __m512 {
+        isa!(_mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(x))))
+    }
+    #[inline(always)]
     fn store_f16(self, x: __m512, out: &mut [u8; 32]) {
         isa!(_mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)))
     }

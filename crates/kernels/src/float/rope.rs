@@ -41,11 +41,12 @@ pub struct RopeSections {
 impl RopeSections {
     /// Which of the four positions turns pair `i`.
     fn kind_of(&self, i: usize) -> usize {
-        let [t, h, w, e] = self.sections;
-        let sector = (i as u32) % (t + h + w + e).max(1);
+        let sections = self.sections.map(u64::from);
+        let [t, h, w, e] = sections;
+        let sector = (i as u64) % (t + h + w + e).max(1);
         if self.interleaved {
             let kind = [0, 1, 2][(sector % 3) as usize];
-            return if sector < 3 * self.sections[kind] { kind } else { 3 };
+            return if sector < 3 * sections[kind] { kind } else { 3 };
         }
         [t, t + h, t + h + w].iter().filter(|end| sector >= **end).count()
     }
@@ -66,7 +67,8 @@ fn yarn(f: &RopeFreq, corr: [f32; 2], i: usize, theta: f32) -> (f32, f32) {
     }
     let along = (i as f32 - corr[0]) / (corr[1] - corr[0]).max(0.001);
     let mix = (1.0 - along.clamp(0.0, 1.0)) * f.ext_factor;
-    let angle = interpolated * (1.0 - mix) + theta * mix;
+    // Fused this way round: so the compiler of the original's builds has it, and it shows in the angle at large positions.
+    let angle = interpolated.mul_add(1.0 - mix, theta * mix);
     let magnitude = f.attn_factor * (1.0 + 0.1 * (1.0 / f.freq_scale).ln());
     (angle.cos() * magnitude, angle.sin() * magnitude)
 }

@@ -39,7 +39,7 @@ fn key(v: f32) -> i32 {
 }
 
 /// The best index of `0..n` that comes after `last` in the order (value down, index up) and that `open` admits.
-fn next_best(n: usize, value: &dyn Fn(usize) -> f32, open: &dyn Fn(usize) -> bool, last: Option<usize>) -> Option<usize> {
+fn next_best(n: usize, value: &impl Fn(usize) -> f32, open: &impl Fn(usize) -> bool, last: Option<usize>) -> Option<usize> {
     let last = last.map(|i| (key(value(i)), i));
     let mut best: Option<(i32, usize)> = None;
     for i in (0..n).filter(|i| open(*i)) {
@@ -53,7 +53,7 @@ fn next_best(n: usize, value: &dyn Fn(usize) -> f32, open: &dyn Fn(usize) -> boo
 }
 
 /// Fills `ids` with the best indices of `0..n`, best first, ties by lower index. Fewer admitted than wanted: the last repeats.
-fn top(n: usize, value: &dyn Fn(usize) -> f32, open: &dyn Fn(usize) -> bool, ids: &mut [u32]) {
+fn top(n: usize, value: &impl Fn(usize) -> f32, open: &impl Fn(usize) -> bool, ids: &mut [u32]) {
     let mut last = None;
     for id in ids {
         last = next_best(n, value, open, last).or(last);
@@ -67,7 +67,7 @@ pub fn top_k(x: &[f32], ids: &mut [u32]) {
 }
 
 /// One bit per group that experts may come from.
-fn open_groups(n: usize, value: &dyn Fn(usize) -> f32, spec: &RouteSpec) -> u64 {
+fn open_groups(n: usize, value: &impl Fn(usize) -> f32, spec: &RouteSpec) -> u64 {
     let n_group = spec.n_group as usize;
     if n_group <= 1 || n_group > 64 || n < 2 * n_group {
         return u64::MAX;

@@ -1,7 +1,7 @@
 //! The vector bodies: each walks its rows 16 lanes at a time. Knows no ISA.
 //!
-//! A short tail goes through the same arithmetic as the body, filled with zeros. Closures are called at one place only:
-//! that is what makes the compiler inline them, and with them the ISA of the caller.
+//! A short tail goes through the same arithmetic as the body, filled with zeros. Closures are a few operations and are called at one place
+//! only: the compiler must inline them to compile them for the ISA of the caller, and cannot be told to. What is longer stands in its own loop.
 
 use super::simd::{N, Simd};
 use super::{Act, RopeKind, math, oracle};
@@ -115,45 +115,57 @@ pub(crate) fn scale<S: Simd>(s: S, x: &mut [f32], k: f32) {
 #[inline(always)]
 pub(crate) fn softcap<S: Simd>(s: S, x: &mut [f32], cap: f32) {
     let cap = s.splat(cap);
-    map_in(s, x, |_, v| s.mul(cap, math::tanh(s, s.div(v, cap))));
-}
-
-#[inline(always)]
-pub(crate) fn act<S: Simd>(s: S, kind: Act, x: &mut [f32]) {
-    match kind {
-        Act::Silu => map_in(s, x, |_, v| math::swish(s, v, 1.0)),
-        Act::GeluTanh => map_in(s, x, |_, v| math::gelu_tanh(s, v)),
-        Act::GeluErf => map_in(s, x, |_, v| math::gelu_erf(s, v)),
-        Act::GeluQuick => map_in(s, x, |_, v| math::swish(s, v, 1.702)),
-        Act::Relu => map_in(s, x, |_, v| math::relu(s, v)),
-        Act::ReluSqr => map_in(s, x, |_, v| s.mul(math::relu(s, v), math::relu(s, v))),
-        Act::Sigmoid => map_in(s, x, |_, v| math::sigmoid(s, v)),
-        Act::Tanh => map_in(s, x, |_, v| math::tanh(s, v)),
-        Act::Exp => map_in(s, x, |_, v| math::exp(s, v)),
-        Act::Softplus => oracle::act(kind, x),
+    for i in (0..x.len()).step_by(N) {
+        let v = s.mul(cap, math::tanh(s, s.div(at(s, x, i), cap)));
+        put(s, v, x, i);
     }
 }
 
+/// One activation of 16 values. The branch is the same for a whole row, so it is foretold.
 #[inline(always)]
-pub(crate) fn glu<S: Simd>(s: S, kind: Act, gate: &[f32], up: &[f32], out: &mut [f32]) {
+fn act_one<S: Simd>(s: S, kind: Act, v: S::F) -> S::F {
     match kind {
-        Act::Silu => map(s, out, |i| s.mul(math::swish(s, at(s, gate, i), 1.0), at(s, up, i))),
-        Act::GeluTanh => map(s, out, |i| s.mul(math::gelu_tanh(s, at(s, gate, i)), at(s, up, i))),
-        _ => {
-            out.copy_from_slice(gate);
-            act(s, kind, out);
-            map_in(s, out, |i, v| s.mul(v, at(s, up, i)));
+        Act::Silu => math::swish(s, v, 1.0),
+        Act::GeluTanh => math::gelu_tanh(s, v),
+        Act::GeluErf => math::gelu_erf(s, v),
+        Act::GeluQuick => math::swish(s, v, 1.702),
+        Act::Relu => math::relu(s, v),
+        Act::ReluSqr => s.mul(math::relu(s, v), math::relu(s, v)),
+        Act::Sigmoid => math::sigmoid(s, v),
+        Act::Tanh => math::tanh(s, v),
+        Act::Exp => math::exp(s, v),
+        Act::Softplus => {
+            let mut b = [0.0; N];
+            s.store(v, &mut b);
+            oracle::act(kind, &mut b);
+            s.load(&b)
         }
     }
 }
 
 #[inline(always)]
+pub(crate) fn act<S: Simd>(s: S, kind: Act, x: &mut [f32]) {
+    for i in (0..x.len()).step_by(N) {
+        let v = act_one(s, kind, at(s, x, i));
+        put(s, v, x, i);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn glu<S: Simd>(s: S, kind: Act, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    for i in (0..out.len()).step_by(N) {
+        let v = s.mul(act_one(s, kind, at(s, gate, i)), at(s, up, i));
+        put(s, v, out, i);
+    }
+}
+
+#[inline(always)]
 pub(crate) fn glu_oai<S: Simd>(s: S, gate: &[f32], up: &[f32], alpha: f32, limit: f32, out: &mut [f32]) {
-    map(s, out, |i| {
+    for i in (0..out.len()).step_by(N) {
         let g = s.min(s.splat(limit), at(s, gate, i));
         let u = s.min(s.splat(limit), s.max(s.splat(-limit), at(s, up, i)));
-        s.mul(math::swish(s, g, alpha), s.add(u, s.splat(1.0)))
-    });
+        put(s, s.mul(math::swish(s, g, alpha), s.add(u, s.splat(1.0))), out, i);
+    }
 }
 
 /// Plain loops: the compiler shuffles pairs as well as we would.

@@ -21,6 +21,8 @@ pub(crate) trait Simd: Copy {
     fn store(self, x: Self::F, out: &mut [f32; N]);
     /// 16 little-endian f16.
     fn load_f16(self, x: &[u8; 32]) -> Self::F;
+    /// One f16 in every lane.
+    fn splat_f16(self, x: [u8; 2]) -> Self::F;
     /// To nearest even.
     fn store_f16(self, x: Self::F, out: &mut [u8; 32]);
     fn load_bf16(self, x: &[u8; 32]) -> Self::F;

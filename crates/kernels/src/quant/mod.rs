@@ -1,15 +1,29 @@
-//! Weight formats: TEMPORARY scalar stand-in behind the final API (float activations, row by row), so that the path stands end to end.
+//! Weight formats: one file each, with its block layout, its dequantiser, its scalar oracle and its list of kernels.
+//!
+//! Knows bytes and lengths, never tensors, threads or files. Every pointer here is a contract: rows and buffers hold what their
+//! lengths say. The order of each float sum is stated in `block32`, `block256` and `float`, and is the same on every ISA.
+pub mod act;
+mod float;
+mod iq4_xs;
+mod oracle;
+mod q4_0;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod to_blocks;
+
+pub use act::Act;
+pub use to_blocks::from_f32;
+
+use crate::isa::{Impl, pick};
 use crate::{DType, Isa};
+use std::sync::OnceLock;
 
-/// How an input row is stored for a weight type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Act {
-    F32,
-    B32,
-    B256,
-}
-pub const ROW_GRANULE: usize = 8;
-
+/// `y[t * y_stride + r] = sum_i w[r][i] * x[t][i]` for `r` in `0..n_rows`, `t` in `0..n_tokens`.
+///
+/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `act_of(type)`, `x_stride` bytes apart.
+/// `k` is a multiple of the type's block length. `y` is written, never read.
 pub struct MatArgs {
     pub w: *const u8,
     pub w_stride: usize,
@@ -20,74 +34,87 @@ pub struct MatArgs {
     pub n_tokens: usize,
     pub y: *mut f32,
     pub y_stride: usize,
+    /// `scratch_bytes(type, k, n_tokens)` bytes, 64-byte aligned, this thread's own; may dangle when that is 0.
     pub scratch: *mut u8,
 }
-pub type MatMul = unsafe fn(&MatArgs);
 
+/// A matrix product. The bits of `y` do not depend on `n_tokens`, on how rows are split over calls, or on addresses.
+pub type MatMul = unsafe fn(&MatArgs);
+/// Stores one row of `k` floats as an input row.
+pub type QuantizeAct = unsafe fn(x: *const f32, k: usize, out: *mut u8);
+/// Reads one row of `k` elements as floats.
+pub type ToF32 = unsafe fn(row: *const u8, k: usize, out: *mut f32);
+
+/// Rows are best handed out in multiples of this: the widest panel. Any number works.
+pub const ROW_GRANULE: usize = 16;
+
+/// One weight type: what the table is filled from. The list is ordered best first and ends in the oracle.
+pub(crate) struct Format {
+    pub ty: DType,
+    pub act: Act,
+    pub to_f32: ToF32,
+    pub impls: &'static [Impl<MatMul>],
+}
+
+/// Every weight type with kernels.
+pub(crate) const FORMATS: &[Format] = &[
+    float::F32, float::F16, float::BF16,
+    q4_0::FORMAT, q8_0::FORMAT,
+    q4_k::FORMAT, q5_k::FORMAT, q6_k::FORMAT, iq4_xs::FORMAT,
+];
+
+/// How an input row for weights of type `ty` is stored; `None`: no kernel for this type.
 pub const fn act_of(ty: DType) -> Option<Act> {
-    match ty {
-        DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 => Some(Act::F32),
-        _ => None,
-    }
-}
-impl Act {
-    pub fn row_bytes(self, k: usize) -> usize {
-        4 * k
-    }
-}
-pub fn scratch_bytes(_: DType, k: usize, _: usize) -> usize {
-    4 * k
-}
-pub struct Table;
-impl Table {
-    pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
-        Some(match ty {
-            DType::F32 => mat::<0>,
-            DType::F16 => mat::<1>,
-            DType::BF16 => mat::<2>,
-            DType::Q8_0 => mat::<3>,
-            _ => return None,
-        })
-    }
-    pub fn quantize_act(&self, _: Act) -> unsafe fn(*const f32, usize, *mut u8) {
-        copy
-    }
-    pub fn to_f32(&self, ty: DType) -> Option<unsafe fn(*const u8, usize, *mut f32)> {
-        Some(match ty {
-            DType::F32 => row::<0>,
-            DType::F16 => row::<1>,
-            DType::BF16 => row::<2>,
-            DType::Q8_0 => row::<3>,
-            _ => return None,
-        })
-    }
-}
-pub fn table(_: Isa) -> &'static Table {
-    &Table
-}
-unsafe fn copy(x: *const f32, k: usize, out: *mut u8) {
-    // SAFETY: the caller's contract.
-    unsafe { std::ptr::copy_nonoverlapping(x.cast(), out, 4 * k) };
-}
-unsafe fn row<const T: u8>(p: *const u8, k: usize, out: *mut f32) {
-    let ty = [DType::F32, DType::F16, DType::BF16, DType::Q8_0][T as usize];
-    let n = k / ty.block_len() * ty.block_bytes();
-    // SAFETY: the caller's contract.
-    let (src, dst) = unsafe { (std::slice::from_raw_parts(p, n), std::slice::from_raw_parts_mut(out, k)) };
-    crate::float::table(Isa::detect()).decode_row(ty, src, dst);
-}
-unsafe fn mat<const T: u8>(a: &MatArgs) {
-    let f = crate::float::table(Isa::detect());
-    for r in 0..a.n_rows {
-        // SAFETY: the caller's contract.
-        unsafe { row::<T>(a.w.add(r * a.w_stride), a.k, a.scratch.cast()) };
-        for t in 0..a.n_tokens {
-            // SAFETY: as above.
-            unsafe {
-                let w = std::slice::from_raw_parts(a.scratch.cast::<f32>(), a.k);
-                let x = std::slice::from_raw_parts(a.x.add(t * a.x_stride).cast::<f32>(), a.k);
-                *a.y.add(t * a.y_stride + r) = f.dot(w, x);
-            }
+    let mut i = 0;
+    while i < FORMATS.len() {
+        if FORMATS[i].ty as u32 == ty as u32 {
+            return Some(FORMATS[i].act);
         }
+        i += 1;
+    }
+    None
+}
+
+/// Scratch that `mat_mul` wants per thread, 64-byte aligned; 0 where it streams.
+pub fn scratch_bytes(_ty: DType, _k: usize, _n_tokens: usize) -> usize {
+    0
+}
+
+/// The kernels for one instruction-set level.
+pub struct Table {
+    pub isa: Isa,
+    quantize: [QuantizeAct; 3],
+    formats: [Option<(MatMul, ToF32)>; N_TYPES],
+}
+
+/// One past the largest type number of `DType`.
+const N_TYPES: usize = 64;
+
+impl Table {
+    fn new(isa: Isa) -> Table {
+        let mut formats = [None; N_TYPES];
+        for f in FORMATS {
+            formats[f.ty as usize] = Some((pick(f.impls, isa), f.to_f32));
+        }
+        let quantize = [Act::F32, Act::B32, Act::B256].map(|a| pick(act::impls(a), isa));
+        Table { isa, quantize, formats }
+    }
+    pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
+        self.formats[ty as usize].map(|f| f.0)
+    }
+    pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
+        self.formats[ty as usize].map(|f| f.1)
+    }
+    pub fn quantize_act(&self, a: Act) -> QuantizeAct {
+        self.quantize[a as usize]
     }
 }
+
+/// The table for a level the CPU has (`isa` must not exceed `Isa::detect()`), filled at the first call.
+pub fn table(isa: Isa) -> &'static Table {
+    static TABLES: [OnceLock<Table>; 4] = [const { OnceLock::new() }; 4];
+    TABLES[isa as usize].get_or_init(|| Table::new(isa))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The scalar products that every kernel is measured against. Nobody optimises this, and it shares nothing with the vector code.
+use crate::quant::MatArgs;
+
+/// One weight row times one input row, in the format's order.
+pub(crate) trait Oracle {
+    /// # Safety
+    /// `w` is a row of `k` elements of the format, `x` one of its input format.
+    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32;
+}
+
+/// Every row with every token, one dot after the other.
+///
+/// # Safety
+/// The contract of `MatArgs`.
+pub(crate) unsafe fn mat_mul<O: Oracle>(a: &MatArgs) {
+    for t in 0..a.n_tokens {
+        for r in 0..a.n_rows {
+            // SAFETY: row `r`, token `t` and their place in `y` are the caller's.
+            unsafe { *a.y.add(t * a.y_stride + r) = O::dot(a.w.add(r * a.w_stride), a.x.add(t * a.x_stride), a.k) };
+        }
+    }
+}
+
+/// The scale and the values of block `b` of an int8 input row of `k` elements in blocks of `N`.
+///
+/// # Safety
+/// The row has that block.
+pub(crate) unsafe fn act_block<const N: usize>(x: *const u8, k: usize, b: usize) -> (f32, [i8; N]) {
+    // SAFETY: values first, then scales, as `act` lays a row out.
+    unsafe { (x.add(k).cast::<f32>().add(b).read_unaligned(), x.cast::<[i8; N]>().add(b).read()) }
+}
+
+/// The sum of products of two slices of small integers.
+pub(crate) fn dot(w: &[i32], x: &[i8]) -> i32 {
+    w.iter().zip(x).map(|(&w, &x)| w * i32::from(x)).sum()
+}
+
+/// The floats of an f16's bits.
+pub(crate) fn f16(bits: u16) -> f32 {
+    half::f16::from_bits(bits).to_f32()
+}

@@ -1,0 +1,47 @@
+//! Q4_0: blocks of 32 nibbles, centred on 8, with an f16 scale.
+use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::{Act, Format, oracle};
+use crate::{DType, Impl, Isa};
+
+/// `w[i] = d * (q[i] - 8)`; byte `j` holds elements `j` (low nibble) and `j + 16`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Block {
+    pub d: u16,
+    pub qs: [u8; 16],
+}
+const _: () = assert!(size_of::<Block>() == 18 && align_of::<Block>() == 2);
+
+impl Block {
+    fn values(&self) -> [i32; 32] {
+        std::array::from_fn(|i| i32::from(self.qs[i % 16] >> (4 * (i / 16)) & 15) - 8)
+    }
+}
+
+pub(crate) struct Q4_0;
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q4_0, act: Act::B32, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q4_0> }] };
+
+/// # Safety
+/// `row` has `k` elements, `out` room for `k`.
+unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
+    for b in 0..k / 32 {
+        // SAFETY: block `b` of the row and of `out`.
+        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(32 * b).cast::<[f32; 32]>()) };
+        let y = w.values().map(|q| f16(w.d) * q as f32);
+        // SAFETY: as above.
+        unsafe { out.write_unaligned(y) };
+    }
+}
+
+impl Oracle for Q4_0 {
+    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
+        let mut acc = 0.0f32;
+        for b in 0..k / 32 {
+            // SAFETY: block `b` of both rows.
+            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<32>(x, k, b)) };
+            acc = (f16(w.d) * dx).mul_add(dot(&w.values(), &x) as f32, acc);
+        }
+        acc
+    }
+}

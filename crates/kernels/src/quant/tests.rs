@@ -1,0 +1,1 @@
+//! Every format, every level this CPU has, against the oracle.

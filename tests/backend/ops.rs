@@ -1,0 +1,264 @@
+//! Op by op: the CPU at every ISA level against the far backend.
+use kernels::{DType, Isa};
+use llama::backend::cpu::Cpu;
+use llama::backend::far::Far;
+use llama::backend::*;
+use platform::pool::Team;
+use std::sync::Arc;
+
+/// splitmix64 in [-1, 1).
+pub struct Rng(u64);
+impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+    }
+}
+
+/// One plan on one backend: weights and a KV store are made from the same seed on each.
+struct Bench<'a> {
+    backend: &'a dyn Backend,
+    weights: Vec<Weight>,
+    plan: Plan,
+    kv: Vec<KvGroup>,
+    seed: u64,
+}
+
+impl<'a> Bench<'a> {
+    fn new(backend: &'a dyn Backend) -> Bench<'a> {
+        Bench { backend, weights: vec![], plan: Plan::default(), kv: vec![], seed: 1 }
+    }
+    fn weight(&mut self, ty: DType, shape: [u32; 3]) -> WeightId {
+        self.seed += 1;
+        let n = shape.iter().product::<u32>() as usize;
+        let x: Vec<f32> = Rng::new(self.seed).floats(n).iter().map(|v| v * 0.5).collect();
+        let mut raw = vec![0u8; ty.row_bytes(n).expect("whole blocks")];
+        assert!(kernels::float::table(Isa::Scalar).encode_row(ty, &x, &mut raw), "{ty:?} cannot be written");
+        let buf = self.backend.alloc(raw.len(), "test").expect("small");
+        buf.write(&[Copy2d::flat(0, 0, raw.len())], &raw).expect("fits");
+        let shard = Shard { node: 0, rows: 0..shape[1], layout: Layout::File, buf, at: 0 };
+        self.weights.push(Weight { name: format!("w{}", self.weights.len()), ty, shape, shards: vec![shard] });
+        WeightId(self.weights.len() as u32 - 1)
+    }
+    fn value(&mut self, width: u32, rows: Dim) -> T {
+        self.plan.values.push(Value { width, rows, dev: self.backend.device() });
+        T(self.plan.values.len() as u32 - 1)
+    }
+    fn step(&mut self, op: Op) {
+        self.plan.steps.push(Step { op, il: 0, dev: self.backend.device(), seen_as: vec![] });
+    }
+    /// A layer's K and V in `n_blocks` blocks of 32 cells.
+    fn store(&mut self, heads: u32, head_len: u32, ty: DType, n_blocks: usize) -> GroupId {
+        let head_bytes = ty.row_bytes(head_len as usize).expect("whole blocks");
+        let plane = |at| PlaneAt { at, ty, heads, head_len, head_bytes };
+        let bytes = head_bytes * heads as usize * 32;
+        let planes = vec![plane(0), plane(bytes)];
+        let buf = self.backend.alloc(2 * bytes * n_blocks, "kv").expect("small");
+        self.kv.push(KvGroup { layers: vec![Some(KvLayer { buf, block_bytes: 2 * bytes, cells_per_block: 32, planes })] });
+        GroupId(self.kv.len() as u16 - 1)
+    }
+    /// Runs with embeddings as input and returns value `t`.
+    fn run(&self, ub: &Ubatch, views: &[Views], n_workers: u32, t: T) -> Vec<f32> {
+        let bound = Bound { weights: Arc::new(self.weights.clone()), kv: Arc::new(self.kv.clone()) };
+        let limits = Limits { tokens: ub.n_tokens(), outputs: ub.n_tokens(), workers: n_workers };
+        let mut e = self.backend.lower(&self.plan, 0..self.plan.steps.len(), &bound, limits).expect("lowers");
+        let outputs: Vec<u32> = (0..ub.n_tokens() as u32).filter(|i| ub.output[*i as usize]).collect();
+        let team = Team::new(n_workers);
+        let io = Io { ub, views, outputs: &outputs, shifts: &[], team: &team, active: n_workers, stop: &|| false };
+        e.run(&io).expect("runs");
+        let v = self.plan.value(t);
+        let rows = if v.rows == Dim::Tokens { ub.n_tokens() } else { outputs.len() };
+        let mut out = vec![0.0; rows * v.width as usize];
+        e.read(t, 0..rows, &mut out).expect("there");
+        out
+    }
+}
+
+fn ubatch(n: usize, width: usize) -> Ubatch {
+    Ubatch {
+        tokens: vec![],
+        embd: Rng::new(99).floats(n * width),
+        pos: (0..n as i32).collect(),
+        n_pos_per_token: 1,
+        seqs: vec![SeqSet::one(0); n],
+        first_seq: vec![0; n],
+        output: (0..n).map(|i| i % 2 == 0 || i + 1 == n).collect(),
+        index: (0..n as u32).collect(),
+    }
+}
+
+/// Builds the same plan on the far backend and on the CPU at every level, for several sizes and teams.
+fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, Vec<Views>)) {
+    for n in [1, 5, 33] {
+        let ub = ubatch(n, width);
+        let run = |b: &dyn Backend, workers| {
+            let mut bench = Bench::new(b);
+            let (table, x) = (bench.weight(DType::F32, [width as u32, 1, 1]), bench.value(width as u32, Dim::Tokens));
+            bench.step(Op::Embed { table, scale: 1.0, out: x });
+            let (t, views) = build(&mut bench, x);
+            bench.run(&ub, &views, workers, t)
+        };
+        let want = run(&Far::new(DeviceId(1)), 1);
+        assert!(want.iter().all(|v| v.is_finite()) && want.iter().any(|v| *v != 0.0));
+        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+            let one = run(&Cpu::new(DeviceId(0), isa), 1);
+            let scale = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (i, (a, b)) in one.iter().zip(&want).enumerate() {
+                assert!((a - b).abs() <= tolerance * scale, "{isa:?}, {n} tokens, element {i}: {a} and {b}");
+            }
+            let three = run(&Cpu::new(DeviceId(0), isa), 3);
+            assert!(one.iter().zip(&three).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?}: other bits with three workers");
+        }
+    }
+}
+
+#[test]
+fn linear_with_bias_and_several_types() {
+    agree(256, 1e-5, |b, x| {
+        let proj = |b: &mut Bench<'_>, ty, rows| {
+            let out = b.value(rows, Dim::Tokens);
+            Proj { w: b.weight(ty, [256, rows, 1]), bias: Some(b.weight(DType::F32, [rows, 1, 1])), out }
+        };
+        let outs = vec![proj(b, DType::F32, 40), proj(b, DType::Q8_0, 72), proj(b, DType::F16, 24), proj(b, DType::BF16, 100)];
+        let parts: Vec<T> = outs.iter().map(|p| p.out).collect();
+        b.step(Op::Linear { x, outs });
+        // The last is returned; the others are checked through it by being read into one more product.
+        let sum = b.value(72, Dim::Tokens);
+        b.step(Op::Map { x: parts[1], y: None, f: MapFn::Scale(1.0), out: sum });
+        (sum, vec![])
+    });
+}
+
+#[test]
+fn norm_with_residual() {
+    agree(100, 1e-5, |b, x| {
+        let (sum, out) = (b.value(100, Dim::Tokens), b.value(100, Dim::Tokens));
+        let w = Some(b.weight(DType::F32, [100, 1, 1]));
+        b.step(Op::Norm { x, add: Some(x), w, b: None, kind: NormKind::Rms, eps: 1e-5, sum: Some(sum), out });
+        let both = b.value(100, Dim::Tokens);
+        b.step(Op::Map { x: sum, y: Some(out), f: MapFn::Add, out: both });
+        (both, vec![])
+    });
+}
+
+#[test]
+fn glu_softcap_and_rows() {
+    for act in [Act::Silu, Act::Gelu, Act::Relu] {
+        agree(300, 1e-5, |b, x| {
+            let (h, c, r) = (b.value(300, Dim::Tokens), b.value(300, Dim::Tokens), b.value(300, Dim::Outputs));
+            b.step(Op::Glu { gate: x, up: x, act, out: h });
+            b.step(Op::Map { x: h, y: None, f: MapFn::Softcap(0.5), out: c });
+            b.step(Op::Rows { x: c, out: r });
+            (r, vec![])
+        });
+    }
+}
+
+fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
+    RopeSpec {
+        kind,
+        n_rot,
+        freq_base: 10_000.0,
+        freq_scale: 0.25,
+        ext_factor: 1.0,
+        attn_factor: 0.9,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        n_ctx_orig: 128,
+        factors,
+    }
+}
+
+#[test]
+fn rope_with_norm_and_factors() {
+    for kind in [RopeKind::Norm, RopeKind::Neox] {
+        agree(4 * 32, 1e-5, |b, x| {
+            let norm = Some(HeadNorm { w: b.weight(DType::F32, [32, 1, 1]), eps: 1e-6 });
+            let f = b.weight(DType::F32, [12, 1, 1]);
+            b.step(Op::Rope { x, n_head: 4, norm, rope: Some(rope(kind, 24, Some(f))) });
+            (x, vec![])
+        });
+    }
+}
+
+/// Views of `n` tokens of one sequence stored in shuffled slots, each seeing the last `window` positions.
+fn views(n: usize, window: i32) -> Views {
+    // 37 is prime to 64: neighbours in position are far apart in the store.
+    let place = |i: usize| (BlockId((i * 37 % 64 / 32) as u32), (i * 37 % 32) as u16);
+    let mut v = Views { dst: (0..n).map(place).collect(), ..Views::default() };
+    for i in 0..n {
+        let (block, slot) = place(i);
+        v.segs.push(Seg { block, slot, at: i as u8, len: 1 });
+        v.pos.push(i as i32);
+    }
+    v.leaves.push(Leaf { tile: 0, segs: 0..n as u32, len: n as u8, pos: 0 });
+    v.rows = (0..n as i32).map(|i| QueryRow { leaves: 0..1, lo: (i - window + 1).max(0), hi: i }).collect();
+    v
+}
+
+#[test]
+fn store_and_attend() {
+    for (ty, window, n_head) in [(DType::F32, 64, 4), (DType::F16, 9, 4), (DType::BF16, 64, 2), (DType::Q8_0, 5, 8)] {
+        for n in [1usize, 5, 33] {
+            let ub = ubatch(n, 2 * 32);
+            let run = |b: &dyn Backend, workers| {
+                let mut bench = Bench::new(b);
+                let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
+                bench.step(Op::Embed { table, scale: 1.0, out: x });
+                let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
+                let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
+                bench.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out: q }] });
+                let group = bench.store(2, 32, ty, 2);
+                bench.step(Op::Store { group, k: x, v: x });
+                let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
+                let spec = AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks };
+                bench.step(Op::Attend { q, group, spec, out });
+                bench.run(&ub, &[views(n, window)], workers, out)
+            };
+            let want = run(&Far::new(DeviceId(1)), 1);
+            for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+                let got = run(&Cpu::new(DeviceId(0), isa), 1);
+                assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {ty:?} {n}");
+                assert_eq!(got, run(&Cpu::new(DeviceId(0), isa), 3), "{isa:?} {ty:?} {n}: other bits with three workers");
+            }
+        }
+    }
+}
+
+#[test]
+fn experts() {
+    for (ty, gate) in [(DType::F32, Gate::Softmax), (DType::Q8_0, Gate::Sigmoid)] {
+        agree(64, 2e-5, |b, x| {
+            let spec = RouteSpec { n_expert: 6, n_used: 3, gate, renorm: true, scale: 1.5 };
+            let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
+            let w = b.weight(DType::F32, [64, 6, 1]);
+            b.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out: logits }] });
+            b.step(Op::Route { logits, spec, ids, weights });
+            let [g, u] = [(); 2].map(|()| b.weight(ty, [64, 96, 6]));
+            let (down, out) = (b.weight(ty, [96, 64, 6]), b.value(64, Dim::Tokens));
+            b.step(Op::Experts { x, ids, weights, gate: g, up: u, down, act: Act::Silu, out });
+            (out, vec![])
+        });
+    }
+}
+
+#[test]
+fn far_memory_has_no_host_address_and_the_cpu_refuses_it() {
+    let far = Far::new(DeviceId(1));
+    let mut b = Bench::new(&far);
+    let w = b.weight(DType::F32, [64, 8, 1]);
+    assert!(b.weights[0].shards[0].buf.host().is_none());
+    let (x, out) = (b.value(64, Dim::Tokens), b.value(8, Dim::Tokens));
+    b.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out }] });
+    let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
+    let limits = Limits { tokens: 1, outputs: 1, workers: 1 };
+    assert!(Cpu::new(DeviceId(0), Isa::detect()).lower(&b.plan, 0..1, &bound, limits).is_err());
+}
