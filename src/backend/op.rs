@@ -48,12 +48,22 @@ pub struct Seen {
     pub il: i16,
 }
 
-/// One matrix of a `Linear`: `out = x w^T (* scale) (+ bias)`.
+/// One matrix of a `Linear`: `out = x w^T * scale + bias`, or `(x w^T + bias) * scale`.
 #[derive(Clone, Debug)]
 pub struct Proj {
     pub w: WeightId,
     pub bias: Option<WeightId>,
+    /// One number.
+    pub scale: Option<WeightId>,
+    pub scale_after_bias: bool,
     pub out: T,
+}
+
+impl Proj {
+    /// Without bias or scale.
+    pub fn plain(w: WeightId, out: T) -> Proj {
+        Proj { w, bias: None, scale: None, scale_after_bias: false, out }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +151,13 @@ pub enum MapFn {
     Softcap(f32),
 }
 
+/// A stack of expert matrices with one scale per expert where the file has them.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertMat {
+    pub w: WeightId,
+    pub scale: Option<WeightId>,
+}
+
 #[derive(Clone, Debug)]
 pub enum Op {
     /// Token ids through the table times `scale`, or the batch's own embeddings unscaled.
@@ -191,17 +208,8 @@ pub enum Op {
         ids: T,
         weights: T,
     },
-    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`.
-    Experts {
-        x: T,
-        ids: T,
-        weights: T,
-        gate: WeightId,
-        up: WeightId,
-        down: WeightId,
-        act: Act,
-        out: T,
-    },
+    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down.
+    Experts { x: T, ids: T, weights: T, mats: [ExpertMat; 3], act: Act, out: T },
     /// `act(gate) * up`.
     Glu {
         gate: T,

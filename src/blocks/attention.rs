@@ -10,8 +10,12 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     let q = w.value(a.n_head * a.head_k, Dim::Tokens);
     let k = w.value(a.n_head_kv * a.head_k, Dim::Tokens);
     let v = w.value(a.n_head_kv * a.head_v, Dim::Tokens);
-    let proj = |role, bias, out| Proj { w: w.need(role), bias: w.get(bias), out };
-    let outs = vec![proj(Role::Q, Role::QBias, q), proj(Role::K, Role::KBias, k), proj(Role::V, Role::VBias, v)];
+    let proj = |role, bias, scale, out| Proj { w: w.need(role), bias: w.get(bias), scale: w.get(scale), scale_after_bias: false, out };
+    let outs = vec![
+        proj(Role::Q, Role::QBias, Role::QScale, q),
+        proj(Role::K, Role::KBias, Role::KScale, k),
+        proj(Role::V, Role::VBias, Role::VScale, v),
+    ];
     w.step(Op::Linear { x, outs }, &[(v, "Vcur")]);
     turn(w, a, q, a.n_head, Role::QNorm, "Qcur");
     turn(w, a, k, a.n_head_kv, Role::KNorm, "Kcur");
@@ -29,7 +33,8 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);
     let out = w.value(w.m.hp.n_embd, Dim::Tokens);
-    let proj = Proj { w: w.need(Role::AttnOut), bias: w.get(Role::AttnOutBias), out };
+    let (bias, scale) = (w.get(Role::AttnOutBias), w.get(Role::AttnOutScale));
+    let proj = Proj { bias, scale, ..Proj::plain(w.need(Role::AttnOut), out) };
     w.step(Op::Linear { x: mixed, outs: vec![proj] }, &[(out, "attn_out")]);
     out
 }

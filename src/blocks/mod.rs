@@ -112,7 +112,8 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
     let stream = w.enter(-1, m.head_place, stream);
     let (_, embd) = w.add_norm(stream, Role::OutputNorm, "l_out", "result_norm");
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
-    let proj = Proj { w: w.need(Role::Output), bias: m.weight(-1, Role::OutputBias), out: logits };
+    let (bias, scale) = (m.weight(-1, Role::OutputBias), m.weight(-1, Role::OutputScale));
+    let proj = Proj { bias, scale, ..Proj::plain(w.need(Role::Output), logits) };
     w.step(Op::Linear { x: embd, outs: vec![proj] }, &[(logits, "result_output")]);
     if m.arch.head.softcap && m.hp.final_softcap != 0.0 {
         let out = w.value(m.hp.n_vocab, Dim::Outputs);

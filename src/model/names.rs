@@ -36,6 +36,18 @@ pub enum Role {
     UpExps,
     DownExps,
     FfnPostNorm,
+    OutputScale,
+    QkvScale,
+    QScale,
+    KScale,
+    VScale,
+    AttnOutScale,
+    FfnGateScale,
+    FfnUpScale,
+    FfnDownScale,
+    GateExpsScale,
+    UpExpsScale,
+    DownExpsScale,
 }
 
 impl Role {
@@ -73,6 +85,18 @@ impl Role {
             Role::UpExps => "ffn_up_exps.weight",
             Role::DownExps => "ffn_down_exps.weight",
             Role::FfnPostNorm => "post_ffw_norm.weight",
+            Role::OutputScale => "output.scale",
+            Role::QkvScale => "attn_qkv.scale",
+            Role::QScale => "attn_q.scale",
+            Role::KScale => "attn_k.scale",
+            Role::VScale => "attn_v.scale",
+            Role::AttnOutScale => "attn_output.scale",
+            Role::FfnGateScale => "ffn_gate.scale",
+            Role::FfnUpScale => "ffn_up.scale",
+            Role::FfnDownScale => "ffn_down.scale",
+            Role::GateExpsScale => "ffn_gate_exps.scale",
+            Role::UpExpsScale => "ffn_up_exps.scale",
+            Role::DownExpsScale => "ffn_down_exps.scale",
         }
     }
 }
@@ -108,6 +132,7 @@ pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
         must(Role::OutputNorm, &[hp.n_embd]),
         may(Role::Output, &[hp.n_embd, hp.n_vocab]),
     ];
+    v.push(may(Role::OutputScale, &[1]));
     if arch.head.bias {
         v.push(may(Role::OutputBias, &[hp.n_vocab]));
     }
@@ -124,6 +149,7 @@ pub fn layer_tensors(hp: &HParams, s: &LayerSpec) -> Vec<Tensor> {
     let mut out = vec![must(Role::AttnNorm, &[n])];
     out.extend([must(Role::Q, &[n, q]), must(Role::K, &[n, k]), must(Role::V, &[n, v])]);
     out.extend([may(Role::QBias, &[q]), may(Role::KBias, &[k]), may(Role::VBias, &[v])]);
+    out.extend([Role::QScale, Role::KScale, Role::VScale, Role::AttnOutScale].map(|r| may(r, &[1])));
     out.push(must(Role::AttnOut, &[a.n_head * a.head_v, n]));
     if a.out_bias {
         out.push(may(Role::AttnOutBias, &[n]));
@@ -141,10 +167,13 @@ pub fn layer_tensors(hp: &HParams, s: &LayerSpec) -> Vec<Tensor> {
 
 fn ffn_tensors(n: u32, ffn: &Ffn) -> Vec<Tensor> {
     match *ffn {
-        Ffn::Dense { n_ff, bias, .. } => {
+        Ffn::Dense { n_ff, bias, scaled, .. } => {
             let mut v = vec![must(Role::FfnGate, &[n, n_ff]), must(Role::FfnUp, &[n, n_ff]), must(Role::FfnDown, &[n_ff, n])];
             if bias {
                 v.extend([may(Role::FfnGateBias, &[n_ff]), may(Role::FfnUpBias, &[n_ff]), may(Role::FfnDownBias, &[n])]);
+            }
+            if scaled {
+                v.extend([Role::FfnGateScale, Role::FfnUpScale, Role::FfnDownScale].map(|r| may(r, &[1])));
             }
             v
         }
@@ -153,6 +182,9 @@ fn ffn_tensors(n: u32, ffn: &Ffn) -> Vec<Tensor> {
             must(Role::GateExps, &[n, n_ff, n_expert]),
             must(Role::UpExps, &[n, n_ff, n_expert]),
             must(Role::DownExps, &[n_ff, n, n_expert]),
+            may(Role::GateExpsScale, &[n_expert]),
+            may(Role::UpExpsScale, &[n_expert]),
+            may(Role::DownExpsScale, &[n_expert]),
         ],
     }
 }

@@ -109,12 +109,8 @@ pub struct Attention {
 
 #[derive(Clone, Debug)]
 pub enum Ffn {
-    /// act(gate x) * up x, then down. Biases where `bias` allows and the file has them.
-    Dense {
-        n_ff: u32,
-        act: Act,
-        bias: bool,
-    },
+    /// act(gate x) * up x, then down. Biases and per-matrix scales where these allow and the file has them.
+    Dense { n_ff: u32, act: Act, bias: bool, scaled: bool },
     Moe {
         n_ff: u32,
         n_expert: u32,
@@ -177,5 +173,5 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
 
 /// A dense gated FFN without biases.
 pub fn dense(hp: &HParams, il: u32, act: Act) -> Ffn {
-    Ffn::Dense { n_ff: hp.n_ff[il as usize], act, bias: false }
+    Ffn::Dense { n_ff: hp.n_ff[il as usize], act, bias: false, scaled: false }
 }

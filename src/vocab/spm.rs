@@ -1,15 +1,20 @@
 //! SentencePiece BPE as the original does it: join the neighbours whose joined text is the token with the highest score;
 //! what is no token in the end is spelled in byte tokens.
 use super::merge::{Merger, Symbol};
+use super::piece::SPACE_MARK;
 use super::texts::Texts;
 use super::unicode;
 use platform::{Error, Result};
 
 const UNKNOWN: u32 = u32::MAX;
 
+#[derive(Clone)]
 pub struct Spm {
     /// Length of the longest token: longer texts need no look-up.
     longest: usize,
+    /// No token has a U+2581 behind another character. Then words cannot be joined, and each is merged by itself: the result
+    /// is the same, and the queue stays short.
+    by_word: bool,
     byte_token: [Option<u32>; 256],
 }
 
@@ -17,26 +22,60 @@ impl Spm {
     pub fn new(tokens: &Texts) -> Spm {
         Spm {
             longest: (0..tokens.len() as u32).map(|id| tokens.get(id).len()).max().unwrap_or(0),
+            by_word: (0..tokens.len() as u32).all(|id| marks_lead(tokens.get(id))),
             byte_token: std::array::from_fn(|b| byte_token(tokens, b as u8)),
         }
+    }
+
+    #[cfg(test)]
+    pub fn with_words(self: Box<Spm>, by_word: bool) -> Spm {
+        assert!(self.by_word);
+        Spm { by_word, ..*self }
     }
 
     /// Appends the tokens of `text`, in which spaces are already U+2581. `unknown` stands for bytes that have no token.
     pub fn tokenize(&self, tokens: &Texts, scores: &[f32], text: &[u8], unknown: i32, out: &mut Vec<i32>) -> Result<()> {
         let mut merger = Merger::default();
-        merger.begin(text.len())?;
         let mut rest = text;
+        while !rest.is_empty() {
+            let (word, tail) = rest.split_at(self.word_len(rest));
+            self.merge(tokens, scores, word, &mut merger)?;
+            merger.symbols().try_for_each(|s| self.emit(word, s, unknown, out))?;
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Length of the stretch at the start of `text` that nothing can join to what follows.
+    fn word_len(&self, text: &[u8]) -> usize {
+        if !self.by_word {
+            return text.len();
+        }
+        let (mut at, mut after_mark) = (0, true);
+        while let Some(lead) = text.get(at) {
+            let is_mark = text[at..].starts_with(SPACE_MARK);
+            if is_mark && !after_mark {
+                return at;
+            }
+            (at, after_mark) = (at + unicode::len_by_lead(*lead), is_mark);
+        }
+        text.len()
+    }
+
+    fn merge(&self, tokens: &Texts, scores: &[f32], word: &[u8], merger: &mut Merger) -> Result<()> {
+        merger.begin(word.len())?;
+        let mut rest = word;
         while let Some(lead) = rest.first() {
             let (head, tail) = rest.split_at(unicode::len_by_lead(*lead).min(rest.len()));
             merger.push(head.len(), tokens.find(head).unwrap_or(UNKNOWN));
             rest = tail;
         }
         merger.run(|l, r| {
-            let joined = text.get(l.start as usize..(r.start + r.len) as usize).filter(|t| t.len() <= self.longest)?;
+            let joined = word.get(l.start as usize..(r.start + r.len) as usize).filter(|t| t.len() <= self.longest)?;
             let id = tokens.find(joined)?;
             Some((best_first(scores.get(id as usize).copied().unwrap_or(0.0)), id))
         });
-        merger.symbols().try_for_each(|s| self.emit(text, s, unknown, out))
+        Ok(())
     }
 
     fn emit(&self, text: &[u8], symbol: &Symbol, unknown: i32, out: &mut Vec<i32>) -> Result<()> {
@@ -55,6 +94,13 @@ impl Spm {
     }
 }
 
+/// Every U+2581 in `text` stands at its start or behind another.
+fn marks_lead(text: &[u8]) -> bool {
+    let n = SPACE_MARK.len();
+    let is_inside = |at: usize| text[at..].starts_with(SPACE_MARK) && !text[..at].ends_with(SPACE_MARK);
+    !(1..text.len().saturating_sub(n - 1)).any(is_inside)
+}
+
 /// `<0xXX>`, or else the byte itself.
 pub fn byte_token(tokens: &Texts, b: u8) -> Option<u32> {
     tokens.find(format!("<0x{b:02X}>").as_bytes()).or_else(|| tokens.find(&[b]))
@@ -71,7 +117,14 @@ fn best_first(score: f32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::best_first;
+    use super::*;
+
+    #[test]
+    fn marks_inside_a_token_are_seen() {
+        assert!(["", "a", "▁", "▁▁a", "▁ab"].iter().all(|t| marks_lead(t.as_bytes())));
+        assert!(["a▁", "▁a▁", "▁a▁▁b"].iter().all(|t| !marks_lead(t.as_bytes())));
+        assert!(!marks_lead(b"\xF0\xE2\x96\x81\xE2\x96\x81"));
+    }
 
     #[test]
     fn keys_order_scores_downwards() {

@@ -86,6 +86,12 @@ fn texts_of(v: &Vocab, text: &str, add: bool, parse: bool) -> Vec<String> {
 }
 
 #[test]
+fn a_vocabulary_is_shared_by_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Vocab>();
+}
+
+#[test]
 fn bpe_merges_by_rank() {
     let v = bpe().load().unwrap();
     assert_eq!((v.kind(), v.n_tokens(), v.nl()), (VocabType::Bpe, 17, 10));
@@ -271,6 +277,21 @@ proptest! {
         // A space behind a truncated code point would lose its first bytes to it.
         let text: Vec<u8> = text.into_iter().filter(|b| *b != b' ').collect();
         prop_assert_eq!(back_and_forth(&text), text);
+    }
+
+    /// Merging word by word is only a short cut.
+    #[test]
+    fn spm_words_do_not_touch(text in "[hel ▁é]{0,40}", cut in prop::collection::vec(any::<u8>(), 0..3)) {
+        let text = [text.as_bytes(), &cut, text.as_bytes()].concat();
+        let v = spm().load().unwrap();
+        let Coder::Spm(coder) = &v.coder else { panic!("an SPM vocabulary") };
+        let marked = escape_spaces(&text, true).unwrap();
+        let tokens = |by_word: bool| {
+            let mut out = Vec::new();
+            coder.clone().with_words(by_word).tokenize(&v.texts, &v.scores, &marked, 0, &mut out).unwrap();
+            out
+        };
+        prop_assert_eq!(tokens(true), tokens(false));
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn linear_with_bias_and_several_types() {
     agree(256, 1e-5, |b, x| {
         let proj = |b: &mut Bench<'_>, ty, rows| {
             let out = b.value(rows, Dim::Tokens);
-            Proj { w: b.weight(ty, [256, rows, 1]), bias: Some(b.weight(DType::F32, [rows, 1, 1])), out }
+            Proj { bias: Some(b.weight(DType::F32, [rows, 1, 1])), scale: Some(b.weight(DType::F32, [1, 1, 1])), scale_after_bias: rows % 16 == 0, ..Proj::plain(b.weight(ty, [256, rows, 1]), out) }
         };
         let outs = vec![proj(b, DType::F32, 40), proj(b, DType::Q8_0, 72), proj(b, DType::F16, 24), proj(b, DType::BF16, 100)];
         let parts: Vec<T> = outs.iter().map(|p| p.out).collect();
@@ -215,7 +215,7 @@ fn store_and_attend() {
                 bench.step(Op::Embed { table, scale: 1.0, out: x });
                 let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
                 let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
-                bench.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out: q }] });
+                bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)] });
                 let group = bench.store(2, 32, ty, 2);
                 bench.step(Op::Store { group, k: x, v: x });
                 let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
@@ -240,11 +240,12 @@ fn experts() {
             let spec = RouteSpec { n_expert: 6, n_used: 3, gate, renorm: true, scale: 1.5 };
             let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
             let w = b.weight(DType::F32, [64, 6, 1]);
-            b.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out: logits }] });
+            b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)] });
             b.step(Op::Route { logits, spec, ids, weights });
-            let [g, u] = [(); 2].map(|()| b.weight(ty, [64, 96, 6]));
-            let (down, out) = (b.weight(ty, [96, 64, 6]), b.value(64, Dim::Tokens));
-            b.step(Op::Experts { x, ids, weights, gate: g, up: u, down, act: Act::Silu, out });
+            let mut mat = |shape, scaled: bool| ExpertMat { w: b.weight(ty, shape), scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])) };
+            let mats = [mat([64, 96, 6], true), mat([64, 96, 6], false), mat([96, 64, 6], true)];
+            let out = b.value(64, Dim::Tokens);
+            b.step(Op::Experts { x, ids, weights, mats, act: Act::Silu, out });
             (out, vec![])
         });
     }
@@ -257,7 +258,7 @@ fn far_memory_has_no_host_address_and_the_cpu_refuses_it() {
     let w = b.weight(DType::F32, [64, 8, 1]);
     assert!(b.weights[0].shards[0].buf.host().is_none());
     let (x, out) = (b.value(64, Dim::Tokens), b.value(8, Dim::Tokens));
-    b.step(Op::Linear { x, outs: vec![Proj { w, bias: None, out }] });
+    b.step(Op::Linear { x, outs: vec![Proj::plain(w, out)] });
     let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
     let limits = Limits { tokens: 1, outputs: 1, workers: 1 };
     assert!(Cpu::new(DeviceId(0), Isa::detect()).lower(&b.plan, 0..1, &bound, limits).is_err());

@@ -185,8 +185,8 @@ fn lower_op(isa: Isa, plan: &Plan, step: &Step, bound: &Bound, limits: Limits, n
         Op::Route { logits, spec, ids, weights } => {
             Box::new(experts::Route { logits, spec, ids, weights, rows: plan.value(logits).rows, t: kernels::float::table(isa) })
         }
-        Op::Experts { x, ids, weights, gate, up, down, act, out } => {
-            Box::new(experts::Experts::lower(isa, plan, bound, limits, needs, x, ids, weights, [gate, up, down], act, out)?)
+        Op::Experts { x, ids, weights, mats, act, out } => {
+            Box::new(experts::Experts::lower(isa, plan, bound, limits, needs, x, ids, weights, mats, act, out)?)
         }
         Op::Glu { gate, up, act, out } => {
             Box::new(elementwise::Glu { gate, up, act, out, rows: plan.value(gate).rows, t: kernels::float::table(isa) })

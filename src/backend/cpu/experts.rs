@@ -2,7 +2,7 @@
 //! summed per token in rank order (contract 1).
 use super::elementwise::glu_kind;
 use super::exec::{CpuOp, Ctx, Needs};
-use super::linear::{Acts, Mat, multiply};
+use super::linear::{Acts, Mat, Out, multiply};
 use crate::backend::{Act as Activation, *};
 use kernels::Isa;
 use kernels::float::{self, Table};
@@ -99,11 +99,11 @@ impl Experts {
         x: T,
         ids: T,
         weights: T,
-        mats: [WeightId; 3],
+        mats: [ExpertMat; 3],
         act: Activation,
         out: T,
     ) -> Result<Experts> {
-        let lower = |w: WeightId| Mat::lower(isa, bound, w, None, out);
+        let lower = |m: ExpertMat| Mat::lower(isa, bound, &Proj { scale: m.scale, ..Proj::plain(m.w, out) });
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
         if mats[0].act != mats[1].act {
@@ -198,10 +198,9 @@ impl Experts {
         to: (usize, usize),
     ) {
         let n = g.starts[e + 1] - g.starts[e];
-        // SAFETY: expert `e` lies inside the stack of matrices (ids were clamped, shapes bound at load).
-        let base = unsafe { c.weight_ptr(m.w).add(e * m.rows * m.row_bytes) };
         let x = Acts { base: self.at(c, from, g.starts[e]), stride: from.1 };
-        multiply(c, w, m, base, x, n, rows, self.at(c, to, g.starts[e]).cast(), to.1 / 4);
+        let out = Out { y: self.at(c, to, g.starts[e]).cast(), stride: to.1 / 4 };
+        multiply(c, w, m, e, x, n, rows, out);
     }
 
     fn activate(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {

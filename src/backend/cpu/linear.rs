@@ -12,6 +12,8 @@ use std::ops::Range;
 pub struct Mat {
     pub w: WeightId,
     pub bias: Option<WeightId>,
+    pub scale: Option<WeightId>,
+    pub scale_after_bias: bool,
     pub out: T,
     pub rows: usize,
     pub k: usize,
@@ -21,7 +23,8 @@ pub struct Mat {
 }
 
 impl Mat {
-    pub fn lower(isa: Isa, bound: &Bound, w: WeightId, bias: Option<WeightId>, out: T) -> Result<Mat> {
+    pub fn lower(isa: Isa, bound: &Bound, p: &Proj) -> Result<Mat> {
+        let Proj { w, bias, scale, scale_after_bias, out } = *p;
         let weight = &bound.weights[w.0 as usize];
         let no = || Error::unsupported(format!("{}: no kernel for type {}", weight.name, weight.ty.name()));
         let act = quant::act_of(weight.ty).ok_or_else(no)?;
@@ -30,7 +33,7 @@ impl Mat {
             return Err(Error::invalid(format!("{}: not in host memory", weight.name)));
         }
         let [k, rows, _] = weight.shape.map(|d| d as usize);
-        Ok(Mat { w, bias, out, rows, k, row_bytes: weight.row_bytes(), act, run })
+        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, k, row_bytes: weight.row_bytes(), act, run })
     }
 
     /// Scratch a worker needs to multiply `n_tokens` rows.
@@ -76,7 +79,7 @@ fn piece_rows(total: usize, workers: usize, n_tokens: usize) -> usize {
 impl Linear {
     pub fn lower(isa: Isa, plan: &Plan, bound: &Bound, limits: Limits, needs: &mut Needs, x: T, outs: Vec<Proj>) -> Result<Linear> {
         let rows = plan.value(x).rows;
-        let mats = outs.into_iter().map(|p| Mat::lower(isa, bound, p.w, p.bias, p.out)).collect::<Result<Vec<_>>>()?;
+        let mats = outs.into_iter().map(|p| Mat::lower(isa, bound, &p)).collect::<Result<Vec<_>>>()?;
         let n = limits.tokens.max(limits.outputs);
         let mut acts: Vec<(Act, usize, usize)> = Vec::new();
         let mut at = 0;
@@ -118,21 +121,19 @@ impl Linear {
     }
 }
 
-/// Multiplies rows `range` of `m` (of expert matrix at `base`) with `n` inputs into `y` (floats, `y_stride` apart), bias included.
-pub fn multiply(
-    c: &Ctx<'_>,
-    w: &Worker<'_>,
-    m: &Mat,
-    base: *const u8,
-    x: Acts,
-    n: usize,
-    range: Range<usize>,
-    y: *mut f32,
-    y_stride: usize,
-) {
+/// Where results go: a value's first float, floats per row.
+pub struct Out {
+    pub y: *mut f32,
+    pub stride: usize,
+}
+
+/// Multiplies rows `range` of `m`'s matrix number `expert` with `n` inputs; scale and bias included.
+#[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
+pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
+    let Out { y, stride: y_stride } = out;
     let args = MatArgs {
-        // SAFETY: rows of `range` lie inside the weight.
-        w: unsafe { base.add(range.start * m.row_bytes) },
+        // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `rows` rows.
+        w: unsafe { c.weight_ptr(m.w).add((expert * m.rows + range.start) * m.row_bytes) },
         w_stride: m.row_bytes,
         k: m.k,
         n_rows: range.len(),
@@ -146,12 +147,17 @@ pub fn multiply(
     };
     // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
     unsafe { (m.run)(&args) };
-    if let Some(b) = m.bias {
-        let bias = &c.floats(b)[range.clone()];
-        for t in 0..n {
-            // SAFETY: same columns as written above.
-            let row = unsafe { std::slice::from_raw_parts_mut(y.add(t * y_stride + range.start), range.len()) };
-            row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    let scale = m.scale.map_or(1.0, |s| c.floats(s)[expert]);
+    if m.bias.is_none() && scale == 1.0 {
+        return;
+    }
+    let bias = m.bias.map(|b| &c.floats(b)[range.clone()]);
+    let (before, after) = if m.scale_after_bias { (1.0, scale) } else { (scale, 1.0) };
+    for t in 0..n {
+        // SAFETY: same columns as written above.
+        let row = unsafe { std::slice::from_raw_parts_mut(y.add(t * y_stride + range.start), range.len()) };
+        for (i, y) in row.iter_mut().enumerate() {
+            *y = (*y * before + bias.map_or(0.0, |b| b[i])) * after;
         }
     }
 }
@@ -171,7 +177,7 @@ impl CpuOp for Linear {
                 if i < *count {
                     let range = i * rows..((i + 1) * rows).min(m.rows);
                     let (y, stride) = c.arena.base(m.out);
-                    multiply(c, w, m, c.weight_ptr(m.w), self.input(c, m.act), n, range, y, stride);
+                    multiply(c, w, m, 0, self.input(c, m.act), n, range, Out { y, stride });
                     break;
                 }
                 i -= count;

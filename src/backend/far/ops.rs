@@ -181,8 +181,15 @@ fn norm(f: &mut Far<'_>, op: &Op) -> Result<()> {
 fn linear(f: &mut Far<'_>, x: T, outs: &[Proj]) -> Result<()> {
     for p in outs {
         let mut y = f.matmul(p.w, 0, f.get(x)?, f.n(x))?;
+        let scale = f.maybe(p.scale)?.map_or(1.0, |s| s[0]);
+        if !p.scale_after_bias {
+            y.iter_mut().for_each(|y| *y *= scale);
+        }
         if let Some(b) = f.maybe(p.bias)? {
             y.chunks_exact_mut(b.len()).for_each(|y| y.iter_mut().zip(&b).for_each(|(y, b)| *y += b));
+        }
+        if p.scale_after_bias {
+            y.iter_mut().for_each(|y| *y *= scale);
         }
         f.values.insert(p.out, y);
     }
@@ -322,20 +329,26 @@ fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Re
     Ok(())
 }
 
+/// One expert's matrix on one row.
+fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
+    let scale = f.maybe(m.scale)?.map_or(1.0, |s| s[e]);
+    let mut y = f.matmul(m.w, e, x, 1)?;
+    y.iter_mut().for_each(|y| *y *= scale);
+    Ok(y)
+}
+
 fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
-    let Op::Experts { x, ids, weights, gate, up, down, act: a, out } = op else { return Ok(()) };
-    let (n_used, k) = (f.width(*ids), f.width(*x));
-    let mut y = vec![0.0; f.n(*x) * f.width(*out)];
-    let width = f.width(*out);
+    let Op::Experts { x, ids, weights, mats, act: a, out } = op else { return Ok(()) };
+    let (n_used, k, width) = (f.width(*ids), f.width(*x), f.width(*out));
+    let mut y = vec![0.0; f.n(*x) * width];
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let x = &f.get(*x)?[i * k..][..k];
         for r in i * n_used..(i + 1) * n_used {
             let (e, w) = (f.get(*ids)?[r].to_bits() as usize, f.get(*weights)?[r]);
-            let (g, u) = (f.matmul(*gate, e, x, 1)?, f.matmul(*up, e, x, 1)?);
+            let (g, u) = (expert(f, mats[0], e, x)?, expert(f, mats[1], e, x)?);
             let mut h = vec![0.0; g.len()];
             table().glu(act(*a), &g, &u, &mut h);
-            let o = f.matmul(*down, e, &h, 1)?;
-            table().add_scaled(y, &o, w);
+            table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
         }
     }
     f.values.insert(*out, y);

@@ -26,7 +26,7 @@ fn scale(hp: &HParams) -> f32 {
 fn ffn(hp: &HParams, il: u32) -> Ffn {
     let n_ff = hp.n_ff[il as usize];
     if hp.n_expert == 0 {
-        return Ffn::Dense { n_ff, act: Act::Silu, bias: true };
+        return Ffn::Dense { n_ff, act: Act::Silu, bias: true, scaled: true };
     }
     Ffn::Moe {
         n_ff,

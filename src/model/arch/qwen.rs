@@ -43,9 +43,13 @@ fn normed(hp: &HParams, il: u32) -> Attention {
     Attention { qk_norm: true, ..attention(hp, il, RopeKind::Neox) }
 }
 
+fn scaled(hp: &HParams, il: u32) -> Ffn {
+    Ffn::Dense { n_ff: hp.n_ff[il as usize], act: Act::Silu, bias: false, scaled: true }
+}
+
 pub static QWEN3: Arch = base(
     "qwen3",
-    |hp, il| LayerSpec { attn: normed(hp, il), ffn: dense(hp, il, Act::Silu), norms: Norms::Pre },
+    |hp, il| LayerSpec { attn: normed(hp, il), ffn: scaled(hp, il), norms: Norms::Pre },
     |hp| match (hp.n_layer, hp.n_embd) {
         (28, 1024) => "0.6B",
         (28, _) => "1.7B",
