@@ -41,8 +41,8 @@ cd "$root"
 rm -rf "$tools/package"
 
 # The soname is the one programs are linked with; its symbols come from the library it needs.
-cc -shared -fPIC -O1 -Wall -Werror "$here/original.c" -o "$tools/original/libllama.so.0" -Wl,-soname,libllama.so.0 \
-    -Wl,--no-as-needed -Wl,-rpath,'$ORIGIN' -L"$tools/original" -l:libllama.v0.5.0.so -l:libggml.v0.5.0.so -Wl,-rpath-link,"$tools/original"
+cc -shared -fPIC -O1 -std=gnu11 -Wall -Werror -I"$root/include" "$here/original.c" -o "$tools/original/libllama.so.0" -Wl,-soname,libllama.so.0 \
+    -Wl,--no-as-needed -Wl,-rpath,'$ORIGIN' -L"$tools/original" -l:libllama.v0.5.0.so -l:libggml.v0.5.0.so -ldl -Wl,-rpath-link,"$tools/original"
 ln -s libllama.so.0 "$tools/original/libllama.so"
 
 echo "$RECIPE" > "$tools/recipe"
