@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, headers, install PREFIX=..., test-conformance (needs ../shared), clean
+# Targets: demo, examples, test, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -13,7 +13,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched
 
-.PHONY: all lib demo examples test headers install test-conformance clean
+.PHONY: all lib demo examples test headers install test-conformance bench clean
 
 all: lib examples
 
@@ -58,6 +58,10 @@ install: lib
 test-conformance: build/simple
 	@if [ -d $(SHARED)/conformance ]; then python3 $(SHARED)/conformance/run.py --lib $(abspath build); \
 	else echo "skipped: there is no $(SHARED)/conformance"; fi
+
+# Speed against the original; adds rows to benches/RESULTS.md. BENCH='--pairs 3 --dry': options of benches/run.py.
+bench:
+	python3 benches/run.py $(BENCH)
 
 clean:
 	rm -rf build

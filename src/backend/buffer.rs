@@ -1,5 +1,5 @@
 //! Device memory as seen from above: read and written by 2-D copies, host pointers only where the host may have them.
-use kernels::DType;
+use super::DType;
 use platform::Result;
 use std::sync::Arc;
 

@@ -10,6 +10,8 @@ pub mod op;
 mod system;
 pub use buffer::*;
 pub use io::*;
+/// The tensor types of ggml, for rooms above that must not know kernels.
+pub use kernels::DType;
 pub use op::*;
 pub use system::system_info;
 
@@ -74,7 +76,9 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &str;
     fn device(&self) -> DeviceId;
     /// Whether this backend has a kernel for weights of type `ty`.
-    fn supports(&self, ty: kernels::DType) -> bool;
+    fn supports(&self, ty: DType) -> bool;
+    /// Whether K or V rows can be stored as `ty` here.
+    fn stores(&self, ty: DType) -> bool;
     /// Zeroed memory, lazily touched where the platform can.
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>>;
     /// Read-only host memory (a mapped file) as a buffer of this device; `None` where the device cannot use it in place.

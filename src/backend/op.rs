@@ -209,7 +209,14 @@ pub enum Op {
         weights: T,
     },
     /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down.
-    Experts { x: T, ids: T, weights: T, mats: [ExpertMat; 3], act: Act, out: T },
+    Experts {
+        x: T,
+        ids: T,
+        weights: T,
+        mats: [ExpertMat; 3],
+        act: Act,
+        out: T,
+    },
     /// `act(gate) * up`.
     Glu {
         gate: T,

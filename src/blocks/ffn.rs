@@ -17,10 +17,8 @@ fn dense(w: &mut Writer<'_>, n_ff: u32, act: Act, x: T) -> T {
     let rows = w.plan.value(x).rows;
     let (gate, up, h, out) = (w.value(n_ff, rows), w.value(n_ff, rows), w.value(n_ff, rows), w.value(w.m.hp.n_embd, rows));
     let proj = |role, bias, scale, out| Proj { w: w.need(role), bias: w.get(bias), scale: w.get(scale), scale_after_bias: true, out };
-    let outs = vec![
-        proj(Role::FfnGate, Role::FfnGateBias, Role::FfnGateScale, gate),
-        proj(Role::FfnUp, Role::FfnUpBias, Role::FfnUpScale, up),
-    ];
+    let outs =
+        vec![proj(Role::FfnGate, Role::FfnGateBias, Role::FfnGateScale, gate), proj(Role::FfnUp, Role::FfnUpBias, Role::FfnUpScale, up)];
     let down = proj(Role::FfnDown, Role::FfnDownBias, Role::FfnDownScale, out);
     w.step(Op::Linear { x, outs }, &[(gate, "ffn_gate"), (up, "ffn_up")]);
     w.step(Op::Glu { gate, up, act, out: h }, &[(h, glu_name(act))]);
@@ -37,11 +35,7 @@ fn moe(w: &mut Writer<'_>, spec: &RouteSpec, act: Act, x: T) -> T {
     w.step(Op::Linear { x, outs: vec![router] }, &[(logits, "ffn_moe_logits")]);
     w.step(Op::Route { logits, spec: spec.clone(), ids, weights }, &[(ids, "ffn_moe_topk"), (weights, "ffn_moe_weights")]);
     let mat = |role, scale| ExpertMat { w: w.need(role), scale: w.get(scale) };
-    let mats = [
-        mat(Role::GateExps, Role::GateExpsScale),
-        mat(Role::UpExps, Role::UpExpsScale),
-        mat(Role::DownExps, Role::DownExpsScale),
-    ];
+    let mats = [mat(Role::GateExps, Role::GateExpsScale), mat(Role::UpExps, Role::UpExpsScale), mat(Role::DownExps, Role::DownExpsScale)];
     w.step(Op::Experts { x, ids, weights, mats, act, out }, &[(out, "ffn_moe_out")]);
     out
 }

@@ -50,4 +50,9 @@ impl Pool {
         back.dedup();
         back.into_iter().map(BlockId).filter(|b| !self.in_use(*b)).collect()
     }
+
+    #[cfg(test)]
+    pub fn state(&self) -> impl PartialEq + use<> {
+        (self.free.clone(), self.refs.clone())
+    }
 }

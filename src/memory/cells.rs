@@ -11,7 +11,7 @@ pub struct Cell {
     pub pos: i32,
     /// Added to `pos` since its K row was last rotated.
     pub shift: i32,
-    /// Arrival: cells of equal position are ordered by it.
+    /// Arrival, the same number in every group: cells of equal position are ordered by it.
     pub stamp: u64,
     pub seqs: SeqSet,
 }
@@ -51,7 +51,6 @@ pub struct Cells {
     runs: Vec<Runs>,
     first: u32,
     used: u32,
-    stamp: u64,
     cells_per_block: u32,
     /// Per virtual block: physical block, cells in use, sequence that opened it.
     table: Vec<Option<BlockId>>,
@@ -71,7 +70,6 @@ impl Cells {
             runs: vec![Runs::default(); n_seqs as usize],
             first,
             used: 0,
-            stamp: 0,
             cells_per_block,
             table: try_zeroed(n_blocks, "KV block table")?,
             count: try_zeroed(n_blocks, "KV block table")?,
@@ -109,18 +107,6 @@ impl Cells {
     pub fn is_free(&self, cell: u32) -> bool {
         self.taken[(cell / 64) as usize] >> (cell % 64) & 1 == 0
     }
-    pub fn next_stamp(&mut self) -> u64 {
-        self.stamp += 1;
-        self.stamp
-    }
-    /// Later arrivals come after those of `other`, from where cells were copied.
-    pub fn stamp_past(&mut self, other: u64) {
-        self.stamp = self.stamp.max(other);
-    }
-    pub fn stamp(&self) -> u64 {
-        self.stamp
-    }
-
     // ---- the five primitives
 
     /// Takes a free cell. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
@@ -270,5 +256,11 @@ impl Cells {
             at = (at / 64 + 1) * 64;
         }
         None
+    }
+
+    #[cfg(test)]
+    pub fn state(&self) -> impl PartialEq + use<> {
+        let c = self.clone();
+        (c.cells, c.taken, c.runs, c.used, c.table, c.count, c.home)
     }
 }

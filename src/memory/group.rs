@@ -13,6 +13,9 @@ pub struct Part {
     pub tokens: Vec<usize>,
 }
 
+/// Stream and cell per token.
+pub type Spots = Vec<(u32, u32)>;
+
 #[derive(Clone, Debug)]
 pub struct Group {
     pub spec: GroupSpec,
@@ -40,11 +43,11 @@ impl Group {
         self.streams.get(stream as usize)?.runs(seq)
     }
 
-    /// Puts every token somewhere; gives (stream, cell) per token and the log. Nothing changed when there is no room.
-    pub fn place(&mut self, ub: &Ubatch, parts: &[Part], compat: bool) -> Result<(Vec<(u32, u32)>, Log), Full> {
+    /// Puts every token somewhere, token i arriving at `clock + i`; gives (stream, cell) per token and the log. Nothing changed when there is no room.
+    pub fn place(&mut self, ub: &Ubatch, parts: &[Part], clock: u64, compat: bool) -> Result<(Spots, Log), Full> {
         let mut at = vec![(0, 0); ub.n_tokens()];
         for part in parts {
-            if self.place_part(ub, part, compat, &mut at).is_none() {
+            if self.place_part(ub, part, clock, compat, &mut at).is_none() {
                 let log = self.take_log();
                 self.undo(&log);
                 return Err(Full);
@@ -53,13 +56,13 @@ impl Group {
         Ok((at, self.take_log()))
     }
 
-    fn place_part(&mut self, ub: &Ubatch, part: &Part, compat: bool, at: &mut [(u32, u32)]) -> Option<()> {
+    fn place_part(&mut self, ub: &Ubatch, part: &Part, clock: u64, compat: bool, at: &mut [(u32, u32)]) -> Option<()> {
         self.make_room(part.stream, part.tokens.len(), compat)?;
         let (cells, mut tx) = self.open(part.stream);
         for &i in &part.tokens {
             let seq = ub.first_seq[i];
             let cell = cells.next_cell(seq)?;
-            let what = Cell { pos: ub.pos_of(i), stamp: cells.next_stamp(), ..Cell::default() };
+            let what = Cell { pos: ub.pos_of(i), stamp: clock + i as u64, ..Cell::default() };
             cells.put(cell, what, Some(seq), &mut tx);
             let here = cells.seqs();
             for s in ub.seqs[i].iter().filter(|s| here.contains(s)) {
@@ -143,8 +146,8 @@ impl Group {
     }
 }
 
-/// The `need` oldest cells (by arrival) that none of their sequences will see again from its pos_max + 1 on. The original asks for exactly one
-/// sequence; so does `compat`.
+/// `need` cells that none of their sequences will see again from its pos_max + 1 on: of each sequence its lowest positions (higher ones would take
+/// those along), of all these the oldest by arrival. The original asks for exactly one sequence per cell; so does `compat`.
 fn oldest_masked(cells: &Cells, window: Window, need: usize, compat: bool) -> Vec<u32> {
     let lo_of = |seq: u32| cells.runs(seq).and_then(Runs::max).map_or(0, |m| window.lo(m.saturating_add(1)));
     let masked = |cell: u32| {

@@ -7,6 +7,8 @@
 mod blocks;
 mod cells;
 mod group;
+#[cfg(test)]
+mod naive;
 mod ops;
 mod runs;
 pub mod store;
@@ -17,7 +19,7 @@ mod window;
 
 use crate::backend::io::{BlockId, Ubatch, Views};
 use cells::Log;
-use group::{Group, Part};
+use group::{Group, Part, Spots};
 use platform::Error;
 pub use runs::Run;
 pub use window::{Window, ring_size};
@@ -85,7 +87,7 @@ pub struct Shift {
     pub delta: i32,
 }
 
-/// Where one ubatch was put. Ends in `commit` or `revert`; several are reverted last first.
+/// Where one ubatch was put. Ends in `commit`, `revert` or `unplace` before anything else is placed or changed.
 #[derive(Debug)]
 pub struct Placed {
     /// Per group.
@@ -98,6 +100,8 @@ pub struct Placed {
 #[derive(Clone, Debug)]
 pub struct Memory {
     groups: Vec<Group>,
+    /// Arrivals so far.
+    clock: u64,
     unified: bool,
     compat: bool,
 }
@@ -114,7 +118,7 @@ impl Memory {
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
         let groups = groups.into_iter().map(|g| Group::new(g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Memory { groups, unified, compat: false })
+        Ok(Memory { groups, clock: 0, unified, compat: false })
     }
 
     /// CAMELID_COMPAT: rewinds are never refused, positions are answered by the last group alone, a cell of several sequences is never reused,
@@ -169,12 +173,13 @@ impl Memory {
         Ok(parts)
     }
 
-    /// Places in every group or in none; (stream, cell) per group and token.
-    fn place(&mut self, ub: &Ubatch) -> Result<(Vec<Vec<(u32, u32)>>, Vec<Log>), Full> {
+    /// Places in every group or in none; where, and the log, per group.
+    fn place(&mut self, ub: &Ubatch) -> Result<(Vec<Spots>, Vec<Log>), Full> {
         let parts = self.parts(ub)?;
-        let (mut at, mut logs) = (Vec::new(), Vec::new());
+        let (mut at, mut logs, clock) = (Vec::new(), Vec::new(), self.clock);
+        self.clock += ub.n_tokens() as u64;
         for g in 0..self.groups.len() {
-            match self.groups[g].place(ub, &parts, self.compat) {
+            match self.groups[g].place(ub, &parts, clock, self.compat) {
                 Ok((a, log)) => {
                     at.push(a);
                     logs.push(log);
@@ -255,5 +260,12 @@ impl Memory {
     pub fn freed(&mut self) -> Vec<(usize, BlockId)> {
         let per_group = |(i, g): (usize, &mut Group)| g.pool.freed().into_iter().map(move |b| (i, b)).collect::<Vec<_>>();
         self.groups.iter_mut().enumerate().flat_map(per_group).collect()
+    }
+
+    /// Everything but the clock of arrivals.
+    #[cfg(test)]
+    fn state(&self) -> impl PartialEq + use<> {
+        let group = |g: &Group| (g.streams.iter().map(cells::Cells::state).collect::<Vec<_>>(), g.pool.state());
+        self.groups.iter().map(group).collect::<Vec<_>>()
     }
 }

@@ -7,6 +7,7 @@ use super::{Memory, Refused, RowCopy, Shift};
 use crate::backend::io::SeqSet;
 
 const NO_SEQ: Refused = Refused("no such sequence id");
+const TORN: Refused = Refused("cells shared with another sequence are gone from one window but not from the other's");
 const LOST: Refused = Refused("a sliding window would miss cells that are gone");
 
 /// `p0..p1` as asked for, where negative ends are open.
@@ -130,6 +131,9 @@ impl Memory {
 
     fn move_positions(&mut self, seq: u32, (p0, p1): (i64, i64), to: impl Fn(&Cell) -> (i32, i32)) -> Result<(), Refused> {
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
+        if !self.compat && !self.moves_alike(stream, seq, (p0, p1), |c| to(c).0 != c.pos) {
+            return Err(TORN);
+        }
         self.change(|g| {
             on_stream(g, stream, |c, tx| {
                 for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
@@ -139,6 +143,24 @@ impl Memory {
                     }
                 }
             });
+        })
+    }
+
+    /// Whether every group would move the same cells of the sequences that share some with `seq`. A ring may have given up `seq`'s part of a cell that
+    /// another sequence still needs: there it would stay while the base's moves.
+    fn moves_alike(&self, stream: u32, seq: u32, (p0, p1): (i64, i64), moves: impl Fn(&Cell) -> bool) -> bool {
+        let moved = |g: &Group| -> Vec<Cell> {
+            let cells = &g.streams[stream as usize];
+            let list = cells.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default();
+            list.into_iter().map(|c| *cells.cell(c)).filter(|c| c.seqs.len() > 1 && moves(c)).collect()
+        };
+        let (base, rings) = (moved(&self.groups[0]), &self.groups[1..]);
+        rings.iter().filter(|_| !base.is_empty()).all(|g| {
+            let cells = &g.streams[stream as usize];
+            let at = |t: u32, p: i64| cells.runs(t).map(|r| r.cells(p, p + 1)).unwrap_or_default();
+            let held = |c: &Cell, t: u32| at(t, i64::from(c.pos)).into_iter().any(|i| cells.cell(i).stamp == c.stamp);
+            let expected: usize = base.iter().map(|c| c.seqs.iter().filter(|t| *t != seq && held(c, *t)).count()).sum();
+            expected == moved(g).iter().map(|c| c.seqs.len() as usize - 1).sum::<usize>()
         })
     }
 
@@ -215,13 +237,12 @@ fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) {
     let source = &g.streams[from as usize];
     let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
     let list: Vec<(u32, Cell)> = list.into_iter().map(|i| (i, *source.cell(i))).collect();
-    let (stamp, shifted) = (source.stamp(), source.shifted);
+    let shifted = source.shifted;
     on_stream(g, to, |c, tx| {
         for (i, cell) in list {
             c.put(i, cell, Some(dst), tx);
             c.join(i, dst, tx);
         }
-        c.stamp_past(stamp);
         c.shifted |= shifted;
     });
 }
@@ -254,6 +275,8 @@ fn common_from(base: &Runs, part: &Runs) -> i32 {
         y = if q.len == n { b.next() } else { rest(q, None) };
     }
     // A position of which only some cells are left does not count.
-    let torn = x.is_some_and(|p| p.end() - 1 == whole);
-    (whole + i64::from(torn)).min(i64::from(i32::MAX)) as i32
+    if x.is_some_and(|p| p.end() - 1 == whole) {
+        whole = base.within(whole + 1, i64::MAX).next().map_or(i64::from(max) + 1, |r| i64::from(r.pos));
+    }
+    whole.min(i64::from(i32::MAX)) as i32
 }

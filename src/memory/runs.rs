@@ -93,7 +93,12 @@ impl Runs {
             self.runs.insert(at, one);
             at += 1;
         }
-        if at < self.runs.len() && self.runs[at - 1].leads_to(self.runs[at]) {
+        self.merge_at(at);
+    }
+
+    /// Makes one run of those before and behind the gap `at`, if they are one.
+    fn merge_at(&mut self, at: usize) {
+        if at > 0 && at < self.runs.len() && self.runs[at - 1].leads_to(self.runs[at]) {
             self.runs[at - 1].len += self.runs.remove(at).len;
         }
     }
@@ -116,6 +121,7 @@ impl Runs {
         self.n -= 1;
         if k == 0 && r.len == 1 {
             self.runs.remove(i);
+            self.merge_at(i);
         } else if k == 0 {
             self.runs[i] = r.skip(1);
         } else {

@@ -1,7 +1,6 @@
 //! Where the rows of a group lie: one lazily touched buffer per device, cut into blocks; a block holds its cells of all layers of
 //! that device, so that what is used together lies together. Knows planes and sizes, not what they mean.
-use crate::backend::{Backend, BlockId, Buffer, Copy2d, KvGroup, KvLayer, PlaneAt};
-use kernels::DType;
+use crate::backend::{Backend, BlockId, Buffer, Copy2d, DType, KvGroup, KvLayer, PlaneAt};
 use platform::{Error, Result};
 use std::sync::Arc;
 

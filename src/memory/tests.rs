@@ -56,3 +56,136 @@ fn ring_positions_are_the_recorded_ones() {
     }
     assert_eq!(m.used(), [336, 256]);
 }
+
+fn two_groups(size: u32, window: Window, ring: u32, unified: bool) -> Memory {
+    Memory::new(vec![spec(Window::All, size), spec(window, ring)], 4, unified).expect("valid")
+}
+
+#[test]
+fn specs_are_checked() {
+    let new = |g: GroupSpec| Memory::new(vec![spec(Window::All, 256), g], 1, true).map(drop).map_err(|e| e.to_string());
+    assert!(new(spec(Window::Sliding(0), 256)).unwrap_err().contains("empty window"));
+    assert!(new(spec(Window::All, 0)).unwrap_err().contains("0 cells"));
+    assert!(new(GroupSpec { cells_per_block: 48, ..spec(Window::All, 256) }).unwrap_err().contains("48"));
+    assert!(Memory::new(vec![spec(Window::Sliding(8), 256)], 1, true).is_err(), "the base gives nothing up");
+    assert!(Memory::new(Vec::new(), 1, true).is_err() && Memory::new(vec![spec(Window::All, 256)], 257, true).is_err());
+}
+
+/// What 3.5.1 of the field report shows the original losing in silence.
+#[test]
+fn a_rewind_past_the_window_is_refused() {
+    let mut m = gemma3();
+    for p in 0..19 {
+        decode(&mut m, 0, 32 * p..32 * p + 32);
+    }
+    assert_eq!((m.pos_min(0), m.pos_max(0)), (Some(352), Some(607)));
+    let before = m.clone();
+    assert!(m.seq_rm(Some(0), 100, i32::MAX).is_err());
+    assert!(m.state() == before.state());
+    assert!(!m.can_continue(0, 382) && m.can_continue(0, 383), "a token at p sees p-31..=p");
+    assert!(m.seq_rm(Some(0), 382, i32::MAX).is_err());
+    assert!(m.seq_rm(Some(0), 383, i32::MAX).is_ok());
+    assert_eq!((m.pos_min(0), m.pos_max(0)), (Some(352), Some(382)));
+    assert!(m.seq_rm(Some(0), 0, i32::MAX).is_ok(), "a whole sequence always goes");
+    assert_eq!((m.pos_min(0), m.used()), (None, vec![0, 0]));
+    let mut compat = before.with_compat(true);
+    assert!(compat.seq_rm(Some(0), 100, i32::MAX).is_ok());
+    assert_eq!((compat.pos_min(0), compat.pos_max(0), compat.used()), (None, None, vec![100, 0]));
+}
+
+/// 3.5.3: a prefix of 300 tokens shared by four sequences; the original is full after ~64 more tokens.
+#[test]
+fn a_shared_prefix_does_not_block_a_ring() {
+    let run = |compat: bool| {
+        let ring = ring_size(2048, 32, true, 4, 32, false);
+        let mut m = two_groups(2048, Window::Sliding(32), ring, true).with_compat(compat);
+        (0..10).for_each(|p| decode(&mut m, 0, 30 * p..30 * p + 30));
+        (1..4).for_each(|s| assert_eq!(m.seq_cp(0, s, 0, i32::MAX), Ok(Vec::new())));
+        let turns = (300..).flat_map(|p| (0..4).map(move |s| span(s, p..p + 1)));
+        turns.take_while(|ub| m.apply(ub, true).map(|p| m.commit(p)).is_ok()).count()
+    };
+    assert_eq!(run(false), 2048 - 300, "to the end of the base");
+    assert!(run(true) < 200);
+}
+
+/// 3.5.2: swa_full means that nothing is lost, and 1 when there is no room.
+#[test]
+fn swa_full_keeps_masked_cells() {
+    let full = GroupSpec { keep_masked: true, ..spec(Window::Sliding(16), 128) };
+    let mut m = Memory::new(vec![spec(Window::All, 256), full], 2, true).expect("valid");
+    (0..4).for_each(|p| decode(&mut m, 0, 32 * p..32 * p + 32));
+    assert_eq!(m.check(&[span(0, 128..129)]), Err(Full));
+    assert_eq!(m.pos_min(0), Some(0));
+    let mut compat = m.with_compat(true);
+    assert_eq!(compat.check(&[span(0, 128..129)]), Ok(()));
+}
+
+#[test]
+fn streams_count_their_own_cells() {
+    let mut m = two_groups(64, Window::Sliding(8), 64, false);
+    decode(&mut m, 2, 0..64);
+    decode(&mut m, 1, 0..40);
+    assert_eq!(m.check(&[span(2, 64..65)]), Err(Full));
+    assert_eq!(m.check(&[span(1, 40..64)]), Ok(()));
+    assert_eq!(m.check(&[span(1, 40..64), span(1, 64..65)]), Err(Full));
+    assert_eq!(m.used(), [104, 104]);
+    assert_eq!(m.check(&[ubatch(&[(0, &[0, 3])])]), Err(Full), "a token of two streams");
+    assert_eq!(m.pos_max(4), None);
+    assert!(m.seq_rm(Some(4), 0, i32::MAX).is_err());
+    assert!(m.seq_cp(2, 3, 0, 10).is_err(), "only whole sequences");
+    let copies = m.seq_cp(2, 3, -1, -1).expect("whole");
+    assert_eq!(copies.iter().map(|c| u32::from(c.len)).sum::<u32>(), 128);
+    assert_eq!(m.pos_max(3), Some(63));
+    m.seq_keep(3).expect("any");
+    assert_eq!((m.used(), m.pos_max(1)), (vec![64, 64], None));
+}
+
+#[test]
+fn blocks_come_with_the_first_cell_and_go_with_the_last() {
+    let mut m = Memory::new(vec![spec(Window::All, 256)], 2, true).expect("valid");
+    let p = m.apply(&span(0, 0..40), true).expect("room");
+    assert_eq!(p.new_blocks, [(0, BlockId(0)), (0, BlockId(1))]);
+    assert_eq!(p.views[0].dst[39], (BlockId(1), 7));
+    m.commit(p);
+    let p = m.apply(&span(1, 0..4), true).expect("room");
+    assert_eq!((p.new_blocks.clone(), p.views[0].dst[0]), (vec![(0, BlockId(2))], (BlockId(2), 0)), "a block of its own");
+    m.revert(p);
+    assert_eq!(m.freed(), [(0, BlockId(2))]);
+    assert_eq!(m.freed(), []);
+    m.seq_rm(Some(0), 32, i32::MAX).expect("single group");
+    decode(&mut m, 0, 32..33);
+    assert_eq!(m.freed(), [], "given back and taken again");
+    m.seq_rm(None, 0, i32::MAX).expect("all");
+    assert_eq!((m.freed(), m.used_blocks()), (vec![(0, BlockId(0)), (0, BlockId(1))], vec![0]));
+}
+
+#[test]
+fn shifts_add_up_and_are_told_once() {
+    let mut m = Memory::new(vec![spec(Window::All, 256)], 1, true).expect("valid");
+    decode(&mut m, 0, 0..100);
+    m.seq_rm(Some(0), 4, 40).expect("single group");
+    m.seq_add(0, 40, -1, -36).expect("fits");
+    assert_eq!((m.pos_min(0), m.pos_max(0)), (Some(0), Some(63)));
+    m.seq_add(0, 0, 8, -2).expect("fits");
+    assert_eq!(m.used(), [62], "positions 0 and 1 fell below 0");
+    let deltas: Vec<(u32, u16, i32)> = m.take_shifts().iter().map(|s| (s.block.0 * 32 + u32::from(s.slot), s.len, s.delta)).collect();
+    assert_eq!(deltas, [(2, 2, -2), (40, 4, -38), (44, 20, -36), (64, 32, -36), (96, 4, -36)]);
+    assert_eq!(m.take_shifts(), []);
+    m.seq_div(0, 0, -1, 2).expect("positive");
+    assert_eq!(m.pos_max(0), Some(31));
+    assert!(m.seq_div(0, 0, -1, 0).is_err() && m.seq_add(0, 0, -1, i32::MAX).is_err());
+}
+
+#[test]
+fn a_window_lists_only_leaves_it_can_see() {
+    let mut m = two_groups(1024, Window::Sliding(64), 1024, true);
+    (0..10).for_each(|p| decode(&mut m, 0, 100 * p..100 * p + 100));
+    let p = m.apply(&span(0, 1000..1001), true).expect("room");
+    assert_eq!(p.views[0].rows[0].leaves, 0..16);
+    assert_eq!((p.views[1].leaves.len(), p.views[1].rows[0].lo), (2, 937));
+    m.unplace(p);
+    let p = m.apply(&span(0, 1000..1010), false).expect("room");
+    assert_eq!((p.views[0].rows[0].hi, p.views[1].rows[3].hi), (i32::MAX, i32::MAX));
+    assert_eq!(p.views[0].pos.len(), 1010);
+    m.unplace(p);
+}

@@ -223,7 +223,14 @@ impl<'a> Binder<'a> {
 
     /// Tensors that nobody asked for: the original refuses such files; we load and say so.
     fn leftovers(&self) {
-        let extra: Vec<&str> = self.source.gguf().tensors.iter().map(|t| t.name.as_str()).filter(|n| !self.used.contains(*n) && !n.ends_with(".input_scale")).collect();
+        let extra: Vec<&str> = self
+            .source
+            .gguf()
+            .tensors
+            .iter()
+            .map(|t| t.name.as_str())
+            .filter(|n| !self.used.contains(*n) && !n.ends_with(".input_scale"))
+            .collect();
         if let Some(first) = extra.first() {
             log::warn(format!("{} tensors of the file are not used by this architecture, the first is '{first}'", extra.len()));
         }

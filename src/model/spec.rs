@@ -110,7 +110,12 @@ pub struct Attention {
 #[derive(Clone, Debug)]
 pub enum Ffn {
     /// act(gate x) * up x, then down. Biases and per-matrix scales where these allow and the file has them.
-    Dense { n_ff: u32, act: Act, bias: bool, scaled: bool },
+    Dense {
+        n_ff: u32,
+        act: Act,
+        bias: bool,
+        scaled: bool,
+    },
     Moe {
         n_ff: u32,
         n_expert: u32,

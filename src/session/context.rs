@@ -123,7 +123,7 @@ impl Context {
             return Err(Error::unsupported(format!("pooling type {pooling_type}")));
         }
         for (what, ty) in [("type_k", params.type_k), ("type_v", params.type_v)] {
-            if !kernels::attn::supports(ty) {
+            if !model.backends.iter().all(|b| b.stores(ty)) {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }

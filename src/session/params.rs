@@ -1,8 +1,9 @@
 //! What a caller may say about a context, and what follows from it for a given model. The C face converts to and from this.
+use crate::backend::DType;
 use crate::blocks::RopeSettings;
 use crate::model::Model;
 use crate::model::hparams::RopeScaling;
-use kernels::DType;
+
 use platform::{Error, Result, log};
 
 /// `llama_context_params` in Rust terms; zero and -1 mean "from the model" where llama.h says so.

@@ -1,9 +1,8 @@
 //! Attention over position tiles (contract 2): for each KV head and tile of query tokens, leaves in order inside a span of 16
 //! tiles, spans merged in order. The tree depends on positions alone, so prefill, decode and every split give the same bits.
-use super::exec::{CpuOp, Ctx, Needs};
+use super::exec::{CpuOp, Ctx, Lower};
 use super::rows::{layer_of, row_ptr};
 use crate::backend::*;
-use kernels::Isa;
 use kernels::attn::{self, AttnLeaf, KvRun, LeafArgs};
 use platform::Result;
 use platform::pool::{Stop, Worker};
@@ -38,11 +37,11 @@ struct Room<'a> {
 }
 
 impl Attend {
-    pub fn lower(isa: Isa, bound: &Bound, needs: &mut Needs, group: GroupId, il: i16, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
-        let layer = layer_of(bound, group, il)?.clone();
-        let a = Attend { q, group, out, layer, leaf: attn::attn_leaf(isa), queue: needs.queue(), spec };
+    pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
+        let layer = layer_of(l, group)?.clone();
+        let a = Attend { q, group, out, layer, leaf: attn::attn_leaf(l.isa), queue: l.needs.queue(), spec };
         let [q, state, kernel] = a.room_sizes();
-        needs.scratch((q + 2 * state) * 4 + kernel, 0);
+        l.needs.scratch((q + 2 * state) * 4 + kernel, 0);
         Ok(a)
     }
 

@@ -171,41 +171,60 @@ impl Needs {
     }
 }
 
-fn lower_op(isa: Isa, plan: &Plan, step: &Step, bound: &Bound, limits: Limits, needs: &mut Needs) -> Result<Box<dyn CpuOp>> {
-    Ok(match step.op.clone() {
-        Op::Embed { table, scale, out } => Box::new(rows::Embed::lower(isa, bound, table, scale, out)?),
-        Op::Rows { x, out } => Box::new(rows::Rows { x, out }),
-        Op::Norm { x, add, w, b, kind, eps, sum, out } => {
-            Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: plan.value(x).rows, t: kernels::float::table(isa) })
-        }
-        Op::Linear { x, outs } => Box::new(linear::Linear::lower(isa, plan, bound, limits, needs, x, outs)?),
-        Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(isa, needs, x, n_head, norm, rope)),
-        Op::Store { group, k, v } => Box::new(rows::Store::lower(isa, bound, group, step.il, k, v)?),
-        Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(isa, bound, needs, group, step.il, q, spec, out)?),
-        Op::Route { logits, spec, ids, weights } => {
-            Box::new(experts::Route { logits, spec, ids, weights, rows: plan.value(logits).rows, t: kernels::float::table(isa) })
-        }
-        Op::Experts { x, ids, weights, mats, act, out } => {
-            Box::new(experts::Experts::lower(isa, plan, bound, limits, needs, x, ids, weights, mats, act, out)?)
-        }
-        Op::Glu { gate, up, act, out } => {
-            Box::new(elementwise::Glu { gate, up, act, out, rows: plan.value(gate).rows, t: kernels::float::table(isa) })
-        }
-        Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: plan.value(x).rows, t: kernels::float::table(isa) }),
-        Op::Shift { group, rope } => Box::new(rows::Shift::lower(isa, bound, needs, group, step.il, rope)?),
-        Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),
-    })
+/// What lowering a step sees; `needs` grows as it goes.
+pub struct Lower<'a> {
+    pub isa: Isa,
+    pub plan: &'a Plan,
+    pub bound: &'a Bound,
+    pub limits: Limits,
+    pub needs: Needs,
+    /// Layer of the step at hand.
+    pub il: i16,
+}
+
+impl Lower<'_> {
+    fn rows(&self, t: T) -> Dim {
+        self.plan.value(t).rows
+    }
+
+    fn op(&mut self, op: Op) -> Result<Box<dyn CpuOp>> {
+        let t = kernels::float::table(self.isa);
+        Ok(match op {
+            Op::Embed { table, scale, out } => Box::new(rows::Embed::lower(self, table, scale, out)?),
+            Op::Rows { x, out } => Box::new(rows::Rows { x, out }),
+            Op::Norm { x, add, w, b, kind, eps, sum, out } => {
+                Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
+            }
+            Op::Linear { x, outs } => Box::new(linear::Linear::lower(self, x, &outs)?),
+            Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)),
+            Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
+            Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
+            Op::Route { logits, spec, ids, weights } => {
+                Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t })
+            }
+            Op::Experts { x, ids, weights, mats, act, out } => {
+                Box::new(experts::Experts::lower(self, x, [ids, weights], mats, act, out)?)
+            }
+            Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
+            Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),
+            Op::Shift { group, rope } => Box::new(rows::Shift::lower(self, group, rope)?),
+            Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),
+        })
+    }
 }
 
 impl CpuExec {
     pub fn lower(isa: Isa, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
-        let mut needs = Needs { tokens: limits.tokens, per_worker: 0, shared: 0, queues: 0, ropes: Vec::new(), tables: 0 };
+        let needs = Needs { tokens: limits.tokens, per_worker: 0, shared: 0, queues: 0, ropes: Vec::new(), tables: 0 };
+        let mut l = Lower { isa, plan, bound, limits, needs, il: -1 };
         let mut steps = Vec::new();
         for step in &plan.steps[range.clone()] {
-            let op = lower_op(isa, plan, step, bound, limits, &mut needs)?;
+            l.il = step.il;
+            let op = l.op(step.op.clone())?;
             let zero = || AtomicU64::new(0);
             steps.push(LoweredStep { op, name: step.op.name(), ns: zero(), calls: zero(), bytes: zero() });
         }
+        let needs = l.needs;
         Ok(CpuExec {
             isa,
             bound: bound.clone(),

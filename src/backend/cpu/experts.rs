@@ -1,10 +1,9 @@
 //! Mixture of experts: tokens grouped by expert, so that an expert's matrices are read once for all its tokens; outputs are
 //! summed per token in rank order (contract 1).
 use super::elementwise::glu_kind;
-use super::exec::{CpuOp, Ctx, Needs};
+use super::exec::{CpuOp, Ctx, Lower};
 use super::linear::{Acts, Mat, Out, multiply};
 use crate::backend::{Act as Activation, *};
-use kernels::Isa;
 use kernels::float::{self, Table};
 use kernels::quant::{self, Act};
 use platform::pool::{Stop, Worker};
@@ -89,21 +88,9 @@ struct Groups {
 }
 
 impl Experts {
-    #[allow(clippy::too_many_arguments, reason = "the op's own fields")]
-    pub fn lower(
-        isa: Isa,
-        plan: &Plan,
-        bound: &Bound,
-        limits: Limits,
-        needs: &mut Needs,
-        x: T,
-        ids: T,
-        weights: T,
-        mats: [ExpertMat; 3],
-        act: Activation,
-        out: T,
-    ) -> Result<Experts> {
-        let lower = |m: ExpertMat| Mat::lower(isa, bound, &Proj { scale: m.scale, ..Proj::plain(m.w, out) });
+    pub fn lower(l: &mut Lower<'_>, x: T, routed: [T; 2], mats: [ExpertMat; 3], act: Activation, out: T) -> Result<Experts> {
+        let ([ids, weights], plan, bound, limits) = (routed, l.plan, l.bound, l.limits);
+        let lower = |m: ExpertMat| Mat::lower(l, &Proj { scale: m.scale, ..Proj::plain(m.w, out) });
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
         if mats[0].act != mats[1].act {
@@ -114,12 +101,12 @@ impl Experts {
         let n = limits.tokens.max(limits.outputs) * n_used;
         let at = places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
         for m in &mats {
-            needs.scratch(m.scratch(bound, n), at.end);
+            l.needs.scratch(m.scratch(bound, n), at.end);
         }
         let n_expert = bound.weights[mats[0].w.0 as usize].shape[2] as usize;
         let n_ff = mats[0].rows;
-        let queues = [needs.queue(), needs.queue()];
-        Ok(Experts { x, ids, weights, out, rows: plan.value(x).rows, n_used, n_expert, n_ff, mats, act, at, queues, t: float::table(isa) })
+        let queues = [l.needs.queue(), l.needs.queue()];
+        Ok(Experts { x, ids, weights, out, rows: plan.value(x).rows, n_used, n_expert, n_ff, mats, act, at, queues, t: float::table(l.isa) })
     }
 
     fn n_tokens(&self, c: &Ctx<'_>) -> usize {
@@ -176,31 +163,22 @@ impl Experts {
     }
 
     /// Pieces of (expert with tokens, block of rows).
-    fn sweep(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, queue: usize, rows: usize, each: &dyn Fn(usize, std::ops::Range<usize>)) {
+    fn sweep(&self, c: &Ctx<'_>, g: &Groups, queue: usize, rows: usize, each: &dyn Fn(usize, std::ops::Range<usize>)) {
         let active: Vec<usize> = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).collect();
         let per = rows.div_ceil(PIECE);
         while let Some(i) = c.queues[queue].take(active.len() * per) {
             let at = i % per * PIECE;
             each(active[i / per], at..(at + PIECE).min(rows));
         }
-        let _ = w;
     }
 
-    fn matmul(
-        &self,
-        c: &Ctx<'_>,
-        w: &Worker<'_>,
-        g: &Groups,
-        m: &Mat,
-        e: usize,
-        rows: std::ops::Range<usize>,
-        from: (usize, usize),
-        to: (usize, usize),
-    ) {
-        let n = g.starts[e + 1] - g.starts[e];
-        let x = Acts { base: self.at(c, from, g.starts[e]), stride: from.1 };
-        let out = Out { y: self.at(c, to, g.starts[e]).cast(), stride: to.1 / 4 };
-        multiply(c, w, m, e, x, n, rows, out);
+    /// Rows `rows` of expert `e` in matrix `i`: gate and up read the inputs, down reads the activated rows.
+    fn matmul(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, i: usize, e: usize, rows: std::ops::Range<usize>) {
+        let (from, to) = [(self.at.x, self.at.gate), (self.at.x, self.at.up), (self.at.h, self.at.out)][i];
+        let (first, n) = (g.starts[e], g.starts[e + 1] - g.starts[e]);
+        let x = Acts { base: self.at(c, from, first), stride: from.1 };
+        let out = Out { y: self.at(c, to, first).cast(), stride: to.1 / 4 };
+        multiply(c, w, &self.mats[i], e, x, n, rows, out);
     }
 
     fn activate(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
@@ -234,15 +212,15 @@ impl CpuOp for Experts {
         let g = self.groups(c);
         self.gather(c, w, &g);
         w.sync()?;
-        self.sweep(c, w, &g, self.queues[0], self.n_ff, &|e, rows| {
-            self.matmul(c, w, &g, &self.mats[0], e, rows.clone(), self.at.x, self.at.gate);
-            self.matmul(c, w, &g, &self.mats[1], e, rows, self.at.x, self.at.up);
+        self.sweep(c, &g, self.queues[0], self.n_ff, &|e, rows| {
+            self.matmul(c, w, &g, 0, e, rows.clone());
+            self.matmul(c, w, &g, 1, e, rows);
         });
         w.sync()?;
         self.activate(c, w, &g);
         w.sync()?;
-        self.sweep(c, w, &g, self.queues[1], self.mats[2].rows, &|e, rows| {
-            self.matmul(c, w, &g, &self.mats[2], e, rows, self.at.h, self.at.out);
+        self.sweep(c, &g, self.queues[1], self.mats[2].rows, &|e, rows| {
+            self.matmul(c, w, &g, 2, e, rows);
         });
         w.sync()?;
         self.sum(c, w, &g);

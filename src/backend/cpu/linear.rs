@@ -1,8 +1,7 @@
 //! `Linear`: one input, several matrices. The input is brought to each weight type's activation format once, then workers take
 //! pieces of output rows. A row's bits do not depend on who takes it or how many tokens there are (contract 1).
-use super::exec::{CpuOp, Ctx, Needs};
+use super::exec::{CpuOp, Ctx, Lower};
 use crate::backend::*;
-use kernels::Isa;
 use kernels::quant::{self, Act, MatArgs, MatMul};
 use platform::pool::{Stop, Worker};
 use platform::{Error, Result};
@@ -23,12 +22,12 @@ pub struct Mat {
 }
 
 impl Mat {
-    pub fn lower(isa: Isa, bound: &Bound, p: &Proj) -> Result<Mat> {
+    pub fn lower(l: &Lower<'_>, p: &Proj) -> Result<Mat> {
         let Proj { w, bias, scale, scale_after_bias, out } = *p;
-        let weight = &bound.weights[w.0 as usize];
+        let weight = &l.bound.weights[w.0 as usize];
         let no = || Error::unsupported(format!("{}: no kernel for type {}", weight.name, weight.ty.name()));
         let act = quant::act_of(weight.ty).ok_or_else(no)?;
-        let run = quant::table(isa).mat_mul(weight.ty).ok_or_else(no)?;
+        let run = quant::table(l.isa).mat_mul(weight.ty).ok_or_else(no)?;
         if weight.shards.iter().any(|s| s.buf.host().is_none()) {
             return Err(Error::invalid(format!("{}: not in host memory", weight.name)));
         }
@@ -77,9 +76,10 @@ fn piece_rows(total: usize, workers: usize, n_tokens: usize) -> usize {
 }
 
 impl Linear {
-    pub fn lower(isa: Isa, plan: &Plan, bound: &Bound, limits: Limits, needs: &mut Needs, x: T, outs: Vec<Proj>) -> Result<Linear> {
+    pub fn lower(l: &mut Lower<'_>, x: T, outs: &[Proj]) -> Result<Linear> {
+        let (plan, bound, limits) = (l.plan, l.bound, l.limits);
         let rows = plan.value(x).rows;
-        let mats = outs.into_iter().map(|p| Mat::lower(isa, bound, &p)).collect::<Result<Vec<_>>>()?;
+        let mats = outs.iter().map(|p| Mat::lower(l, p)).collect::<Result<Vec<_>>>()?;
         let n = limits.tokens.max(limits.outputs);
         let mut acts: Vec<(Act, usize, usize)> = Vec::new();
         let mut at = 0;
@@ -92,10 +92,10 @@ impl Linear {
                 acts.push((m.act, at, stride));
                 at += stride * n;
             }
-            needs.scratch(m.scratch(bound, n), at);
+            l.needs.scratch(m.scratch(bound, n), at);
         }
-        needs.scratch(0, at);
-        Ok(Linear { x, rows, mats, acts, queue: needs.queue() })
+        l.needs.scratch(0, at);
+        Ok(Linear { x, rows, mats, acts, queue: l.needs.queue() })
     }
 
     fn input(&self, c: &Ctx<'_>, act: Act) -> Acts {

@@ -57,6 +57,9 @@ impl Backend for Cpu {
     fn supports(&self, ty: DType) -> bool {
         kernels::quant::table(self.isa).mat_mul(ty).is_some()
     }
+    fn stores(&self, ty: DType) -> bool {
+        kernels::attn::supports(ty)
+    }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
     }

@@ -1,7 +1,6 @@
 //! Steps that move or rotate rows: embeddings in, K and V into the store, outputs out.
-use super::exec::{CpuOp, Ctx, Needs, Table};
+use super::exec::{CpuOp, Ctx, Lower, Table};
 use crate::backend::*;
-use kernels::Isa;
 use kernels::float;
 use platform::pool::{Stop, Worker};
 use platform::{Error, Result};
@@ -15,12 +14,12 @@ pub struct Embed {
 }
 
 impl Embed {
-    pub fn lower(isa: Isa, bound: &Bound, table: WeightId, scale: f32, out: T) -> Result<Embed> {
-        let w = &bound.weights[table.0 as usize];
-        let to_f32 = kernels::quant::table(isa)
+    pub fn lower(l: &Lower<'_>, table: WeightId, scale: f32, out: T) -> Result<Embed> {
+        let w = &l.bound.weights[table.0 as usize];
+        let to_f32 = kernels::quant::table(l.isa)
             .to_f32(w.ty)
             .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
-        Ok(Embed { table, scale, out, to_f32, t: float::table(isa) })
+        Ok(Embed { table, scale, out, to_f32, t: float::table(l.isa) })
     }
 }
 
@@ -91,9 +90,9 @@ pub struct Rope {
 }
 
 impl Rope {
-    pub fn lower(isa: Isa, needs: &mut Needs, x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec>) -> Rope {
-        let rope = rope.map(|r| (needs.table(&r), r)).map(|(t, r)| (r, t));
-        Rope { x, n_head: n_head as usize, norm, rope, t: float::table(isa) }
+    pub fn lower(l: &mut Lower<'_>, x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec>) -> Rope {
+        let rope = rope.map(|r| (l.needs.table(&r), r)).map(|(t, r)| (r, t));
+        Rope { x, n_head: n_head as usize, norm, rope, t: float::table(l.isa) }
     }
 
     fn one(&self, c: &Ctx<'_>, token: usize, head: &mut [f32], norm: Option<&[f32]>) {
@@ -131,8 +130,9 @@ impl CpuOp for Rope {
 }
 
 /// This layer's rows in host memory.
-pub fn layer_of(bound: &Bound, group: GroupId, il: i16) -> Result<&KvLayer> {
-    let layer = bound.kv.get(group.0 as usize).and_then(|g| g.layers.get(usize::try_from(il).ok()?)?.as_ref());
+pub fn layer_of<'a>(l: &Lower<'a>, group: GroupId) -> Result<&'a KvLayer> {
+    let il = l.il;
+    let layer = l.bound.kv.get(group.0 as usize).and_then(|g| g.layers.get(usize::try_from(il).ok()?)?.as_ref());
     let layer = layer.ok_or_else(|| Error::invalid(format!("layer {il} has no rows in group {}", group.0)))?;
     if layer.buf.host().is_none() {
         return Err(Error::invalid(format!("rows of layer {il} are not host memory")));
@@ -157,12 +157,12 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn lower(isa: Isa, bound: &Bound, group: GroupId, il: i16, k: T, v: T) -> Result<Store> {
-        let layer = layer_of(bound, group, il)?.clone();
+    pub fn lower(l: &Lower<'_>, group: GroupId, k: T, v: T) -> Result<Store> {
+        let layer = layer_of(l, group)?.clone();
         if let Some(p) = layer.planes.iter().find(|p| !kernels::attn::supports(p.ty)) {
             return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
         }
-        Ok(Store { layer, group, values: [k, v], t: float::table(isa) })
+        Ok(Store { layer, group, values: [k, v], t: float::table(l.isa) })
     }
 }
 
@@ -193,10 +193,10 @@ pub struct Shift {
 }
 
 impl Shift {
-    pub fn lower(isa: Isa, bound: &Bound, needs: &mut Needs, group: GroupId, il: i16, rope: RopeSpec) -> Result<Shift> {
-        let layer = layer_of(bound, group, il)?.clone();
-        needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
-        Ok(Shift { layer, group, rope, t: float::table(isa) })
+    pub fn lower(l: &mut Lower<'_>, group: GroupId, rope: RopeSpec) -> Result<Shift> {
+        let layer = layer_of(l, group)?.clone();
+        l.needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
+        Ok(Shift { layer, group, rope, t: float::table(l.isa) })
     }
 }
 

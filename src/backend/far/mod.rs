@@ -5,7 +5,7 @@
 mod ops;
 
 use super::*;
-use kernels::{DType, Isa};
+use kernels::Isa;
 use platform::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -80,6 +80,9 @@ impl Backend for Far {
     }
     fn supports(&self, ty: DType) -> bool {
         kernels::quant::table(Isa::Scalar).mat_mul(ty).is_some()
+    }
+    fn stores(&self, ty: DType) -> bool {
+        kernels::attn::supports(ty)
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         let v = platform::error::try_zeroed(bytes, what)?;

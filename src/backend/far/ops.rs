@@ -207,7 +207,8 @@ fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Opt
         }
         for head in y.chunks_exact_mut(width / n_head) {
             if let (Some(n), Some(w)) = (norm, &w) {
-                table().rms_norm(&head.to_vec(), Some(w), n.eps, head);
+                let before = head.to_vec();
+                table().rms_norm(&before, Some(w), n.eps, head);
             }
             if let Some(r) = rope {
                 rotate(r.kind, head, cs.len(), &cs);
