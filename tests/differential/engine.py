@@ -40,7 +40,8 @@ class Model:
 
     def piece(self, token):
         buf = ctypes.create_string_buffer(256)
-        return buf.raw[:max(0, L.llama_token_to_piece(self.vocab, token, buf, 256, 0, False))]
+        n = L.llama_token_to_piece(self.vocab, token, buf, 256, 0, False)
+        return buf.raw[:max(0, n)]
 
     def ends(self, token):
         return L.llama_vocab_is_eog(self.vocab, token)

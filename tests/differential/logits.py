@@ -1,5 +1,4 @@
-"""Logits of one side on given text: what the tests of noise, divergence and invariance are made from."""
-import hashlib
+"""Logits of one side on given text: what the tests of noise and divergence are made from. Runs in sides.run's processes."""
 import numpy as np
 import engine
 
@@ -16,7 +15,8 @@ def of_text(job):
 
 
 def greedy(job):
-    """Per prompt the tokens that follow the prompt by arg max, the pieces, and the logits of each step. `follow`: these instead."""
+    """Per prompt the tokens that follow it by arg max, their text, its length before each, and the logits of each step.
+    `follow`: per prompt, take these tokens instead."""
     model = engine.Model(job["model"])
     out = []
     for k, (prompt, n) in enumerate(job["prompts"]):
@@ -31,8 +31,9 @@ def greedy(job):
             rows.append(ctx.feed([chosen[-1]], pos, 1)[0])
             pos += 1
         ctx.free()
-        text = b"".join(model.piece(t) for t in chosen if not model.ends(t))
-        out.append({"tokens": chosen, "logits": np.array(rows), "text": text.decode("utf-8", "replace")})
+        pieces = [model.piece(t) for t in chosen if not model.ends(t)]
+        text = [b"".join(pieces[:i]).decode("utf-8", "replace") for i in range(len(pieces) + 1)]
+        out.append({"tokens": chosen, "logits": np.array(rows), "text": text[-1], "upto": [len(t) for t in text]})
     return out
 
 
