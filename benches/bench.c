@@ -3,10 +3,10 @@
 //     bench --model FILE [--threads N] [--prompt N] [--gen N] [--depth N] [--reps N] [--batch N] [--ubatch N]
 //           [--type-k TYPE] [--type-v TYPE] [--fa -1|0|1] [--load-mode N] [--big-ctx N] [--verbose]
 //
-// TYPE is f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1 or iq4_nl. --fa -1 (default) lets the library choose,
-// --load-mode is the number of a llama_load_mode (-1: the default). One repetition is a prompt of
-// --prompt tokens into an empty memory, then --gen single tokens after --depth others. --big-ctx N also makes a context of N cells and
-// says what memory it costs. `first_s` is loading, making a context and a prompt of 32 tokens. The last logits of both phases are in the answer, so that two libraries can be compared.
+// TYPE is f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1 or iq4_nl. --fa -1 (default) lets the library choose; --load-mode is the number of
+// a llama_load_mode (-1: the default). One repetition is a prompt of --prompt tokens into an empty memory, then --gen single tokens after
+// --depth others. --big-ctx N also makes a context of N cells and says what memory it costs. "first_s" is loading, making a context and a
+// prompt of 32 tokens. The last logits of both phases are in the answer, so that two libraries can be compared.
 //
 // The same binary runs with every library of the name libllama.so.0: what only the original has is looked up by name.
 #define _GNU_SOURCE

@@ -5,7 +5,8 @@
 
 Each pair is one process with the original and one with ours, in turns ABBA, so that drift of the machine hits both alike. Figures are medians;
 a ratio is the median over pairs, with a bootstrap interval. Both must give the same answer (see `check_answers`) or the run fails.
-Adds a row per model to RESULTS.md, unless --dry. `--ours original` measures the original against itself: how far from 1 is chance?
+Adds a row per model to RESULTS.md, unless --dry. `--ours original` measures the original against itself (how far from 1 is chance?) and
+records nothing.
 
 Fetches the original (prebuilt, from npm) into build/original and makes the model files in bench-models/; both are ignored by git.
 """
@@ -39,7 +40,7 @@ LEAST_COSINE = 0.98
 
 
 def call(*command, **kw):
-    return subprocess.run([str(c) for c in command], check=True, cwd=kw.pop('cwd', ROOT), **kw)
+    return subprocess.run([str(c) for c in command], check=True, **{'cwd': ROOT, **kw})
 
 
 def link(path, target):
@@ -114,7 +115,8 @@ def raise_priority(nice):
 def run(binary, folder, options, nice=0):
     """One process. `LD_BIND_NOW` makes a missing function an error at the start, not in the middle."""
     env = dict(os.environ, LD_LIBRARY_PATH=str(folder), LD_BIND_NOW='1')
-    done = subprocess.run([binary, *options], env=env, stdout=subprocess.PIPE, text=True, preexec_fn=(lambda: raise_priority(nice)) if nice else None)
+    before = (lambda: raise_priority(nice)) if nice else None
+    done = subprocess.run([binary, *options], env=env, stdout=subprocess.PIPE, text=True, preexec_fn=before)
     if done.returncode != 0:
         sys.exit(f'{shlex.join([str(binary), *options])} with {folder} ended with {done.returncode}')
     result = json.loads(done.stdout)
@@ -273,8 +275,8 @@ def main():
             rows |= summary([tuple(run(binary, folder, options) for folder in sides)], BIG)
         show(rows)
         print('  ' + check_answers(pairs))
-        if not a.dry:
-            record(name, a, rows, shlex.join(['benches/run.py', *sys.argv[1:]]), load)
+        if not a.dry and first != second:
+            record(pathlib.Path(name).name, a, rows, shlex.join(['benches/run.py', *sys.argv[1:]]), load)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,9 @@ use std::sync::Arc;
 fn main() {
     let a: Vec<String> = std::env::args().collect();
     let src = Source::open(a[1].as_ref(), LoadMode::Mmap).unwrap();
-    let m = Arc::new(Model::load(&src, LoadParams { vocab_only: false, check_tensors: false, far_layers: None, progress: &mut |_| true }).unwrap());
+    let m = Arc::new(
+        Model::load(&src, LoadParams { vocab_only: false, check_tensors: false, far_layers: None, progress: &mut |_| true }).unwrap(),
+    );
     let mut toks = m.vocab.tokenize(a[2].as_bytes(), true, true).unwrap();
     let mut c = Context::new(m.clone(), ContextParams { n_ctx: 1024, n_threads: 2, n_threads_batch: 2, ..Default::default() }).unwrap();
     let n: usize = a[3].parse().unwrap();

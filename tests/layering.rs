@@ -13,11 +13,7 @@ struct Room {
 
 const ROOMS: &[Room] = &[
     Room { path: "src/lib.rs", may_use: &["platform"], unsafe_in: &[] },
-    Room {
-        path: "src/capi/",
-        may_use: CAPI,
-        unsafe_in: &[""],
-    },
+    Room { path: "src/capi/", may_use: CAPI, unsafe_in: &[""] },
     Room { path: "src/session/", may_use: &["blocks", "model", "memory", "sampling", "backend", "platform::*"], unsafe_in: &[] },
     Room { path: "src/session/state/", may_use: &["memory", "session", "platform::*"], unsafe_in: &[] },
     Room { path: "src/session/cache/", may_use: &["memory", "session", "platform::*"], unsafe_in: &[] },

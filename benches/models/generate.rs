@@ -58,7 +58,7 @@ fn generate(dir: &Path, name: &str) -> Result<()> {
     let mix = MIXES.iter().find(|m| m.name == name).ok_or_else(|| Error::invalid(format!("unknown mix '{name}'")))?;
     let path = dir.join(format!("llama-1b-{name}.gguf"));
     let part = PathBuf::from(format!("{}.part", path.display()));
-    let io = |e| Error::io(&path.display().to_string(), e);
+    let io = |e| Error::io(path.display().to_string(), e);
     std::fs::create_dir_all(dir).map_err(io)?;
     let layout = Layout::new(&meta(mix), &tensors(mix))?;
     let mut out = BufWriter::with_capacity(1 << 20, File::create(&part).map_err(io)?);

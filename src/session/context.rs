@@ -188,7 +188,9 @@ impl Context {
         self.busy = false;
         match done {
             Ok(n) => {
-                self.perf.count(n, start);
+                if !self.params.no_perf {
+                    self.perf.count(n, start);
+                }
                 code::OK
             }
             Err(rc) => rc,

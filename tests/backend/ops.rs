@@ -125,7 +125,12 @@ fn linear_with_bias_and_several_types() {
     agree(256, 1e-5, |b, x| {
         let proj = |b: &mut Bench<'_>, ty, rows| {
             let out = b.value(rows, Dim::Tokens);
-            Proj { bias: Some(b.weight(DType::F32, [rows, 1, 1])), scale: Some(b.weight(DType::F32, [1, 1, 1])), scale_after_bias: rows % 16 == 0, ..Proj::plain(b.weight(ty, [256, rows, 1]), out) }
+            Proj {
+                bias: Some(b.weight(DType::F32, [rows, 1, 1])),
+                scale: Some(b.weight(DType::F32, [1, 1, 1])),
+                scale_after_bias: rows % 16 == 0,
+                ..Proj::plain(b.weight(ty, [256, rows, 1]), out)
+            }
         };
         let outs = vec![proj(b, DType::F32, 40), proj(b, DType::Q8_0, 72), proj(b, DType::F16, 24), proj(b, DType::BF16, 100)];
         let parts: Vec<T> = outs.iter().map(|p| p.out).collect();
@@ -242,7 +247,8 @@ fn experts() {
             let w = b.weight(DType::F32, [64, 6, 1]);
             b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)] });
             b.step(Op::Route { logits, spec, ids, weights });
-            let mut mat = |shape, scaled: bool| ExpertMat { w: b.weight(ty, shape), scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])) };
+            let mut mat =
+                |shape, scaled: bool| ExpertMat { w: b.weight(ty, shape), scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])) };
             let mats = [mat([64, 96, 6], true), mat([64, 96, 6], false), mat([96, 64, 6], true)];
             let out = b.value(64, Dim::Tokens);
             b.step(Op::Experts { x, ids, weights, mats, act: Act::Silu, out });

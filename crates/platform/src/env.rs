@@ -47,13 +47,14 @@ pub fn help() -> String {
     s
 }
 
-/// The least level that goes to stderr while there is no sink.
-pub(crate) fn log_level() -> Level {
-    static L: OnceLock<Level> = OnceLock::new();
+/// The least level that goes to stderr while there is no sink; `None`: nothing does.
+pub(crate) fn log_level() -> Option<Level> {
+    static L: OnceLock<Option<Level>> = OnceLock::new();
     *L.get_or_init(|| match get("CAMELID_LOG").as_deref() {
-        Some("debug") => Level::Debug,
-        Some("warn") => Level::Warn,
-        Some("error") => Level::Error,
-        _ => Level::Info,
+        Some("debug") => Some(Level::Debug),
+        Some("warn") => Some(Level::Warn),
+        Some("error") => Some(Level::Error),
+        Some("none") => None,
+        _ => Some(Level::Info),
     })
 }

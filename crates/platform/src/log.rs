@@ -37,7 +37,7 @@ pub fn write(level: Level, message: &str) {
     match sink {
         Some(s) => s(level, &line),
         // Debug lines are for those who asked for them by setting a sink or CAMELID_LOG.
-        None if level >= crate::env::log_level() => eprint!("{line}"),
+        None if crate::env::log_level().is_some_and(|least| level >= least) => eprint!("{line}"),
         None => {}
     }
 }

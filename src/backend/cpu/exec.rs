@@ -199,12 +199,8 @@ impl Lower<'_> {
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
-            Op::Route { logits, spec, ids, weights } => {
-                Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t })
-            }
-            Op::Experts { x, ids, weights, mats, act, out } => {
-                Box::new(experts::Experts::lower(self, x, [ids, weights], mats, act, out)?)
-            }
+            Op::Route { logits, spec, ids, weights } => Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t }),
+            Op::Experts { x, ids, weights, mats, act, out } => Box::new(experts::Experts::lower(self, x, [ids, weights], mats, act, out)?),
             Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
             Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),
             Op::Shift { group, rope } => Box::new(rows::Shift::lower(self, group, rope)?),

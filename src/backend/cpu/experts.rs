@@ -106,7 +106,21 @@ impl Experts {
         let n_expert = bound.weights[mats[0].w.0 as usize].shape[2] as usize;
         let n_ff = mats[0].rows;
         let queues = [l.needs.queue(), l.needs.queue()];
-        Ok(Experts { x, ids, weights, out, rows: plan.value(x).rows, n_used, n_expert, n_ff, mats, act, at, queues, t: float::table(l.isa) })
+        Ok(Experts {
+            x,
+            ids,
+            weights,
+            out,
+            rows: plan.value(x).rows,
+            n_used,
+            n_expert,
+            n_ff,
+            mats,
+            act,
+            at,
+            queues,
+            t: float::table(l.isa),
+        })
     }
 
     fn n_tokens(&self, c: &Ctx<'_>) -> usize {

@@ -2,9 +2,9 @@
 //!
 //! An int8 row of `k` elements is three arrays, one after another: `k` int8 values, one f32 scale per block, then the sums of the
 //! values (B32: one i32 per block; B256: one i16 per 16 values). The arrays apart keep the values of a row contiguous and aligned.
+use crate::Isa;
 use crate::isa::Impl;
 use crate::quant::QuantizeAct;
-use crate::Isa;
 
 /// How an input row is stored for a weight type: one way per weight type, for decode and prefill alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
