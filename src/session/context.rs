@@ -251,6 +251,8 @@ impl Context {
         match self.run(ub, &placed, &rows) {
             Ok(()) => {
                 self.memory.commit(placed);
+                // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
+                self.memory.freed();
                 self.perf.n_reused += 1;
                 self.collect(ub, &rows, pool).map_err(|e| {
                     log::error(format!("decode: {e}"));
