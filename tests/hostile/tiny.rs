@@ -213,6 +213,7 @@ impl Tiny {
 
     /// A model that must load.
     pub fn load(&self, name: &str) -> Model {
+        said();
         Model::load(&self.file(name), &params()).unwrap_or_else(|| panic!("{name}: {}", log::last_error()))
     }
 }
