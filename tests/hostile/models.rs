@@ -1,8 +1,14 @@
 //! Models that are well-formed files and nonsense inside: load, context, decode. Each either works or is refused with one line that names the thing.
 use crate::alloc::cost;
-use crate::tiny::{Batch, Ctx, Model, Rng, TempFile, Tiny, ctx_params, errors, one_error, params, said};
+use crate::tiny::{Batch, Ctx, Model, N_VOCAB, Rng, TempFile, Tiny, ctx_params, errors, one_error, params, said};
+use llama::capi::model::llama_model_get_vocab;
 use llama::capi::types::*;
-use llama::gguf::{Array, DType, Value};
+use llama::capi::vocab::*;
+use llama::gguf::{Array, DType, LoadMode, Source, Value};
+use llama::model::LoadParams;
+use llama::session::batch::BatchView;
+use llama::session::{Context, ContextParams};
+use std::sync::Arc;
 
 const ARCHS: [&str; 3] = ["llama", "qwen3moe", "gemma3"];
 
@@ -39,6 +45,28 @@ fn decode_some(c: &Ctx, what: &str) -> bool {
     finite
 }
 
+/// Text in, text out, whatever the vocabulary is.
+fn speak(m: &Model) {
+    let text = b"abc hello <s> zzz\xff\n";
+    // SAFETY: live handles, buffers of the stated sizes.
+    unsafe {
+        let vocab = llama_model_get_vocab(m.get()).as_ref();
+        let mut tokens = [0; 64];
+        for special in [false, true] {
+            let n = llama_tokenize(vocab, text.as_ptr().cast(), text.len() as i32, tokens.as_mut_ptr(), 64, special, special);
+            assert!(n <= 64);
+            let mut out = [0; 256];
+            let n = llama_detokenize(vocab, tokens.as_ptr(), n.max(0), out.as_mut_ptr(), 256, !special, special);
+            assert!(n <= 256);
+        }
+        for id in 0..N_VOCAB as i32 + 2 {
+            let mut out = [0; 64];
+            assert!(llama_token_to_piece(vocab, id, out.as_mut_ptr(), 64, 0, true) <= 64);
+            llama_vocab_is_eog(vocab, id);
+        }
+    }
+}
+
 fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
     let bytes = match t.bytes() {
         Ok(b) => b,
@@ -53,6 +81,8 @@ fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
     let Some(model) = model else { return Fate::Refused(one_error(what, "")) };
     let e = errors(what);
     assert!(e.is_empty(), "{what}: loaded but said {e:?}");
+    speak(&model);
+    errors(what);
     let (mut made, mut finite) = (0, true);
     for p in contexts() {
         let (ctx, spent) = cost(|| model.context(p));
@@ -119,6 +149,35 @@ fn with_all_keys(arch: &'static str) -> Tiny {
     t.set("general.alignment", Value::U32(32));
     t.set("general.name", Value::Str("tiny".into()));
     t
+}
+
+/// Keys of a tokenizer that the models here do not use: the same letters as scored pieces.
+fn with_pieces() -> Tiny {
+    let mut t = with_all_keys("llama");
+    t.set("tokenizer.ggml.model", Value::Str("llama".into()));
+    t.set("tokenizer.ggml.scores", Value::Array(Array::F32((0..N_VOCAB).map(|i| -(i as f32)).collect())));
+    let more = ["unknown", "padding", "eot", "eom", "seperator", "mask", "fim_pre", "fim_rep", "prefix"].map(|k| format!("{k}_token_id"));
+    more.into_iter().for_each(|k| t.set(&format!("tokenizer.ggml.{k}"), Value::U32(29)));
+    ["add_bos_token", "add_eos_token", "add_space_prefix"]
+        .into_iter()
+        .for_each(|k| t.set(&format!("tokenizer.ggml.{k}"), Value::Bool(true)));
+    t.set("tokenizer.ggml.suppress_tokens", Value::Array(Array::I32(vec![1, 2])));
+    t.set("tokenizer.chat_template", Value::Str("{{ x }}".into()));
+    t
+}
+
+#[test]
+fn every_tokenizer_key_spoilt() {
+    let good = with_pieces();
+    assert!(matches!(fate("pieces", &good, false), Fate::Worked { contexts: 3, .. }));
+    for (key, v) in good.kv.iter().filter(|(k, _)| k.starts_with("tokenizer")) {
+        for bad in spoilt(v) {
+            let mut t = good.clone();
+            let what = format!("{key} = {}", format!("{bad:?}").chars().take(60).collect::<String>());
+            t.set(key, bad);
+            fate(&what, &t, false);
+        }
+    }
 }
 
 #[test]
@@ -355,5 +414,30 @@ fn vocabularies_without_texts() {
             Fate::Worked { contexts, finite } => assert!(size == 32 && contexts == 3 && finite),
             Fate::Refused(e) => assert!(e.contains("token_embd") || e.contains("vocabulary"), "{e}"),
         }
+    }
+}
+
+/// Rotation factors reach a far device whole.
+#[test]
+fn factors_on_a_far_device() {
+    let mut t = Tiny::new("llama");
+    let factors = t.at("rope_freqs.weight");
+    factors.data = (0..16).flat_map(|i| (1.0 + i as f32).to_le_bytes()).collect();
+    let file = t.file("far");
+    let logits = |far: u32| {
+        let source = Source::open(&file.0, LoadMode::Auto).expect("a good file");
+        let how = LoadParams { vocab_only: false, check_tensors: true, far_layers: Some(far), progress: &mut |_| true };
+        let m = llama::model::Model::load(&source, how).expect("loads");
+        let p = ContextParams { n_threads: 1, n_threads_batch: 1, ..ContextParams::default() };
+        let mut c = Context::new(Arc::new(m), p).expect("a context");
+        let tokens: Vec<i32> = (0..30).collect();
+        let b = BatchView { n_tokens: 30, tokens: Some(&tokens), ..BatchView::default() };
+        assert_eq!(c.decode(&b), 0);
+        c.outputs.logits().expect("wanted").to_vec()
+    };
+    let near = logits(0);
+    for far in [1, 2] {
+        let off = logits(far).iter().zip(&near).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-3, "{far} far layers: off by {off} of {near:?}");
     }
 }
