@@ -1,11 +1,15 @@
-//! Files read by position: size, exact reads, reads past the page cache, one read by several threads. Knows nothing of formats.
+//! Files read by position: size, exact reads, reads past the page cache, one read by several threads; files replaced as a whole.
+//! Knows nothing of formats.
 use crate::error::{Error, Result};
 use crate::log;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An open regular file whose size was taken once. Reads name the position, so threads share it without a lock.
 pub struct File {
@@ -155,6 +159,63 @@ impl Bounce {
     fn get(&mut self, n: usize) -> &mut [u8] {
         &mut self.buf[self.start..][..n.min(self.len)]
     }
+}
+
+/// A file in the making that takes the place of `path` when it is finished, and leaves no trace when it is dropped before.
+pub struct Replacement {
+    std: fs::File,
+    temporary: PathBuf,
+    target: PathBuf,
+    finished: bool,
+}
+
+impl Replacement {
+    pub fn create(path: &Path) -> Result<Replacement> {
+        let fail = |e| Error::io(format_args!("cannot write {}", path.display()), e);
+        // A link stays a link: what it points to is replaced.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&target).is_ok_and(|m| !m.is_file()) {
+            return Err(Error::invalid(format!("{} is not a regular file", path.display())));
+        }
+        let name = target.file_name().ok_or_else(|| Error::invalid(format!("{} names no file", path.display())))?;
+        loop {
+            let temporary = target.with_file_name(temporary_name(name));
+            match fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                opened => return Ok(Replacement { std: opened.map_err(fail)?, temporary, target, finished: false }),
+            }
+        }
+    }
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.std.write_all(bytes).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
+    }
+    /// The new file is there, whole; or the old one is, and an error.
+    pub fn finish(mut self) -> Result<()> {
+        if let Ok(old) = fs::metadata(&self.target) {
+            let _ = self.std.set_permissions(old.permissions());
+        }
+        fs::rename(&self.temporary, &self.target).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// A name of our own beside `name`, cut so that it is not too long where that one is not.
+fn temporary_name(name: &OsStr) -> OsString {
+    static N: AtomicU64 = AtomicU64::new(0);
+    let head = &name.as_bytes()[..name.len().min(200)];
+    let mut s = OsString::from(".");
+    s.push(OsStr::from_bytes(head));
+    s.push(format!(".{}-{}.tmp", std::process::id(), N.fetch_add(1, Ordering::Relaxed)));
+    s
 }
 
 /// `read(position, part)` for all of `dst`, whose first byte is at `offset`, by up to `n_threads` threads; the first error wins.
