@@ -68,10 +68,9 @@ impl Sixteen for [__m256; 2] {
     unsafe fn load_bf16(p: *const u16) -> Self {
         // SAFETY: the file's contract. A bf16 is the upper half of a float.
         unsafe {
-            [0, 8].map(|i| {
-                let half = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(i).cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(half))
-            })
+            let a = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            let b = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8).cast()));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(a)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(b))]
         }
     }
     #[inline(always)]
@@ -108,12 +107,26 @@ pub(crate) unsafe fn fold8(v: __m256) -> f32 {
 unsafe fn reduce8(a: [__m256i; 8]) -> __m256i {
     // SAFETY: the file's contract.
     unsafe {
-        let two = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-        let four = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-        let lo = four(two(a[0], a[1]), two(a[2], a[3]));
-        let hi = four(two(a[4], a[5]), two(a[6], a[7]));
+        let lo = add4(add2(a[0], a[1]), add2(a[2], a[3]));
+        let hi = add4(add2(a[4], a[5]), add2(a[6], a[7]));
         _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(lo, hi), _mm256_permute2x128_si256::<0x31>(lo, hi))
     }
+}
+
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn add2(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe { _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)) }
+}
+
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn add4(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe { _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)) }
 }
 
 /// Byte shuffles that spread factors `i` and `i + 1` of eight i16 over the two 128-bit lanes.
@@ -188,10 +201,8 @@ impl Lanes for Avx2 {
     unsafe fn nibbles(a: *const u8, b: *const u8) -> Two {
         // SAFETY: the file's contract.
         unsafe {
-            [a, b].map(|p| {
-                let v = _mm_loadu_si128(p.cast());
-                _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16::<4>(v), v), _mm256_set1_epi8(15))
-            })
+            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
+            Self::and([_mm256_set_m128i(_mm_srli_epi16::<4>(a), a), _mm256_set_m128i(_mm_srli_epi16::<4>(b), b)], 15)
         }
     }
     #[inline(always)]
@@ -210,12 +221,12 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn shl4(v: Two) -> Two {
         // SAFETY: the file's contract.
-        unsafe { v.map(|v| _mm256_slli_epi16::<4>(v)) }
+        unsafe { [_mm256_slli_epi16::<4>(v[0]), _mm256_slli_epi16::<4>(v[1])] }
     }
     #[inline(always)]
     unsafe fn and(v: Two, mask: u8) -> Two {
         // SAFETY: the file's contract.
-        unsafe { v.map(|v| _mm256_and_si256(v, _mm256_set1_epi8(mask as i8))) }
+        unsafe { [_mm256_and_si256(v[0], _mm256_set1_epi8(mask as i8)), _mm256_and_si256(v[1], _mm256_set1_epi8(mask as i8))] }
     }
     #[inline(always)]
     unsafe fn or(a: Two, b: Two) -> Two {
@@ -225,12 +236,15 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn sub(v: Two, b: u8) -> Two {
         // SAFETY: the file's contract.
-        unsafe { v.map(|v| _mm256_sub_epi8(v, _mm256_set1_epi8(b as i8))) }
+        unsafe { [_mm256_sub_epi8(v[0], _mm256_set1_epi8(b as i8)), _mm256_sub_epi8(v[1], _mm256_set1_epi8(b as i8))] }
     }
     #[inline(always)]
     unsafe fn lookup(v: Two, table: &[i8; 16]) -> Two {
         // SAFETY: the file's contract.
-        unsafe { v.map(|v| _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), v)) }
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, v[0]), _mm256_shuffle_epi8(table, v[1])]
+        }
     }
     #[inline(always)]
     unsafe fn input(a: *const i8, b: *const i8, _sums: [i32; 2]) -> Two {
@@ -272,27 +286,50 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn dot_small<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
         // SAFETY: the file's contract. 2 * 63 * 127 < 2^15.
-        unsafe { [0, 1].map(|h| _mm256_add_epi32(acc[h], _mm256_madd_epi16(_mm256_maddubs_epi16(w[h], x[h]), spread::<J>(s, h)))) }
+        unsafe {
+            let p = _mm256_madd_epi16(_mm256_maddubs_epi16(w[0], x[0]), spread::<J>(s, 0));
+            let q = _mm256_madd_epi16(_mm256_maddubs_epi16(w[1], x[1]), spread::<J>(s, 1));
+            [_mm256_add_epi32(acc[0], p), _mm256_add_epi32(acc[1], q)]
+        }
     }
     #[inline(always)]
     unsafe fn dot_signed<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
         // SAFETY: the file's contract.
-        unsafe { [0, 1].map(|h| _mm256_add_epi32(acc[h], _mm256_madd_epi16(signed16(w[h], x[h]), spread::<J>(s, h)))) }
+        unsafe {
+            let p = _mm256_madd_epi16(signed16(w[0], x[0]), spread::<J>(s, 0));
+            let q = _mm256_madd_epi16(signed16(w[1], x[1]), spread::<J>(s, 1));
+            [_mm256_add_epi32(acc[0], p), _mm256_add_epi32(acc[1], q)]
+        }
     }
     #[inline(always)]
     unsafe fn dot_plain(w: Two, x: Two) -> Two {
         // SAFETY: the file's contract.
-        unsafe { [0, 1].map(|h| _mm256_madd_epi16(signed16(w[h], x[h]), _mm256_set1_epi16(1))) }
+        unsafe {
+            let one = _mm256_set1_epi16(1);
+            [_mm256_madd_epi16(signed16(w[0], x[0]), one), _mm256_madd_epi16(signed16(w[1], x[1]), one)]
+        }
     }
     #[inline(always)]
     unsafe fn reduce(a: [Two; 8]) -> __m256i {
         // SAFETY: the file's contract.
-        unsafe { reduce8(a.map(|a| _mm256_add_epi32(a[0], a[1]))) }
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); 8];
+            for (s, a) in sums.iter_mut().zip(&a) {
+                *s = _mm256_add_epi32(a[0], a[1]);
+            }
+            reduce8(sums)
+        }
     }
     #[inline(always)]
     unsafe fn reduce_halves(a: [Two; 8]) -> [__m256i; 2] {
         // SAFETY: the file's contract.
-        unsafe { [reduce8(a.map(|a| a[0])), reduce8(a.map(|a| a[1]))] }
+        unsafe {
+            let mut halves = [[_mm256_setzero_si256(); 8]; 2];
+            for (i, a) in a.iter().enumerate() {
+                (halves[0][i], halves[1][i]) = (a[0], a[1]);
+            }
+            [reduce8(halves[0]), reduce8(halves[1])]
+        }
     }
     #[inline(always)]
     unsafe fn centre(a: __m256i, c: __m256i) -> __m256i {
@@ -310,7 +347,10 @@ impl Lanes for Avx2 {
         // SAFETY: the file's contract: 8 rows of 64 bytes, 512 bytes out.
         unsafe {
             for half in [0, 1] {
-                let r: [__m256i; 8] = core::array::from_fn(|i| _mm256_loadu_si256(rows.add(i * stride + 32 * half).cast()));
+                let mut r = [_mm256_setzero_si256(); 8];
+                for (i, r) in r.iter_mut().enumerate() {
+                    *r = _mm256_loadu_si256(rows.add(i * stride + 32 * half).cast());
+                }
                 for (i, v) in transpose8(r).into_iter().enumerate() {
                     _mm256_storeu_si256(out.add(256 * half + 32 * i).cast(), v);
                 }
@@ -419,26 +459,28 @@ impl Lanes for Avx2 {
     }
 }
 
-/// An 8 x 8 transpose of 32-bit words.
+/// An 8 x 8 transpose of 32-bit words: 4 x 4 inside the 128-bit lanes, then of the lanes.
 ///
 /// # Safety
 /// The file's contract.
 #[inline(always)]
 unsafe fn transpose8(r: [__m256i; 8]) -> [__m256i; 8] {
+    let mut q = r;
     // SAFETY: the file's contract.
     unsafe {
-        let two = |a, b| [_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)];
-        let four = |a: [__m256i; 2], b: [__m256i; 2]| {
-            [0, 1, 2, 3].map(|i| match i % 2 {
-                0 => _mm256_unpacklo_epi64(a[i / 2], b[i / 2]),
-                _ => _mm256_unpackhi_epi64(a[i / 2], b[i / 2]),
-            })
-        };
-        let lo = four(two(r[0], r[1]), two(r[2], r[3]));
-        let hi = four(two(r[4], r[5]), two(r[6], r[7]));
-        [0, 1, 2, 3, 4, 5, 6, 7].map(|i| match i / 4 {
-            0 => _mm256_permute2x128_si256::<0x20>(lo[i % 4], hi[i % 4]),
-            _ => _mm256_permute2x128_si256::<0x31>(lo[i % 4], hi[i % 4]),
-        })
+        for g in [0, 4] {
+            let (ab0, ab1) = (_mm256_unpacklo_epi32(r[g], r[g + 1]), _mm256_unpackhi_epi32(r[g], r[g + 1]));
+            let (cd0, cd1) = (_mm256_unpacklo_epi32(r[g + 2], r[g + 3]), _mm256_unpackhi_epi32(r[g + 2], r[g + 3]));
+            q[g] = _mm256_unpacklo_epi64(ab0, cd0);
+            q[g + 1] = _mm256_unpackhi_epi64(ab0, cd0);
+            q[g + 2] = _mm256_unpacklo_epi64(ab1, cd1);
+            q[g + 3] = _mm256_unpackhi_epi64(ab1, cd1);
+        }
+        let mut out = q;
+        for i in 0..4 {
+            out[i] = _mm256_permute2x128_si256::<0x20>(q[i], q[4 + i]);
+            out[4 + i] = _mm256_permute2x128_si256::<0x31>(q[i], q[4 + i]);
+        }
+        out
     }
 }

@@ -99,8 +99,8 @@ impl<W: Elem> Oracle for W {
             let (w, x) = unsafe { (W::get(w, i), W32::get(x, i)) };
             lanes[i % 16] = w.mul_add(x, lanes[i % 16]);
         }
-        for lane in lanes.iter_mut().skip(k % 16).take(if k.is_multiple_of(16) { 0 } else { 16 }) {
-            *lane += 0.0;
+        if !k.is_multiple_of(16) {
+            lanes[k % 16..].iter_mut().for_each(|lane| *lane += 0.0);
         }
         for half in [8, 4, 2, 1] {
             for l in 0..half {
