@@ -1,8 +1,8 @@
 // Several continuations of one prompt at once: the prompt is computed for sequence 0 and shared with the others.
 //
-//     batched MODEL.gguf PROMPT [N_SEQ] [N]
+//     batched MODEL.gguf PROMPT [N_SEQ] [N] [TEMP]
 //
-// Every sequence samples with its own seed; each decode computes one token of every sequence that goes on.
+// Every sequence samples with its own seed (not when TEMP is 0); each decode computes one token of every sequence that goes on.
 #include "llama.h"
 
 #include <stdio.h>
@@ -33,11 +33,11 @@ static void push(struct llama_batch * b, llama_token token, llama_pos pos, llama
     b->logits[i] = logits;
 }
 
-static struct llama_sampler * make_chain(int seed) {
+static struct llama_sampler * make_chain(int seed, float temp) {
     struct llama_sampler * chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
     llama_sampler_chain_add(chain, llama_sampler_init_top_k(40));
     llama_sampler_chain_add(chain, llama_sampler_init_top_p(0.9f, 1));
-    llama_sampler_chain_add(chain, llama_sampler_init_temp(0.7f));
+    llama_sampler_chain_add(chain, llama_sampler_init_temp(temp));
     llama_sampler_chain_add(chain, llama_sampler_init_dist((uint32_t) seed));
     return chain;
 }
@@ -63,11 +63,12 @@ static void step(struct llama_context * ctx, const struct llama_vocab * vocab, s
 
 int main(int argc, char ** argv) {
     if (argc < 3) {
-        fprintf(stderr, "usage: %s MODEL.gguf PROMPT [N_SEQ] [N]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL.gguf PROMPT [N_SEQ] [N] [TEMP]\n", argv[0]);
         return 1;
     }
     int n_seq = argc > 3 ? atoi(argv[3]) : 4;
     int n_predict = argc > 4 ? atoi(argv[4]) : 64;
+    float temp = argc > 5 ? (float) atof(argv[5]) : 0.7f;
     if (n_seq < 1 || n_seq > MAX_SEQ) {
         return fail("N_SEQ must be 1..16");
     }
@@ -105,7 +106,7 @@ int main(int argc, char ** argv) {
 
     static struct stream streams[MAX_SEQ];
     for (int i = 0; i < n_seq; i++) {
-        streams[i].chain = make_chain(i + 1);
+        streams[i].chain = make_chain(i + 1, temp);
         streams[i].i_batch = n_prompt - 1;
         if (i > 0) {
             llama_memory_seq_cp(llama_get_memory(ctx), 0, i, -1, -1);

@@ -1,7 +1,8 @@
 // A conversation: type a line, read the answer, an empty line ends it.
 //
-//     chat MODEL.gguf [N_CTX]
+//     chat MODEL.gguf [N_CTX] [TEMP]
 //
+// TEMP 0 always takes the likeliest token (default 0.8: every conversation is another).
 // The chat template is the model's own, ChatML where it has none. Each turn feeds only what is new: the KV store keeps the rest.
 #include "llama.h"
 
@@ -122,7 +123,7 @@ static int turn(struct chat * c, const char * line) {
 
 int main(int argc, char ** argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: %s MODEL.gguf [N_CTX]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL.gguf [N_CTX] [TEMP]\n", argv[0]);
         return 1;
     }
     llama_backend_init();
@@ -146,7 +147,7 @@ int main(int argc, char ** argv) {
     c.template_text = llama_model_chat_template(model, NULL);
     c.chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
     llama_sampler_chain_add(c.chain, llama_sampler_init_min_p(0.05f, 1));
-    llama_sampler_chain_add(c.chain, llama_sampler_init_temp(0.8f));
+    llama_sampler_chain_add(c.chain, llama_sampler_init_temp(argc > 3 ? (float) atof(argv[3]) : 0.8f));
     llama_sampler_chain_add(c.chain, llama_sampler_init_dist(LLAMA_DEFAULT_SEED));
 
     char line[4096];

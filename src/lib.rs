@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`capi`] | the C face: every `llama_*` function, three lines each |
 //! | [`session`] | a context: batches in, logits out; place, run, collect |
+//! | [`state`] | a context's memory as bytes and files, and back: all of it or nothing |
 //! | [`blocks`] | layer parts (attention, FFN, MoE ...) that write backend ops |
 //! | [`model`] | architectures as values, hyper-parameters, weights bound to names |
 //! | [`memory`] | who sits where in the KV store; windows; blocks of bytes |
@@ -20,5 +21,6 @@ pub mod memory;
 pub mod model;
 pub mod sampling;
 pub mod session;
+pub mod state;
 pub mod vocab;
 pub use platform::{Error, Result};

@@ -92,9 +92,9 @@ pub struct Leaf {
     pub tile: i32,
     /// Range in `Views::segs`; the segments are disjoint and ascending in `at`.
     pub segs: std::ops::Range<u32>,
-    /// Number of cells in it, `1..=64`.
+    /// Number of places in it, `1..=64`; the first ones may be without cells.
     pub len: u8,
-    /// Range in `Views::pos`: the position of each of the `len` cells.
+    /// Range in `Views::pos`: the position at each of the `len` places, -1 where there is no cell.
     pub pos: u32,
 }
 

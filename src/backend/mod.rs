@@ -3,6 +3,7 @@
 //! Knows nothing of models, of what tokens mean, or of who sits in which cell. `cpu/` is the real thing; `far/` keeps
 //! the interfaces honest: memory that host code cannot address, ops done by the scalar oracles.
 pub mod buffer;
+pub mod codec;
 pub mod cpu;
 pub mod far;
 pub mod io;

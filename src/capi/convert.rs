@@ -104,7 +104,7 @@ fn bounded(text: &[c_char]) -> Result<String> {
 }
 
 pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
-    in_range("flash_attn_type", p.flash_attn_type, -1..=1)?;
+    let flash_attn = in_range("flash_attn_type", p.flash_attn_type, -1..=1)?;
     refuse_what_is_missing(p)?;
     let attention = in_range("attention_type", p.attention_type, -1..=1)?;
     Ok(ContextParams {
@@ -127,6 +127,7 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         type_k: tensor_type("type_k", p.type_k)?,
         type_v: tensor_type("type_v", p.type_v)?,
         embeddings: p.embeddings,
+        flash_attn: flash_attn != 0,
         swa_full: p.swa_full,
         kv_unified: p.kv_unified,
         no_perf: p.no_perf,

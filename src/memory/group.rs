@@ -74,7 +74,7 @@ impl Group {
     }
 
     /// Frees masked cells until `n` tokens fit; `None` when they cannot.
-    fn make_room(&mut self, stream: u32, n: usize, compat: bool) -> Option<()> {
+    pub fn make_room(&mut self, stream: u32, n: usize, compat: bool) -> Option<()> {
         let cells = &self.streams[stream as usize];
         let free = (cells.size() - cells.used()) as usize;
         let Some(need) = n.checked_sub(free).filter(|need| *need > 0) else { return Some(()) };

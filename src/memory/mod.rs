@@ -10,6 +10,8 @@ mod group;
 #[cfg(test)]
 mod naive;
 mod ops;
+pub mod restore;
+pub mod rows;
 mod runs;
 pub mod store;
 #[cfg(test)]
@@ -128,6 +130,9 @@ impl Memory {
         Memory { compat, ..self }
     }
 
+    pub fn compat(&self) -> bool {
+        self.compat
+    }
     pub fn n_groups(&self) -> usize {
         self.groups.len()
     }

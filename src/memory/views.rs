@@ -6,6 +6,8 @@ use crate::backend::io::{Leaf, QueryRow, Seg, Ubatch, Views};
 
 /// Positions per tile and cells per leaf: the unit of attention's summing order.
 const TILE: i32 = 64;
+/// What stands at places without a cell: before every position that can be seen.
+const NOWHERE: i32 = -1;
 
 /// Leaves of `runs` whose tiles meet `lo..=hi`.
 fn add_leaves(v: &mut Views, cells: &Cells, runs: &Runs, lo: i32, hi: i32) {
@@ -26,7 +28,11 @@ fn add_piece(v: &mut Views, first: usize, cells: &Cells, run: Run) -> Run {
     let open = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile && i32::from(l.len) < TILE);
     if !open {
         let n_segs = v.segs.len() as u32;
-        v.leaves.push(Leaf { tile, segs: n_segs..n_segs, len: 0, pos: v.pos.len() as u32 });
+        // Places go by position, so that sums do not depend on whether cells before a window's edge are still there.
+        let again = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile);
+        let empty = if again { 0 } else { run.pos % TILE };
+        v.leaves.push(Leaf { tile, segs: n_segs..n_segs, len: empty as u8, pos: v.pos.len() as u32 });
+        v.pos.extend(std::iter::repeat_n(NOWHERE, empty as usize));
     }
     let (Some(leaf), Some((block, slot))) = (v.leaves.last_mut(), cells.place_of(run.cell)) else { return Run { len: 0, ..run } };
     let in_tile = (TILE - run.pos % TILE) as u32;
@@ -42,7 +48,7 @@ fn add_piece(v: &mut Views, first: usize, cells: &Cells, run: Run) -> Run {
 /// The leaves of `range` that hold a position in `lo..=hi`.
 fn seen(v: &Views, range: std::ops::Range<usize>, lo: i32, hi: i32) -> std::ops::Range<u32> {
     let leaves = &v.leaves[range.clone()];
-    let first_pos = |l: &Leaf| v.pos[l.pos as usize];
+    let first_pos = |l: &Leaf| v.pos[l.pos as usize + usize::from(v.segs[l.segs.start as usize].at)];
     let last_pos = |l: &Leaf| v.pos[l.pos as usize + l.len as usize - 1];
     let a = leaves.partition_point(|l| last_pos(l) < lo);
     let b = leaves.partition_point(|l| first_pos(l) <= hi).max(a);

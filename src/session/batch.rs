@@ -78,7 +78,20 @@ impl Batch {
 
 /// Checks and completes `v` for what `memory` holds; nothing is changed.
 pub fn check(v: &BatchView<'_>, limits: &Limits, memory: &Memory) -> Result<Batch> {
-    complete(v, limits, &|s| Some((memory.pos_min(s)?, memory.pos_max(s)?)))
+    let batch = complete(v, limits, &|s| Some((memory.pos_min(s)?, memory.pos_max(s)?)))?;
+    check_windows(&batch, memory)?;
+    Ok(batch)
+}
+
+/// A window that a state was restored into by itself may end before its base does: nothing can go on there.
+fn check_windows(b: &Batch, memory: &Memory) -> Result<()> {
+    let mut all = SeqSet::default();
+    b.seqs.iter().flat_map(SeqSet::iter).for_each(|s| all.insert(s));
+    let torn = |s: &u32| memory.pos_max(*s).is_some_and(|max| !memory.can_continue(*s, max.saturating_add(1)));
+    match all.iter().find(torn).filter(|_| !memory.compat()) {
+        Some(s) => bad(format!("sequence {s} cannot go on: its sliding window lacks cells that its base has")),
+        None => Ok(()),
+    }
 }
 
 fn complete(v: &BatchView<'_>, limits: &Limits, past: Past<'_>) -> Result<Batch> {

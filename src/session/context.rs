@@ -251,6 +251,8 @@ impl Context {
         match self.run(ub, &placed, &rows) {
             Ok(()) => {
                 self.memory.commit(placed);
+                // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
+                self.memory.freed();
                 self.perf.n_reused += 1;
                 self.collect(ub, &rows, pool).map_err(|e| {
                     log::error(format!("decode: {e}"));
@@ -322,6 +324,14 @@ impl Context {
 
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+    /// Memory and its rows, for the state room.
+    pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
+        (&mut self.memory, &self.stores)
+    }
+    /// Carries out what operations have left for later, so that rows are what positions say.
+    pub fn settle(&mut self) -> Result<()> {
+        self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))
     }
     pub fn memory_clear(&mut self) {
         self.memory.clear();

@@ -31,6 +31,8 @@ pub struct ContextParams {
     pub type_k: DType,
     pub type_v: DType,
     pub embeddings: bool,
+    /// Attention is the same either way; states are written with V transposed where it is off, as the original does.
+    pub flash_attn: bool,
     pub swa_full: bool,
     pub kv_unified: bool,
     pub no_perf: bool,
@@ -58,6 +60,7 @@ impl Default for ContextParams {
             type_k: DType::F16,
             type_v: DType::F16,
             embeddings: false,
+            flash_attn: true,
             swa_full: true,
             kv_unified: false,
             no_perf: true,

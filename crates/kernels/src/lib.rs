@@ -6,6 +6,7 @@ pub mod attn;
 pub mod dtype;
 pub mod float;
 pub mod isa;
+mod lanes;
 pub mod quant;
 pub use dtype::DType;
 pub use isa::{Impl, Isa};

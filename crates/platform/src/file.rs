@@ -1,11 +1,16 @@
-//! Files read by position: size, exact reads, reads past the page cache, one read by several threads. Knows nothing of formats.
+//! Files read by position: size, exact reads, reads past the page cache, one read by several threads; files replaced as a whole.
+//! Knows nothing of formats.
 use crate::error::{Error, Result};
 use crate::log;
+use crate::pages::Writing;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An open regular file whose size was taken once. Reads name the position, so threads share it without a lock.
 pub struct File {
@@ -155,6 +160,89 @@ impl Bounce {
     fn get(&mut self, n: usize) -> &mut [u8] {
         &mut self.buf[self.start..][..n.min(self.len)]
     }
+}
+
+/// A file in the making that takes the place of `path` when it is finished, and leaves no trace when it is dropped before.
+pub struct Replacement {
+    std: fs::File,
+    temporary: PathBuf,
+    target: PathBuf,
+    finished: bool,
+    /// What waits to be written.
+    buf: Vec<u8>,
+    used: usize,
+    pages: Writing,
+}
+
+/// Bytes written at a time: what it costs to say where they go does not show.
+const WRITE_PIECE: usize = 4 << 20;
+
+impl Replacement {
+    pub fn create(path: &Path) -> Result<Replacement> {
+        let fail = |e| Error::io(format_args!("cannot write {}", path.display()), e);
+        // A link stays a link: what it points to is replaced.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(&target).is_ok_and(|m| !m.is_file()) {
+            return Err(Error::invalid(format!("{} is not a regular file", path.display())));
+        }
+        let name = target.file_name().ok_or_else(|| Error::invalid(format!("{} names no file", path.display())))?;
+        loop {
+            let temporary = target.with_file_name(temporary_name(name));
+            match fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                opened => {
+                    let std = opened.map_err(fail)?;
+                    return Ok(Replacement { std, temporary, target, finished: false, buf: Vec::new(), used: 0, pages: Writing::new() });
+                }
+            }
+        }
+    }
+    /// The next `n` bytes, which `fill` writes.
+    pub fn put(&mut self, n: usize, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
+        if self.used + n > self.buf.len() {
+            self.flush()?;
+            if n > self.buf.len() {
+                self.buf = crate::error::try_zeroed(n.max(WRITE_PIECE), "a buffer to write from")?;
+            }
+        }
+        fill(&mut self.buf[self.used..self.used + n])?;
+        self.used += n;
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<()> {
+        let written = self.pages.write(&self.std, &self.buf[..self.used]);
+        self.used = 0;
+        written.map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
+    }
+    /// The new file is there, whole; or the old one is, and an error.
+    pub fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        self.pages.finish(&self.std);
+        if let Ok(old) = fs::metadata(&self.target) {
+            let _ = self.std.set_permissions(old.permissions());
+        }
+        fs::rename(&self.temporary, &self.target).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// A name of our own beside `name`, cut so that it is not too long where that one is not.
+fn temporary_name(name: &OsStr) -> OsString {
+    static N: AtomicU64 = AtomicU64::new(0);
+    let head = &name.as_bytes()[..name.len().min(200)];
+    let mut s = OsString::from(".");
+    s.push(OsStr::from_bytes(head));
+    s.push(format!(".{}-{}.tmp", std::process::id(), N.fetch_add(1, Ordering::Relaxed)));
+    s
 }
 
 /// `read(position, part)` for all of `dst`, whose first byte is at `offset`, by up to `n_threads` threads; the first error wins.

@@ -4,5 +4,7 @@ pub mod error;
 pub mod file;
 pub mod log;
 pub mod mmap;
+pub mod pages;
 pub mod pool;
+pub mod share;
 pub use error::{Error, Result};

@@ -36,7 +36,7 @@ const QUERY_BLOCK: usize = 32;
 /// One leaf of one KV head, and the queries that look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct LeafArgs<'a> {
-    /// Cover `0..len` without overlap.
+    /// Cover what is visible of `0..len` without overlap.
     pub runs: &'a [KvRun],
     /// Cells of this leaf, at most `LEAF`.
     pub len: u8,

@@ -2,9 +2,10 @@
 //!
 //! An int8 row of `k` elements is three arrays, one after another: `k` int8 values, one f32 scale per block, then the sums of the
 //! values (B32: one i32 per block; B256: one i16 per 16 values). The arrays apart keep the values of a row contiguous and aligned.
-use crate::Isa;
 use crate::isa::Impl;
+use crate::lanes::{Kernel, Lanes};
 use crate::quant::QuantizeAct;
+use crate::{Isa, lanes};
 
 /// How an input row is stored for a weight type: one way per weight type, for decode and prefill alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -84,9 +85,50 @@ impl Row {
 pub(crate) fn impls(a: Act) -> &'static [Impl<QuantizeAct>] {
     match a {
         Act::F32 => &[Impl { needs: Isa::Scalar, run: copy_row }],
-        Act::B32 => &[Impl { needs: Isa::Scalar, run: b32 }],
-        Act::B256 => &[Impl { needs: Isa::Scalar, run: b256 }],
+        Act::B32 => Kernels::<32>::IMPLS,
+        Act::B256 => Kernels::<256>::IMPLS,
     }
+}
+
+/// The same plain loops, compiled for each instruction set: every operation is one correctly rounded float or integer.
+struct Kernels<const N: usize>;
+impl<const N: usize> Kernels<N> {
+    const IMPLS: &[Impl<QuantizeAct>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512, run: quantize::<lanes::avx512::Avx512, N> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx2, run: quantize::<lanes::avx2::Avx2, N> },
+        Impl { needs: Isa::Scalar, run: body::<N> },
+    ];
+}
+
+struct Quantize<const N: usize> {
+    x: *const f32,
+    k: usize,
+    out: *mut u8,
+}
+
+impl<const N: usize> Kernel for Quantize<N> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { body::<N>(self.x, self.k, self.out) }
+    }
+}
+
+/// # Safety
+/// As `body`, on a CPU with `L`.
+unsafe fn quantize<L: Lanes, const N: usize>(x: *const f32, k: usize, out: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { L::enter(&Quantize::<N> { x, k, out }) }
+}
+
+/// # Safety
+/// `x` has `k` floats, a multiple of `N`; `out` has the row's bytes.
+#[inline(always)]
+unsafe fn body<const N: usize>(x: *const f32, k: usize, out: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { if N == 32 { b32(x, k, out) } else { b256(x, k, out) } }
 }
 
 /// # Safety
@@ -97,23 +139,9 @@ unsafe fn copy_row(x: *const f32, k: usize, out: *mut u8) {
 }
 
 /// # Safety
-/// `x` has `k` floats, `k % 32 == 0`; `out` has `Act::B32.row_bytes(k)` bytes.
-unsafe fn b32(x: *const f32, k: usize, out: *mut u8) {
-    // SAFETY: the caller's contract.
-    unsafe { b32_body(x, k, out) }
-}
-
-/// # Safety
-/// `x` has `k` floats, `k % 256 == 0`; `out` has `Act::B256.row_bytes(k)` bytes.
-unsafe fn b256(x: *const f32, k: usize, out: *mut u8) {
-    // SAFETY: the caller's contract.
-    unsafe { b256_body(x, k, out) }
-}
-
-/// # Safety
-/// As `b32`.
+/// As `body`.
 #[inline(always)]
-unsafe fn b32_body(x: *const f32, k: usize, out: *mut u8) {
+unsafe fn b32(x: *const f32, k: usize, out: *mut u8) {
     for b in 0..k / 32 {
         // SAFETY: block `b` of the floats and of the three arrays of `out`.
         unsafe {
@@ -127,9 +155,9 @@ unsafe fn b32_body(x: *const f32, k: usize, out: *mut u8) {
 }
 
 /// # Safety
-/// As `b256`.
+/// As `body`.
 #[inline(always)]
-unsafe fn b256_body(x: *const f32, k: usize, out: *mut u8) {
+unsafe fn b256(x: *const f32, k: usize, out: *mut u8) {
     for b in 0..k / 256 {
         // SAFETY: block `b` of the floats and of the three arrays of `out`.
         unsafe {

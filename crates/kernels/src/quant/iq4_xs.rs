@@ -1,7 +1,9 @@
 //! IQ4_XS: super-blocks of 256 nibbles that index a table of 16 values; every 32 have a 6-bit scale centred on 32.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block256::{Kernels, Rest, Super};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * (scale[i / 32] - 32) * VALUES[q[i]]`. Sub-block `j` is bytes `16 j ..`: elements 0-15 in the low nibbles. Its scale has
 /// its low 4 bits in nibble `j` of `scales_l`, its top 2 in bits `2 j ..` of `scales_h`.
@@ -30,8 +32,7 @@ impl Block {
 }
 
 pub(crate) struct Iq4Xs;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::IQ4_XS, act: Act::B256, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Iq4Xs> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::IQ4_XS, act: Act::B256, to_f32, impls: Kernels::<Iq4Xs>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -61,4 +62,44 @@ impl Oracle for Iq4Xs {
         }
         acc
     }
+}
+
+impl Super for Iq4Xs {
+    const BYTES: usize = size_of::<Block>();
+    const BITS: Option<u32> = None;
+    const GROUP: usize = 32;
+    const REST: Rest = Rest::Nothing;
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
+        // SAFETY: 128 bytes of nibbles follow the scales, 16 per sub-block.
+        unsafe {
+            let q = |j: usize| L::lookup(L::nibbles(p.add(8 + 32 * j), p.add(24 + 32 * j)), &VALUES);
+            [q(0), q(1), q(2), q(3)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn factors<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: two bytes of top bits and four of low ones, at any address.
+        unsafe {
+            let (high, low) = (p.add(2).cast::<u16>().read_unaligned(), p.add(4).cast::<u32>().read_unaligned());
+            let s = spread::<4>(u64::from(low)) | spread::<2>(u64::from(high)) << 4;
+            // Each byte is below 64: setting its top bit keeps the subtraction of 32 from borrowing, flipping it back gives the sign.
+            L::factors8(((s | TOPS) - TOPS / 4) ^ TOPS)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scales(p: *const u8) -> (u16, u16) {
+        // SAFETY: the caller's contract, at any address.
+        (unsafe { p.cast::<u16>().read_unaligned() }, 0)
+    }
+}
+
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// Eight fields of `BITS` bits, each to a byte of its own.
+#[inline(always)]
+fn spread<const BITS: u32>(v: u64) -> u64 {
+    let v = (v | v << (32 - 4 * BITS)) & (u64::from(u32::MAX >> (32 - 4 * BITS)) * 0x1_0000_0001);
+    let v = (v | v << (16 - 2 * BITS)) & (u64::from(u16::MAX >> (16 - 2 * BITS)) * 0x0001_0001_0001_0001);
+    (v | v << (8 - BITS)) & (((1 << BITS) - 1) * 0x0101_0101_0101_0101)
 }

@@ -3,9 +3,12 @@
 //! Knows bytes and lengths, never tensors, threads or files. Every pointer here is a contract: rows and buffers hold what their
 //! lengths say. The order of each float sum is stated in `block32`, `block256` and `float`, and is the same on every ISA.
 pub mod act;
+mod block256;
+mod block32;
 mod float;
 mod iq4_xs;
 mod oracle;
+mod panel;
 mod q4_0;
 mod q4_k;
 mod q5_k;
@@ -73,8 +76,11 @@ pub const fn act_of(ty: DType) -> Option<Act> {
 }
 
 /// Scratch that `mat_mul` wants per thread, 64-byte aligned; 0 where it streams.
-pub fn scratch_bytes(_ty: DType, _k: usize, _n_tokens: usize) -> usize {
-    0
+pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
+    match act_of(ty) {
+        Some(Act::B32 | Act::B256) => panel::scratch_bytes(n_tokens),
+        _ => 0,
+    }
 }
 
 /// The kernels for one instruction-set level.

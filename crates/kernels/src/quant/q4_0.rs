@@ -1,7 +1,9 @@
 //! Q4_0: blocks of 32 nibbles, centred on 8, with an f16 scale.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block32::{Kernels, Small};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * (q[i] - 8)`; byte `j` holds elements `j` (low nibble) and `j + 16`.
 #[derive(Clone, Copy)]
@@ -19,8 +21,7 @@ impl Block {
 }
 
 pub(crate) struct Q4_0;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q4_0, act: Act::B32, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q4_0> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::Q4_0, act: Act::B32, to_f32, impls: Kernels::<Q4_0>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -43,5 +44,14 @@ impl Oracle for Q4_0 {
             acc = (f16(w.d) * dx).mul_add(dot(&w.values(), &x) as f32, acc);
         }
         acc
+    }
+}
+
+impl Small for Q4_0 {
+    const BYTES: usize = size_of::<Block>();
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
+        // SAFETY: the nibbles follow the two bytes of the scale.
+        unsafe { L::sub(L::nibbles(a.add(2), b.add(2)), 8) }
     }
 }

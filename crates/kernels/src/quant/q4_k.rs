@@ -1,7 +1,9 @@
 //! Q4_K: super-blocks of 256 nibbles; every 32 have a 6-bit scale and a 6-bit min, the super-block an f16 scale for each kind.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block256::{Kernels, Rest, Super};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * sc[i / 32] * q[i] - dmin * m[i / 32]`. Bytes `32 j ..` hold sub-blocks `2 j` (low nibbles) and `2 j + 1`.
 #[derive(Clone, Copy)]
@@ -31,8 +33,7 @@ impl Block {
 }
 
 pub(crate) struct Q4K;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q4_K, act: Act::B256, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q4K> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::Q4_K, act: Act::B256, to_f32, impls: Kernels::<Q4K>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -67,4 +68,67 @@ impl Oracle for Q4K {
         }
         acc
     }
+}
+
+/// The eight scales and the eight mins as bytes: what `scale_min` gives, four at a time.
+///
+/// # Safety
+/// Twelve bytes at `p`.
+#[inline(always)]
+pub(crate) unsafe fn scales_mins(p: *const u8) -> (u64, u64) {
+    // SAFETY: the caller's contract, at any address.
+    let [a, b, c] = unsafe { p.cast::<[u32; 3]>().read_unaligned() };
+    let (low, top) = (0x3f3f_3f3f, 0x0303_0303);
+    let (sc, m) = (c & 0x0f0f_0f0f | (a >> 6 & top) << 4, c >> 4 & 0x0f0f_0f0f | (b >> 6 & top) << 4);
+    (u64::from(a & low) | u64::from(sc) << 32, u64::from(b & low) | u64::from(m) << 32)
+}
+
+/// The two f16 at the start of a block.
+///
+/// # Safety
+/// Four bytes at `p`.
+#[inline(always)]
+pub(crate) unsafe fn d_dmin(p: *const u8) -> (u16, u16) {
+    // SAFETY: the caller's contract, at any address.
+    unsafe { (p.cast::<u16>().read_unaligned(), p.cast::<u16>().add(1).read_unaligned()) }
+}
+
+impl Super for Q4K {
+    const BYTES: usize = size_of::<Block>();
+    const BITS: Option<u32> = Some(4);
+    const GROUP: usize = 32;
+    const REST: Rest = Rest::Mins;
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
+        // SAFETY: 128 bytes of nibbles follow the scales.
+        unsafe {
+            let q = |j: usize| p.add(16 + 32 * j);
+            [low_high::<L>(q(0)), low_high::<L>(q(1)), low_high::<L>(q(2)), low_high::<L>(q(3))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn factors<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: the caller's contract.
+        unsafe { L::factors8(scales_mins(p.add(4)).0) }
+    }
+    #[inline(always)]
+    unsafe fn mins<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: the caller's contract.
+        unsafe { L::factors8(scales_mins(p.add(4)).1) }
+    }
+    #[inline(always)]
+    unsafe fn scales(p: *const u8) -> (u16, u16) {
+        // SAFETY: the caller's contract.
+        unsafe { d_dmin(p) }
+    }
+}
+
+/// The low nibbles of 32 bytes, then the high ones.
+///
+/// # Safety
+/// 32 bytes at `p`, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn low_high<L: Lanes>(p: *const u8) -> L::V {
+    // SAFETY: the caller's contract.
+    unsafe { L::and(L::shr::<0, 4>(L::load(p, p)), 15) }
 }

@@ -1,8 +1,10 @@
 //! Q5_K: Q4_K with a fifth bit: super-blocks of 256; every 32 have a 6-bit scale and a 6-bit min, as in `q4_k`.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block256::{Kernels, Rest, Super};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::q4_k::scale_min;
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::q4_k::{d_dmin, low_high, scale_min, scales_mins};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * sc[i / 32] * q[i] - dmin * m[i / 32]`. Bytes `32 j ..` hold sub-blocks `2 j` (low nibbles) and `2 j + 1`;
 /// bit `j` of `qh[l]` is the top bit of element `32 j + l`.
@@ -25,8 +27,7 @@ impl Block {
 }
 
 pub(crate) struct Q5K;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q5_K, act: Act::B256, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q5K> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::Q5_K, act: Act::B256, to_f32, impls: Kernels::<Q5K>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -60,5 +61,41 @@ impl Oracle for Q5K {
             acc = (f16(w.dmin) * dx).mul_add(-msum as f32, acc);
         }
         acc
+    }
+}
+
+impl Super for Q5K {
+    const BYTES: usize = size_of::<Block>();
+    const BITS: Option<u32> = Some(5);
+    const GROUP: usize = 32;
+    const REST: Rest = Rest::Mins;
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
+        // SAFETY: 32 bytes of top bits and 128 of nibbles follow the scales.
+        unsafe {
+            let (q, h) = (|j: usize| low_high::<L>(p.add(48 + 32 * j)), L::load(p.add(16), p.add(16)));
+            let top = |v| L::shl4(L::and(v, 1));
+            [
+                L::or(q(0), top(L::shr::<0, 1>(h))),
+                L::or(q(1), top(L::shr::<2, 3>(h))),
+                L::or(q(2), top(L::shr::<4, 5>(h))),
+                L::or(q(3), top(L::shr::<6, 7>(h))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn factors<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: the caller's contract.
+        unsafe { L::factors8(scales_mins(p.add(4)).0) }
+    }
+    #[inline(always)]
+    unsafe fn mins<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: the caller's contract.
+        unsafe { L::factors8(scales_mins(p.add(4)).1) }
+    }
+    #[inline(always)]
+    unsafe fn scales(p: *const u8) -> (u16, u16) {
+        // SAFETY: the caller's contract.
+        unsafe { d_dmin(p) }
     }
 }

@@ -1,7 +1,9 @@
 //! Q6_K: super-blocks of 256 six-bit values, centred on 32; every 16 have a signed byte as scale, the super-block an f16.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block256::{Kernels, Rest, Super};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * scales[i / 16] * (q[i] - 32)`. Per half of 128: `ql[0..64]` holds the low 4 bits of elements 0-63 (low nibbles) and
 /// 64-127, `qh[l]` the top bits of elements `l`, `l + 32`, `l + 64`, `l + 96` from its low end up.
@@ -25,8 +27,7 @@ impl Block {
 }
 
 pub(crate) struct Q6K;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q6_K, act: Act::B256, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q6K> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::Q6_K, act: Act::B256, to_f32, impls: Kernels::<Q6K>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -55,5 +56,45 @@ impl Oracle for Q6K {
             acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
         }
         acc
+    }
+}
+
+impl Super for Q6K {
+    const BYTES: usize = size_of::<Block>();
+    const BITS: Option<u32> = Some(6);
+    const GROUP: usize = 16;
+    const REST: Rest = Rest::Centre;
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
+        // SAFETY: two halves of 64 bytes, then their top bits in two halves of 32.
+        unsafe {
+            let [a, b] = half::<L>(p, p.add(128));
+            let [c, d] = half::<L>(p.add(64), p.add(160));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
+    unsafe fn factors<L: Lanes>(p: *const u8) -> L::S {
+        // SAFETY: the caller's contract.
+        unsafe { L::factors16(p.add(192).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn scales(p: *const u8) -> (u16, u16) {
+        // SAFETY: the caller's contract, at any address.
+        (unsafe { p.add(208).cast::<u16>().read_unaligned() }, 0)
+    }
+}
+
+/// Half a super-block: 128 values from 64 bytes of low and 32 of top bits.
+///
+/// # Safety
+/// The bytes are there, on a CPU with `L`.
+#[inline(always)]
+unsafe fn half<L: Lanes>(ql: *const u8, qh: *const u8) -> [L::V; 2] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (low, h) = (L::load(ql, ql.add(32)), L::load(qh, qh));
+        let top = |v| L::shl4(L::and(v, 3));
+        [L::or(L::and(low, 15), top(L::shr::<0, 2>(h))), L::or(L::and(L::shr::<4, 4>(low), 15), top(L::shr::<4, 6>(h)))]
     }
 }

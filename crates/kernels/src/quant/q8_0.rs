@@ -1,7 +1,9 @@
 //! Q8_0: blocks of 32 signed bytes with an f16 scale.
+use crate::DType;
+use crate::lanes::Lanes;
+use crate::quant::block32::{Kernels, Small};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::{Act, Format, oracle};
-use crate::{DType, Impl, Isa};
+use crate::quant::{Act, Format};
 
 /// `w[i] = d * qs[i]`
 #[derive(Clone, Copy)]
@@ -13,8 +15,7 @@ pub(crate) struct Block {
 const _: () = assert!(size_of::<Block>() == 34 && align_of::<Block>() == 2);
 
 pub(crate) struct Q8_0;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q8_0, act: Act::B32, to_f32, impls: &[Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Q8_0> }] };
+pub(crate) const FORMAT: Format = Format { ty: DType::Q8_0, act: Act::B32, to_f32, impls: Kernels::<Q8_0>::IMPLS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -38,5 +39,14 @@ impl Oracle for Q8_0 {
             acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
         }
         acc
+    }
+}
+
+impl Small for Q8_0 {
+    const BYTES: usize = size_of::<Block>();
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
+        // SAFETY: the values follow the two bytes of the scale.
+        unsafe { L::load(a.add(2), b.add(2)) }
     }
 }

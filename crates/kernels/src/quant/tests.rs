@@ -1,1 +1,332 @@
-//! Every format, every level this CPU has, against the oracle.
+//! Every format and every level this CPU has, against the oracle, bit for bit; dequantisers against the original's own Python reader.
+use super::*;
+
+/// A linear congruential generator's upper bytes: the same few lines stand in any language.
+struct Lcg(u64);
+impl Lcg {
+    fn byte(&mut self) -> u8 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 56) as u8
+    }
+    fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| self.byte()).collect()
+    }
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (i16::from_le_bytes([self.byte(), self.byte()]) as f32) / 1024.0).collect()
+    }
+}
+
+fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf29ce484222325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100000001b3))
+}
+
+/// Where the f16 scales stand in a block.
+fn scale_offsets(ty: DType) -> &'static [usize] {
+    match ty {
+        DType::Q4_K | DType::Q5_K => &[0, 2],
+        DType::Q6_K => &[208],
+        DType::Q4_0 | DType::Q8_0 | DType::IQ4_XS => &[0],
+        _ => &[],
+    }
+}
+
+fn levels() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|&i| i <= Isa::detect())
+}
+
+/// `n_rows` rows of `ty` with finite scales; `fill`: random bytes or one byte everywhere (the extremes).
+fn weights(rng: &mut Lcg, ty: DType, k: usize, n_rows: usize, fill: Option<u8>) -> Vec<u8> {
+    let row = ty.row_bytes(k).unwrap();
+    let mut w = fill.map_or_else(|| rng.bytes(row * n_rows), |b| vec![b; row * n_rows]);
+    for block in w.chunks_exact_mut(ty.block_bytes()) {
+        for &at in scale_offsets(ty) {
+            block[at..at + 2].copy_from_slice(&half::f16::from_f32(f32::from(rng.byte()) / 997.0 - 0.1).to_le_bytes());
+        }
+        match ty {
+            DType::F32 => block.copy_from_slice(&rng.floats(1)[0].to_le_bytes()),
+            DType::F16 | DType::BF16 => assert!(from_f32(ty, &rng.floats(1), block)),
+            _ => {}
+        }
+    }
+    w
+}
+
+fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
+    let a = act_of(ty).unwrap();
+    let mut out = vec![0; a.row_bytes(k) * (x.len() / k)];
+    for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(a.row_bytes(k))) {
+        // SAFETY: `k` floats, a row's bytes.
+        unsafe { table.quantize_act(a)(x.as_ptr(), k, out.as_mut_ptr()) };
+    }
+    out
+}
+
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
+
+/// `[n_tokens][n_rows]`
+fn product(f: MatMul, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
+    let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), act_of(ty).unwrap().row_bytes(k));
+    let (n_rows, n_tokens) = (w.len() / w_stride, x.len() / x_stride);
+    let mut y = vec![f32::NAN; n_rows * n_tokens];
+    let mut scratch = vec![Line([0xa5; 64]); scratch_bytes(ty, k, n_tokens).div_ceil(64)];
+    let args = MatArgs {
+        w: w.as_ptr(),
+        w_stride,
+        k,
+        n_rows,
+        x: x.as_ptr(),
+        x_stride,
+        n_tokens,
+        y: y.as_mut_ptr(),
+        y_stride: n_rows,
+        scratch: scratch.as_mut_ptr().cast(),
+    };
+    // SAFETY: the buffers above have the sizes they say, and the CPU the level of `f`.
+    unsafe { f(&args) };
+    y
+}
+
+fn bits(y: &[f32]) -> Vec<u32> {
+    y.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn every_level_gives_the_oracles_bits() {
+    let mut rng = Lcg(3);
+    for f in FORMATS {
+        let block = if f.act == Act::F32 { 19 } else { f.ty.block_len() };
+        for (n_blocks, n_rows, n_tokens) in [(1, 1, 1), (1, 8, 1), (2, 17, 1), (3, 19, 2), (4, 9, 5), (9, 33, 13), (17, 16, 8)] {
+            for fill in [None, Some(0), Some(0xff), Some(0x7f), Some(0x80)] {
+                let k = n_blocks * block;
+                let w = weights(&mut rng, f.ty, k, n_rows, fill);
+                let mut x = rng.floats(k * n_tokens);
+                if fill.is_some() {
+                    x.iter_mut().for_each(|x| *x = 5.0f32.copysign(*x)); // every value at the end of its range
+                }
+                let x = inputs(table(Isa::Scalar), f.ty, k, &x);
+                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                for isa in levels() {
+                    let got = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                    assert_eq!(bits(&got), bits(&want), "{:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}", f.ty);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn saturating_input_stays_exact() {
+    // All inputs 127 or all -127 against the largest weights: where 16-bit sums of byte products would overflow.
+    let mut rng = Lcg(5);
+    for f in FORMATS.iter().filter(|f| f.act != Act::F32) {
+        for sign in [1.0, -1.0] {
+            let k = 2 * f.act.block_len();
+            for n_tokens in [1, 9] {
+                let w = weights(&mut rng, f.ty, k, 16, Some(if f.ty == DType::Q8_0 { 0x80 } else { 0xff }));
+                let x = inputs(table(Isa::Scalar), f.ty, k, &vec![sign; k * n_tokens]);
+                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                for isa in levels() {
+                    assert_eq!(bits(&product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_result_does_not_depend_on_its_neighbours() {
+    let mut rng = Lcg(7);
+    for f in FORMATS {
+        let (k, n_rows, n_tokens) = (512 + if f.act == Act::F32 { 5 } else { 0 }, 37, 64);
+        let w = weights(&mut rng, f.ty, k, n_rows, None);
+        let x = rng.floats(k * n_tokens);
+        for isa in levels().filter(|&i| i != Isa::Scalar) {
+            let mul = table(isa).mat_mul(f.ty).unwrap();
+            let x = inputs(table(isa), f.ty, k, &x);
+            let (row, tok) = (w.len() / n_rows, x.len() / n_tokens);
+            let all = bits(&product(mul, f.ty, k, &w, &x));
+            for step in [1, 7] {
+                for (t, x) in x.chunks(tok * step).enumerate() {
+                    let n = x.len() / tok * n_rows;
+                    assert_eq!(bits(&product(mul, f.ty, k, &w, x)), all[t * step * n_rows..][..n], "{:?} {isa:?} {step} tokens", f.ty);
+                }
+            }
+            // Rows split unevenly, and everything at an odd address.
+            let (mut odd_w, mut odd_x) = (vec![0], vec![0]);
+            odd_w.extend_from_slice(&w[5 * row..]);
+            odd_x.extend_from_slice(&x[..9 * tok]);
+            let part = bits(&product(mul, f.ty, k, &odd_w[1..], &odd_x[1..]));
+            for t in 0..9 {
+                assert_eq!(part[t * (n_rows - 5)..][..n_rows - 5], all[t * n_rows + 5..(t + 1) * n_rows], "{:?} {isa:?}", f.ty);
+            }
+        }
+    }
+}
+
+/// A copy of `bytes` that ends where a page without access begins.
+fn at_page_end(bytes: &[u8]) -> (*const u8, impl Drop + use<>) {
+    struct Map(*mut libc::c_void, usize);
+    impl Drop for Map {
+        fn drop(&mut self) {
+            // SAFETY: the mapping made below.
+            unsafe { libc::munmap(self.0, self.1) };
+        }
+    }
+    let page = 65536; // a multiple of every page size
+    let len = bytes.len().next_multiple_of(page) + page;
+    // SAFETY: a new private mapping; the last page is made inaccessible, the copy ends at it.
+    unsafe {
+        let p = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        assert_ne!(p, libc::MAP_FAILED);
+        assert_eq!(libc::mprotect(p.cast::<u8>().add(len - page).cast(), page, libc::PROT_NONE), 0);
+        let at = p.cast::<u8>().add(len - page - bytes.len());
+        at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        (at, Map(p, len))
+    }
+}
+
+#[test]
+fn nothing_is_read_past_the_end() {
+    let mut rng = Lcg(11);
+    for f in FORMATS {
+        let block = if f.act == Act::F32 { 19 } else { f.ty.block_len() };
+        for (n_blocks, n_rows, n_tokens) in [(1, 1, 1), (3, 5, 1), (3, 5, 6)] {
+            let k = n_blocks * block;
+            let w = weights(&mut rng, f.ty, k, n_rows, None);
+            for isa in levels() {
+                let x = inputs(table(isa), f.ty, k, &rng.floats(k * n_tokens));
+                // The padding of a quantised row is not the kernel's to read either.
+                let used = x.len() - (f.act.row_bytes(k) - used_bytes(f.act, k));
+                let ((pw, _w), (px, _x)) = (at_page_end(&w), at_page_end(&x[..used]));
+                let want = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                let mut scratch = vec![Line([0; 64]); scratch_bytes(f.ty, k, n_tokens).div_ceil(64)];
+                let (y, _y) = at_page_end(&vec![0; 4 * n_rows * n_tokens]);
+                let args = MatArgs {
+                    w: pw,
+                    w_stride: w.len() / n_rows,
+                    k,
+                    n_rows,
+                    x: px,
+                    x_stride: f.act.row_bytes(k),
+                    n_tokens,
+                    y: y.cast_mut().cast(),
+                    y_stride: n_rows,
+                    scratch: scratch.as_mut_ptr().cast(),
+                };
+                // SAFETY: the buffers hold what the arguments say and not a byte more.
+                let got = unsafe {
+                    table(isa).mat_mul(f.ty).unwrap()(&args);
+                    std::slice::from_raw_parts(y.cast::<f32>(), n_rows * n_tokens)
+                };
+                assert_eq!(bits(got), bits(&want), "{:?} {isa:?}", f.ty);
+            }
+        }
+    }
+}
+
+fn used_bytes(a: Act, k: usize) -> usize {
+    match a {
+        Act::F32 => 4 * k,
+        Act::B32 => k + k / 4,
+        Act::B256 => k + k / 256 * 36,
+    }
+}
+
+#[test]
+fn input_rows_follow_the_rule_on_every_level() {
+    let mut rng = Lcg(13);
+    for (a, n) in [(Act::B32, 32), (Act::B256, 256)] {
+        for scale in [1.0, 1e-30, 1e30, 0.0, 1e-44] {
+            let k = 3 * n;
+            let x: Vec<f32> = rng.floats(k).iter().map(|v| v * scale).collect();
+            for isa in levels() {
+                let mut out = vec![0u8; a.row_bytes(k)];
+                // SAFETY: `k` floats, a row's bytes.
+                unsafe { table(isa).quantize_act(a)(x.as_ptr(), k, out.as_mut_ptr()) };
+                for (b, x) in x.chunks(n).enumerate() {
+                    let q: Vec<i32> = out[b * n..][..n].iter().map(|&v| i32::from(v as i8)).collect();
+                    let amax = x.iter().fold(0.0, |m: f32, v| m.max(v.abs()));
+                    let id = if (127.0 / amax).is_finite() { 127.0 / amax } else { 0.0 };
+                    assert!(q.iter().zip(x).all(|(&q, x)| q == (x * id).round_ties_even() as i32), "{a:?} {isa:?} x {scale}");
+                    let d = f32::from_le_bytes(out[k + 4 * b..][..4].try_into().unwrap());
+                    assert_eq!(d, if id == 0.0 { 0.0 } else { amax / 127.0 });
+                    let sums = &out[k + k / n * 4..];
+                    match a {
+                        Act::B32 => assert_eq!(i32::from_le_bytes(sums[4 * b..][..4].try_into().unwrap()), q.iter().sum::<i32>()),
+                        _ => q.chunks(16).enumerate().for_each(|(j, q)| {
+                            let s = i16::from_le_bytes(sums[32 * b + 2 * j..][..2].try_into().unwrap());
+                            assert_eq!(i32::from(s), q.iter().sum::<i32>());
+                        }),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_or_inf_in_the_input_reaches_the_output() {
+    let mut rng = Lcg(17);
+    for f in FORMATS {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let k = 512;
+            let mut x = rng.floats(k);
+            x[300] = bad;
+            let w = weights(&mut rng, f.ty, k, 3, None);
+            for isa in levels() {
+                let y = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
+                assert!(y.iter().all(|v| !v.is_finite()), "{:?} {isa:?} {bad}: {y:?}", f.ty);
+            }
+        }
+    }
+}
+
+/// Checksums of `gguf.quants.dequantize` (the gguf package of the original, with numpy) over `Lcg(1)` bytes, four blocks, the scales'
+/// upper bytes masked with 0xbf so that they are finite; -0 counted as 0.
+#[test]
+fn dequantisers_agree_with_the_original() {
+    let sums = [
+        (DType::Q4_0, 0xed9ca37fc2613ba8),
+        (DType::Q8_0, 0x2b7a9520e07074d7),
+        (DType::Q4_K, 0x07cd3bbef67a4eed),
+        (DType::Q5_K, 0x5d8b8dafe576ce2f),
+        (DType::Q6_K, 0x39d739f84206494e),
+        (DType::IQ4_XS, 0x19d21785bf6129db),
+    ];
+    for (ty, sum) in sums {
+        let mut w = Lcg(1).bytes(4 * ty.block_bytes());
+        for block in w.chunks_exact_mut(ty.block_bytes()) {
+            scale_offsets(ty).iter().for_each(|at| block[at + 1] &= 0xbf);
+        }
+        let k = 4 * ty.block_len();
+        let mut y = vec![0.0f32; k];
+        // SAFETY: four blocks, `k` floats.
+        unsafe { table(Isa::Scalar).to_f32(ty).unwrap()(w.as_ptr(), k, y.as_mut_ptr()) };
+        assert_eq!(fnv(y.iter().flat_map(|v| (v + 0.0).to_le_bytes())), sum, "{ty:?}: {:?}", &y[..3]);
+    }
+}
+
+/// Checksums of `gguf.quants.quantize` (F16: numpy) over 256 numbers made of `Lcg(7)`.
+#[test]
+fn quantisers_agree_with_the_original() {
+    let mut rng = Lcg(7);
+    let x: Vec<f32> =
+        rng.bytes(4 * 256).chunks(4).map(|b| (u32::from_le_bytes(b.try_into().unwrap()) >> 8) as f32 / 16777216.0 - 0.5).collect();
+    for (ty, sum) in [(DType::Q8_0, 0xefde8eff24220bc7), (DType::F16, 0xa9afb87496bd454c), (DType::BF16, 0x5effd578eb6f58ae)] {
+        let mut out = vec![0; ty.row_bytes(256).unwrap()];
+        assert!(from_f32(ty, &x, &mut out));
+        assert_eq!(fnv(out), sum, "{ty:?}");
+    }
+}
+
+#[test]
+fn lists_are_ordered_and_complete() {
+    for f in FORMATS {
+        assert!(f.impls.windows(2).all(|w| w[0].needs > w[1].needs), "{:?}", f.ty);
+        assert_eq!(f.impls.last().map(|i| i.needs), Some(Isa::Scalar));
+        assert!(act_of(f.ty) == Some(f.act) && (f.ty as usize) < N_TYPES);
+    }
+    assert!(act_of(DType::Q4_1).is_none() && table(Isa::Scalar).mat_mul(DType::Q4_1).is_none());
+}

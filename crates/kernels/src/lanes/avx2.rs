@@ -1,0 +1,444 @@
+//! AVX2 with FMA and F16C: 256-bit vectors, products of unsigned with signed bytes that saturate at 16 bits. Knows no format.
+use crate::lanes::{Floats, Kernel, Lanes, Sixteen};
+use core::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2;
+
+/// Two sub-blocks, or the partial sums of two.
+pub(crate) type Two = [__m256i; 2];
+
+// SAFETY of every block in this file: the traits' contract - the CPU has AVX2, FMA and F16C, and pointers have the bytes they promise.
+
+impl Floats for __m256 {
+    #[inline(always)]
+    unsafe fn splat(v: f32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_set1_ps(v) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_storeu_ps(p, self) }
+    }
+    #[inline(always)]
+    unsafe fn from_f16(p: *const u16) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_mul_ps(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_fmadd_ps(self, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_fnmadd_ps(self, b, c) }
+    }
+}
+
+impl Sixteen for [__m256; 2] {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_setzero_ps(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn load_f32(p: *const f32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { [__m256::from_f16(p), __m256::from_f16(p.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> Self {
+        // SAFETY: the file's contract. A bf16 is the upper half of a float.
+        unsafe {
+            [0, 8].map(|i| {
+                let half = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(i).cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(half))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_fmadd_ps(self[0], b[0], c[0]), _mm256_fmadd_ps(self[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    unsafe fn fold(self) -> f32 {
+        // SAFETY: the file's contract.
+        unsafe { fold8(_mm256_add_ps(self[0], self[1])) }
+    }
+}
+
+/// 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+pub(crate) unsafe fn fold8(v: __m256) -> f32 {
+    // SAFETY: the file's contract.
+    unsafe {
+        let v4 = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
+        _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)))
+    }
+}
+
+/// The sums of eight vectors' lanes, a lane per vector: a tree of transposing adds.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn reduce8(a: [__m256i; 8]) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe {
+        let two = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+        let four = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let lo = four(two(a[0], a[1]), two(a[2], a[3]));
+        let hi = four(two(a[4], a[5]), two(a[6], a[7]));
+        _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(lo, hi), _mm256_permute2x128_si256::<0x31>(lo, hi))
+    }
+}
+
+/// Byte shuffles that spread factors `i` and `i + 1` of eight i16 over the two 128-bit lanes.
+const SPREAD: [[u8; 32]; 4] = {
+    let mut t = [[0; 32]; 4];
+    let mut i = 0;
+    while i < 128 {
+        let (row, lane) = (i / 32, i % 32 / 16);
+        t[row][i % 32] = (2 * (2 * row + lane) + i % 2) as u8;
+        i += 1;
+    }
+    t
+};
+
+/// The factors of half `H` of pair `J`, spread over the 16-bit lanes of their elements' products.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn spread<const J: usize>(s: Two, half: usize) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe { _mm256_shuffle_epi8(s[J / 2], _mm256_loadu_si256(SPREAD[J % 2 * 2 + half].as_ptr().cast())) }
+}
+
+/// Products of signed bytes, added in fours: |w| times x with w's sign. |w| <= 128 and |x| <= 127 keep a pair below 2^15.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn signed16(w: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) }
+}
+
+/// Four bytes of a token's input, in every lane.
+///
+/// # Safety
+/// Four bytes at `p`.
+#[inline(always)]
+unsafe fn splat4(p: *const i8) -> __m256i {
+    // SAFETY: the file's contract.
+    unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
+}
+
+impl Lanes for Avx2 {
+    const ROWS: usize = 8;
+    const TILE: usize = 4;
+    const WIDE: bool = false;
+    type V = Two;
+    type X = Two;
+    type S = Two;
+    type A = Two;
+    type I = __m256i;
+    type F = __m256;
+    type P = __m256i;
+    type G = __m256;
+    type E = [__m256; 2];
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+    unsafe fn enter<K: Kernel>(k: &K) {
+        // SAFETY: the CPU has AVX2 by the caller's promise, which also covers the kernel's own contract.
+        unsafe { k.run::<Avx2>() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(a: *const u8, b: *const u8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast())] }
+    }
+    #[inline(always)]
+    unsafe fn nibbles(a: *const u8, b: *const u8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            [a, b].map(|p| {
+                let v = _mm_loadu_si128(p.cast());
+                _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16::<4>(v), v), _mm256_set1_epi8(15))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(v: Two, out: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe {
+            _mm256_storeu_si256(out.cast(), v[0]);
+            _mm256_storeu_si256(out.add(32).cast(), v[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn shr<const A: u32, const B: u32>(v: Two) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_srl_epi16(v[0], _mm_cvtsi32_si128(A as i32)), _mm256_srl_epi16(v[1], _mm_cvtsi32_si128(B as i32))] }
+    }
+    #[inline(always)]
+    unsafe fn shl4(v: Two) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { v.map(|v| _mm256_slli_epi16::<4>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn and(v: Two, mask: u8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { v.map(|v| _mm256_and_si256(v, _mm256_set1_epi8(mask as i8))) }
+    }
+    #[inline(always)]
+    unsafe fn or(a: Two, b: Two) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+    }
+    #[inline(always)]
+    unsafe fn sub(v: Two, b: u8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { v.map(|v| _mm256_sub_epi8(v, _mm256_set1_epi8(b as i8))) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(v: Two, table: &[i8; 16]) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { v.map(|v| _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), v)) }
+    }
+    #[inline(always)]
+    unsafe fn input(a: *const i8, b: *const i8, _sums: [i32; 2]) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { Self::load(a.cast(), b.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn factors8(s: u64) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let b = _mm_cvtsi64_si128(s as i64);
+            let s = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(b, b));
+            [_mm256_permute4x64_epi64::<0x44>(s), _mm256_permute4x64_epi64::<0xee>(s)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn factors16(p: *const i8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let s = _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()));
+            [_mm256_permute4x64_epi64::<0x44>(s), _mm256_permute4x64_epi64::<0xee>(s)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_sums(s: Two, sums: *const i16) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let s = _mm256_blend_epi32::<0xf0>(s[0], s[1]);
+            [_mm256_madd_epi16(s, _mm256_loadu_si256(sums.cast())), _mm256_setzero_si256()]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    unsafe fn dot_small<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
+        // SAFETY: the file's contract. 2 * 63 * 127 < 2^15.
+        unsafe { [0, 1].map(|h| _mm256_add_epi32(acc[h], _mm256_madd_epi16(_mm256_maddubs_epi16(w[h], x[h]), spread::<J>(s, h)))) }
+    }
+    #[inline(always)]
+    unsafe fn dot_signed<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [0, 1].map(|h| _mm256_add_epi32(acc[h], _mm256_madd_epi16(signed16(w[h], x[h]), spread::<J>(s, h)))) }
+    }
+    #[inline(always)]
+    unsafe fn dot_plain(w: Two, x: Two) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [0, 1].map(|h| _mm256_madd_epi16(signed16(w[h], x[h]), _mm256_set1_epi16(1))) }
+    }
+    #[inline(always)]
+    unsafe fn reduce(a: [Two; 8]) -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { reduce8(a.map(|a| _mm256_add_epi32(a[0], a[1]))) }
+    }
+    #[inline(always)]
+    unsafe fn reduce_halves(a: [Two; 8]) -> [__m256i; 2] {
+        // SAFETY: the file's contract.
+        unsafe { [reduce8(a.map(|a| a[0])), reduce8(a.map(|a| a[1]))] }
+    }
+    #[inline(always)]
+    unsafe fn centre(a: __m256i, c: __m256i) -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_sub_epi32(a, _mm256_slli_epi32::<5>(c)) }
+    }
+    #[inline(always)]
+    unsafe fn floats(a: __m256i) -> __m256 {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: *const u8, stride: usize, out: *mut u8) {
+        // SAFETY: the file's contract: 8 rows of 64 bytes, 512 bytes out.
+        unsafe {
+            for half in [0, 1] {
+                let r: [__m256i; 8] = core::array::from_fn(|i| _mm256_loadu_si256(rows.add(i * stride + 32 * half).cast()));
+                for (i, v) in transpose8(r).into_iter().enumerate() {
+                    _mm256_storeu_si256(out.add(256 * half + 32 * i).cast(), v);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_small(s: Two, out: *mut u8) {
+        // SAFETY: the file's contract. Each i16 twice: both halves of a 32-bit lane are multiplied by it.
+        unsafe {
+            for h in [0, 1] {
+                let (lo, hi) = (_mm256_castsi256_si128(s[h]), _mm256_castsi256_si128(s[h]));
+                _mm_storeu_si128(out.add(32 * h).cast(), _mm_unpacklo_epi16(lo, lo));
+                _mm_storeu_si128(out.add(32 * h + 16).cast(), _mm_unpackhi_epi16(hi, hi));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i32(s: Two, out: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe {
+            for h in [0, 1] {
+                _mm256_storeu_si256(out.add(32 * h).cast(), _mm256_cvtepi16_epi32(_mm256_castsi256_si128(s[h])));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i16(s: Two, out: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_storeu_si256(out.cast(), _mm256_blend_epi32::<0xf0>(s[0], s[1])) }
+    }
+    #[inline(always)]
+    unsafe fn panel_zero() -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
+        acc: &mut [__m256i; T],
+        w: *const u8,
+        s: *const u8,
+        x: &[*const i8; T],
+    ) {
+        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 * 63 * 127 are below 2^15.
+        let run = (1 << (7 - BITS)).min(N);
+        // SAFETY: the file's contract.
+        unsafe {
+            let s = _mm256_loadu_si256(s.cast());
+            for first in (0..N).step_by(run) {
+                let mut sums = [_mm256_setzero_si256(); T];
+                for i in first..first + run {
+                    let w = _mm256_loadu_si256(w.add(32 * i).cast());
+                    for t in 0..T {
+                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w, splat4(x[t].add(4 * i))));
+                    }
+                }
+                for t in 0..T {
+                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(sums[t], s));
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], _sums: &[i32; T]) -> [__m256i; T] {
+        // SAFETY: the file's contract.
+        unsafe {
+            let mut acc = [_mm256_setzero_si256(); T];
+            for i in 0..8 {
+                let w = _mm256_loadu_si256(w.add(32 * i).cast());
+                for t in 0..T {
+                    let p = signed16(w, splat4(x[t].add(4 * i)));
+                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+                }
+            }
+            acc
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_sums<const T: usize>(c: *const u8, sums: &[*const i16; T]) -> [__m256i; T] {
+        // SAFETY: the file's contract.
+        unsafe {
+            let mut acc = [_mm256_setzero_si256(); T];
+            for i in 0..8 {
+                let c = _mm256_loadu_si256(c.add(32 * i).cast());
+                for t in 0..T {
+                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(c, splat4(sums[t].add(2 * i).cast())));
+                }
+            }
+            acc
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_mul_add(acc: __m256i, a: __m256i, s: *const u8) -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_add_epi32(acc, _mm256_mullo_epi32(a, _mm256_loadu_si256(s.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn panel_centre(a: __m256i, c: __m256i) -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { Self::centre(a, c) }
+    }
+    #[inline(always)]
+    unsafe fn panel_floats(a: __m256i) -> __m256 {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+}
+
+/// An 8 x 8 transpose of 32-bit words.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn transpose8(r: [__m256i; 8]) -> [__m256i; 8] {
+    // SAFETY: the file's contract.
+    unsafe {
+        let two = |a, b| [_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)];
+        let four = |a: [__m256i; 2], b: [__m256i; 2]| {
+            [0, 1, 2, 3].map(|i| match i % 2 {
+                0 => _mm256_unpacklo_epi64(a[i / 2], b[i / 2]),
+                _ => _mm256_unpackhi_epi64(a[i / 2], b[i / 2]),
+            })
+        };
+        let lo = four(two(r[0], r[1]), two(r[2], r[3]));
+        let hi = four(two(r[4], r[5]), two(r[6], r[7]));
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|i| match i / 4 {
+            0 => _mm256_permute2x128_si256::<0x20>(lo[i % 4], hi[i % 4]),
+            _ => _mm256_permute2x128_si256::<0x31>(lo[i % 4], hi[i % 4]),
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! What a format needs of an instruction set: operations on one or two sub-blocks of 32 values, and on panels of rows.
+//!
+//! Nothing here says how wide a vector is, or which operand of an 8-bit product must be unsigned: a format says what range its values
+//! have, an ISA does the rest. One file per ISA implements `Lanes`; every format gets it. Integer results are exact everywhere, and the
+//! float operations are single correctly rounded ones, so that every ISA gives the oracles' bits.
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_vnni;
+
+/// A body that runs inside `Lanes::enter`, compiled for that instruction set.
+pub(crate) trait Kernel {
+    /// # Safety
+    /// The CPU has `L`; the kernel's own contract.
+    unsafe fn run<L: Lanes>(&self);
+}
+
+/// A vector of floats, a lane per row.
+pub(crate) trait Floats: Copy {
+    /// # Safety (of all): the CPU has the instruction set; a pointer has a vector's worth of elements, at any address.
+    unsafe fn splat(v: f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    unsafe fn from_f16(p: *const u16) -> Self;
+    unsafe fn mul(self, b: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `c - self * b`, rounded once.
+    unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self;
+}
+
+/// Sixteen float sums over k, the lanes of the float formats. See `quant::float` for the order they stand for.
+pub(crate) trait Sixteen: Copy {
+    /// # Safety (of all): as `Floats`; loads read sixteen elements.
+    unsafe fn zero() -> Self;
+    unsafe fn load_f32(p: *const f32) -> Self;
+    unsafe fn load_f16(p: *const u16) -> Self;
+    unsafe fn load_bf16(p: *const u16) -> Self;
+    /// `self * b + c`, rounded once.
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
+    /// 16 -> 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
+    unsafe fn fold(self) -> f32;
+}
+
+/// An instruction set.
+///
+/// `V` holds the 8-bit values of two sub-blocks of 32 ("a pair"); `S` the sixteen factors of a super-block, one per 16 elements; `A` the
+/// partial sums of one row's dot; `I`, `F` eight rows' integers and floats; `P`, `G` the integers and floats of a panel of `ROWS` rows.
+///
+/// Safety of every function: the CPU has the instruction set, and pointers have as many bytes as the comment says, at any address.
+pub(crate) trait Lanes: Copy + 'static {
+    /// Rows of a panel.
+    const ROWS: usize;
+    /// Tokens of a register tile of a panel product.
+    const TILE: usize;
+    /// Rows and tokens of a register tile of a float product.
+    const WIDE: bool;
+    type V: Copy;
+    /// Two sub-blocks of input, with what a product with signed weights wants to know of them.
+    type X: Copy;
+    type S: Copy;
+    type A: Copy;
+    type I: Copy;
+    type F: Floats;
+    type P: Copy;
+    type G: Floats;
+    type E: Sixteen;
+
+    /// Runs `k` with this instruction set enabled.
+    unsafe fn enter<K: Kernel>(k: &K);
+
+    // ---- two sub-blocks
+    /// 32 bytes from each place.
+    unsafe fn load(a: *const u8, b: *const u8) -> Self::V;
+    /// 16 bytes from each place; a sub-block is their low 4 bits, then their high 4 bits.
+    unsafe fn nibbles(a: *const u8, b: *const u8) -> Self::V;
+    unsafe fn store(v: Self::V, out: *mut u8);
+    /// The first sub-block's bytes shifted down by `A`, the second's by `B`. A neighbour's bits may come in at the top: mask them.
+    unsafe fn shr<const A: u32, const B: u32>(v: Self::V) -> Self::V;
+    /// Bytes below 16, shifted up by 4.
+    unsafe fn shl4(v: Self::V) -> Self::V;
+    unsafe fn and(v: Self::V, mask: u8) -> Self::V;
+    unsafe fn or(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(v: Self::V, b: u8) -> Self::V;
+    /// Each byte below 16 replaced by its value.
+    unsafe fn lookup(v: Self::V, table: &[i8; 16]) -> Self::V;
+    /// Input values for `dot_signed`: 32 from each place, and the sum of each 32.
+    unsafe fn input(a: *const i8, b: *const i8, sums: [i32; 2]) -> Self::X;
+
+    // ---- factors of a super-block
+    /// Eight signed bytes, each the factor of 32 elements.
+    unsafe fn factors8(s: u64) -> Self::S;
+    /// Sixteen signed bytes at `p`.
+    unsafe fn factors16(p: *const i8) -> Self::S;
+    /// `sum_j s[j] * sums[j]`, spread over lanes that `reduce` adds up.
+    unsafe fn dot_sums(s: Self::S, sums: *const i16) -> Self::A;
+
+    // ---- one row
+    unsafe fn zero() -> Self::A;
+    /// Adds the products of pair `J` of a super-block times their factors. `w` in `0..64`, factors 8-bit.
+    unsafe fn dot_small<const J: usize>(acc: Self::A, w: Self::V, x: Self::V, s: Self::S) -> Self::A;
+    /// The same for any signed `w`.
+    unsafe fn dot_signed<const J: usize>(acc: Self::A, w: Self::V, x: Self::X, s: Self::S) -> Self::A;
+    /// The products of any signed `w`, the two sub-blocks kept apart.
+    unsafe fn dot_plain(w: Self::V, x: Self::X) -> Self::A;
+    /// Eight rows' sums, a lane per row; `reduce_halves`: the two sub-blocks apart.
+    unsafe fn reduce(a: [Self::A; 8]) -> Self::I;
+    unsafe fn reduce_halves(a: [Self::A; 8]) -> [Self::I; 2];
+    /// `a - 32 * c`
+    unsafe fn centre(a: Self::I, c: Self::I) -> Self::I;
+    unsafe fn floats(a: Self::I) -> Self::F;
+
+    // ---- panels of ROWS rows: [k / 4][ROWS][4] bytes
+    /// `ROWS` rows of 64 bytes, `stride` apart, to `[16][ROWS][4]`.
+    unsafe fn transpose(rows: *const u8, stride: usize, out: *mut u8);
+    /// Sixteen factors as 16 words of 4 bytes, as `panel_small` wants them; as plain i32; as 16 i16.
+    unsafe fn store_small(s: Self::S, out: *mut u8);
+    unsafe fn store_i32(s: Self::S, out: *mut u8);
+    unsafe fn store_i16(s: Self::S, out: *mut u8);
+    unsafe fn panel_zero() -> Self::P;
+    /// Adds factor times products of `4 * N` elements (`N` 4 or 8); weights in `0..1 << BITS`. `x`: each token's values.
+    unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
+        acc: &mut [Self::P; T],
+        w: *const u8,
+        s: *const u8,
+        x: &[*const i8; T],
+    );
+    /// The products of 32 elements, any signed weights; `sums`: the sum of each token's 32 values.
+    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], sums: &[i32; T]) -> [Self::P; T];
+    /// `sum_j c[j] * sums[j]` for `[8][ROWS][2]` i16 factors and each token's 16 sums.
+    unsafe fn panel_sums<const T: usize>(c: *const u8, sums: &[*const i16; T]) -> [Self::P; T];
+    /// `acc + a * s`, `ROWS` i32 at `s`.
+    unsafe fn panel_mul_add(acc: Self::P, a: Self::P, s: *const u8) -> Self::P;
+    unsafe fn panel_centre(a: Self::P, c: Self::P) -> Self::P;
+    unsafe fn panel_floats(a: Self::P) -> Self::G;
+}

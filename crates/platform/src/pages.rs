@@ -1,0 +1,278 @@
+//! The page cache of files that are written or read once and are large: state files would push out what others work with. A ladder, probed by
+//! use: RWF_DONTCACHE (Linux 6.14, some file systems) -> writeback in step and fadvise on our own range -> plain I/O. Knows no format.
+use crate::error::{Error, Result};
+use crate::file::File;
+use std::fs;
+use std::io::Error as IoError;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Pages that were cached before are kept: asked for pieces of this size.
+const PIECE: u64 = 1 << 20;
+/// Bytes that may wait for the disk while a file is written: enough to keep it busy, little for everybody else.
+const LAG: u64 = 16 << 20;
+/// The same number on every architecture.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// `CAMELID_KV_KEEP_PAGES`: the page cache is treated like anybody's.
+fn keep() -> bool {
+    crate::env::flag("CAMELID_KV_KEEP_PAGES")
+}
+
+/// Whether `RWF_DONTCACHE` is worth asking for: it was not refused yet.
+static DONTCACHE: AtomicBool = AtomicBool::new(true);
+
+/// Whether an I/O error says that the flag is not known here. The file system decides, so one refusal may be too many for others: they still have fadvise.
+fn refused(e: &IoError) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS))
+}
+
+/// One positioned transfer with `RWF_DONTCACHE`; `None` where that is not possible.
+fn dontcache(f: &fs::File, at: u64, base: *mut u8, len: usize, write: bool) -> Option<std::io::Result<usize>> {
+    if !DONTCACHE.load(Ordering::Relaxed) {
+        return None;
+    }
+    let iov = libc::iovec { iov_base: base.cast(), iov_len: len };
+    let (fd, at) = (f.as_raw_fd(), i64::try_from(at).ok()?);
+    // SAFETY: `base` and `len` are a live slice of the callers below, exclusive when it is read into; the descriptor is open.
+    let n = unsafe {
+        match write {
+            true => libc::pwritev2(fd, &iov, 1, at, libc::RWF_DONTCACHE),
+            false => libc::preadv2(fd, &iov, 1, at, libc::RWF_DONTCACHE),
+        }
+    };
+    match usize::try_from(n) {
+        Ok(n) => Some(Ok(n)),
+        Err(_) => Some(Err(IoError::last_os_error())).filter(|e| {
+            let no = e.as_ref().is_err_and(refused);
+            if no {
+                DONTCACHE.store(false, Ordering::Relaxed);
+            }
+            !no
+        }),
+    }
+}
+
+/// Repeats `step(done)` until `n` bytes are through.
+fn all(n: usize, mut step: impl FnMut(usize) -> std::io::Result<usize>) -> std::io::Result<()> {
+    let mut done = 0;
+    while done < n {
+        match step(done) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(k) => done += k,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Drops clean whole pages of a range. A hint.
+fn drop_range(f: &fs::File, r: Range<u64>) {
+    let (Ok(at), Ok(n)) = (i64::try_from(r.start), i64::try_from(r.end.saturating_sub(r.start))) else { return };
+    if n > 0 {
+        // SAFETY: an open descriptor; no memory of ours.
+        unsafe { libc::posix_fadvise(f.as_raw_fd(), at, n, libc::POSIX_FADV_DONTNEED) };
+    }
+}
+
+/// Starts writing a range to the disk, or waits for it.
+fn write_back(f: &fs::File, r: Range<u64>, wait: bool) {
+    let (Ok(at), Ok(n)) = (i64::try_from(r.start), i64::try_from(r.end.saturating_sub(r.start))) else { return };
+    let waits = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let flags = libc::SYNC_FILE_RANGE_WRITE | if wait { waits } else { 0 };
+    if n > 0 {
+        // SAFETY: an open descriptor; no memory of ours. A file system that cannot do it keeps its pages, no more.
+        unsafe { libc::sync_file_range(f.as_raw_fd(), at, n, flags) };
+    }
+}
+
+/// Pages of a range that are in the cache; `None` where the kernel (before 6.5) does not say.
+pub fn cached_pages(f: &fs::File, r: Range<u64>) -> Option<u64> {
+    let range = [r.start, r.end.saturating_sub(r.start)];
+    let mut stat = [0u64; 5]; // cached, dirty, writeback, evicted, recently evicted
+    // SAFETY: `range` is a cachestat_range, `stat` a cachestat; both outlive the call.
+    let rc = unsafe { libc::syscall(SYS_CACHESTAT, f.as_raw_fd(), range.as_ptr(), stat.as_mut_ptr(), 0) };
+    (rc == 0).then_some(stat[0])
+}
+
+/// A file in the making that leaves nothing behind in the cache.
+pub struct Writing {
+    at: u64,
+    /// Up to where the disk has it.
+    settled: u64,
+    keep: bool,
+}
+
+impl Writing {
+    #[allow(clippy::new_without_default, reason = "it reads the environment")]
+    pub fn new() -> Writing {
+        Writing { at: 0, settled: 0, keep: keep() }
+    }
+    /// Appends.
+    pub fn write(&mut self, f: &fs::File, bytes: &[u8]) -> std::io::Result<()> {
+        let start = self.at;
+        all(bytes.len(), |done| {
+            let (at, rest) = (start + done as u64, &bytes[done..]);
+            let passing = if self.keep { None } else { dontcache(f, at, rest.as_ptr().cast_mut(), rest.len(), true) };
+            passing.unwrap_or_else(|| f.write_at(rest, at))
+        })?;
+        self.at += bytes.len() as u64;
+        if !self.keep {
+            write_back(f, start..self.at, false);
+            self.settle(f, self.at.saturating_sub(LAG));
+        }
+        Ok(())
+    }
+    fn settle(&mut self, f: &fs::File, to: u64) {
+        if to > self.settled {
+            write_back(f, self.settled..to, true);
+            drop_range(f, self.settled..to);
+            self.settled = to;
+        }
+    }
+    /// All is written: what is left of it goes.
+    pub fn finish(&mut self, f: &fs::File) {
+        if !self.keep {
+            self.settled = self.settled.saturating_sub(PIECE); // pages that straddled a border
+            self.settle(f, self.at.next_multiple_of(PIECE));
+        }
+    }
+}
+
+/// A file that is read once: pages that this brings in go again when it is dropped, pages that were there stay.
+pub struct Passing<'a> {
+    file: &'a File,
+    /// Pieces without a cached page when this began.
+    ours: Vec<bool>,
+}
+
+impl<'a> Passing<'a> {
+    pub fn new(file: &'a File) -> Passing<'a> {
+        let pieces = if keep() { 0 } else { file.size().div_ceil(PIECE) };
+        let any = |r: Range<u64>| cached_pages(file.std(), r).is_some_and(|n| n > 0);
+        let nothing = !any(0..file.size());
+        let ours = (0..pieces).map(|i| nothing || !any(i * PIECE..(i + 1) * PIECE)).collect();
+        Passing { file, ours }
+    }
+    pub fn file(&self) -> &File {
+        self.file
+    }
+    /// All of `dst` from `at`, or an error.
+    pub fn read_exact_at(&self, at: u64, dst: &mut [u8]) -> Result<()> {
+        let (f, n) = (self.file.std(), dst.len());
+        let read = all(n, |done| {
+            let (at, rest) = (at + done as u64, &mut dst[done..]);
+            let passing = if self.ours.is_empty() { None } else { dontcache(f, at, rest.as_mut_ptr(), rest.len(), false) };
+            passing.unwrap_or_else(|| f.read_at(rest, at))
+        });
+        self.drop_pieces(at / PIECE..(at + n as u64) / PIECE);
+        read.map_err(|e| Error::io(format_args!("cannot read {n} bytes at {at} of {}", self.file.name()), e))
+    }
+    fn drop_pieces(&self, pieces: Range<u64>) {
+        for i in pieces.filter(|i| self.ours.get(*i as usize) == Some(&true)) {
+            drop_range(self.file.std(), i * PIECE..(i + 1) * PIECE);
+        }
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.drop_pieces(0..self.ours.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Replacement;
+
+    /// Cached share of a file in percent, after it had two seconds to settle.
+    fn resident(f: &File, most: u64) -> Option<u64> {
+        let pages = f.size().div_ceil(4096);
+        for _ in 0..20 {
+            let now = cached_pages(f.std(), 0..f.size())? * 100 / pages;
+            if now <= most {
+                return Some(now);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Some(cached_pages(f.std(), 0..f.size())? * 100 / pages)
+    }
+
+    fn large(bytes: usize) {
+        let path = std::env::current_exe().expect("a test").with_file_name(format!("camelid-pages-{}-{bytes}", std::process::id()));
+        let mut w = Replacement::create(&path).unwrap();
+        let piece: Vec<u8> = (0..bytes / 8).map(|i| (i * 131) as u8).collect();
+        for _ in 0..8 {
+            w.put(piece.len(), &mut |dst| Ok(dst.copy_from_slice(&piece))).unwrap();
+        }
+        w.finish().unwrap();
+        let f = File::open(&path).unwrap();
+        let Some(after_write) = resident(&f, 1) else {
+            eprintln!("skipped: this kernel has no cachestat");
+            return fs::remove_file(path).unwrap();
+        };
+        let mut got = vec![0; piece.len()];
+        let pass = Passing::new(&f);
+        for i in 0..8 {
+            pass.read_exact_at((i * piece.len()) as u64, &mut got).unwrap();
+            assert!(got == piece, "part {i}");
+        }
+        drop(pass);
+        let after_read = resident(&f, 1).unwrap_or(100);
+        // Somebody else's pages: a quarter in the middle.
+        let mid = bytes as u64 / 2..bytes as u64 * 3 / 4;
+        let mut theirs = vec![0; (mid.end - mid.start) as usize];
+        f.read_exact_at(mid.start, &mut theirs).unwrap();
+        let before = cached_pages(f.std(), mid.clone()).unwrap();
+        let pass = Passing::new(&f);
+        (0..8).for_each(|i| pass.read_exact_at((i * piece.len()) as u64, &mut got).unwrap());
+        drop(pass);
+        let (kept, rest) = (cached_pages(f.std(), mid.clone()).unwrap(), cached_pages(f.std(), 0..mid.start - PIECE).unwrap());
+        fs::remove_file(&path).unwrap();
+        if before * 4096 < mid.end - mid.start {
+            eprintln!("skipped: this file system does not cache");
+            return;
+        }
+        assert!(after_write <= 1, "{after_write} % after writing");
+        assert!(after_read <= 1, "{after_read} % after reading");
+        assert!(kept * 100 >= before * 99, "{kept} of {before} pages that others had");
+        assert!(rest * 4096 * 100 <= mid.start, "{rest} pages of ours");
+    }
+
+    #[test]
+    fn four_mebibytes_leave_nothing() {
+        large(4 << 20);
+        // The rung below.
+        DONTCACHE.store(false, Ordering::Relaxed);
+        large(4 << 20);
+        DONTCACHE.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn the_switch_keeps_everything() {
+        let path = std::env::current_exe().expect("a test").with_file_name(format!("camelid-pages-{}-keep", std::process::id()));
+        let (std, bytes) = (fs::File::create_new(&path).unwrap(), vec![3; 4 << 20]);
+        let mut w = Writing { keep: true, ..Writing::new() };
+        w.write(&std, &bytes).unwrap();
+        w.finish(&std);
+        let f = File::open(&path).unwrap();
+        let written = cached_pages(f.std(), 0..f.size());
+        Passing { file: &f, ours: Vec::new() }.read_exact_at(0, &mut vec![0; 4 << 20]).unwrap();
+        let read = cached_pages(f.std(), 0..f.size());
+        fs::remove_file(&path).unwrap();
+        match (written, read) {
+            (Some(w), Some(r)) if w > 0 => assert_eq!((w, r), (1024, 1024)),
+            _ => eprintln!("skipped: no cachestat, or no cache"),
+        }
+    }
+
+    #[test]
+    #[ignore = "writes half a gigabyte"]
+    fn five_hundred_mebibytes_leave_nothing() {
+        large(512 << 20);
+    }
+}

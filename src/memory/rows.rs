@@ -1,0 +1,228 @@
+//! Rows between blocks and a file's order: there a row is all heads of one cell, here a block holds [head][cell]. Cells become runs, runs become
+//! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
+use super::restore::RowAt;
+use super::store::Store;
+use crate::backend::codec::{decode_row, encode_row};
+use crate::backend::{Copy2d, KvLayer, PlaneAt};
+use platform::error::try_zeroed;
+use platform::{Error, Result};
+use std::ops::Range;
+
+pub use crate::backend::{BlockId, DType, SeqSet};
+
+/// Rows `row..row + len` of a list lie in consecutive slots of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub row: u32,
+    pub block: BlockId,
+    pub slot: u16,
+    pub len: u32,
+}
+
+/// The fewest pieces that `at`, ascending in row, consists of: one copy per head each.
+pub fn pieces(at: &[RowAt]) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::new();
+    for r in at {
+        match out.last_mut() {
+            Some(p) if p.row + p.len == r.row && p.block == r.block && u32::from(p.slot) + p.len == u32::from(r.slot) => p.len += 1,
+            _ => out.push(Piece { row: r.row, block: r.block, slot: r.slot, len: 1 }),
+        }
+    }
+    out
+}
+
+/// The parts of `pieces` (ascending in row) with rows in `rows`, counted from its start.
+fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
+    // A piece is never longer than a block.
+    const LONGEST: u32 = 256;
+    let from = pieces.partition_point(|p| p.row + LONGEST < rows.start);
+    let cut = move |p: &Piece, rows: &Range<u32>| {
+        let (lo, hi) = (p.row.max(rows.start), (p.row + p.len).min(rows.end));
+        (lo < hi).then(|| Piece { row: lo - rows.start, slot: p.slot + (lo - p.row) as u16, len: hi - lo, ..*p })
+    };
+    let (start, end) = (rows.start, rows.end);
+    pieces[from..].iter().take_while(move |p| p.row < end).filter_map(move |p| cut(p, &(start..end)))
+}
+
+/// A plane (K is 0, V is 1) of one layer with rows in a store.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    layer: &'a KvLayer,
+    plane: usize,
+    at: &'a PlaneAt,
+}
+
+impl Store {
+    /// One plane of every layer that has rows here, by layer.
+    pub fn planes(&self, plane: usize) -> impl Iterator<Item = Rows<'_>> {
+        let of = move |layer| Some(Rows { layer, plane, at: layer.planes.get(plane)? });
+        self.group().layers.iter().flatten().filter_map(of)
+    }
+}
+
+impl Rows<'_> {
+    pub fn ty(&self) -> DType {
+        self.at.ty
+    }
+    pub fn head_len(&self) -> usize {
+        self.at.head_len as usize
+    }
+    /// Elements of a row: all heads.
+    pub fn n_embd(&self) -> usize {
+        (self.at.heads * self.at.head_len) as usize
+    }
+    pub fn row_bytes(&self) -> usize {
+        self.at.heads as usize * self.at.head_bytes
+    }
+
+    /// Copies that bring `pieces` together, or apart where `out` is false: (place in the buffer, place in the rows).
+    fn copies(&self, pieces: &[Piece], rows: &Range<u32>, out: bool) -> Vec<Copy2d> {
+        let (width, pitch) = (self.at.head_bytes, self.row_bytes());
+        let one = |p: Piece, h: u32| {
+            let here = self.layer.row_at(self.plane, p.block, p.slot, h);
+            let there = p.row as usize * pitch + h as usize * width;
+            match out {
+                true => Copy2d { at: there, from: here, width, rows: p.len as usize, at_pitch: pitch, from_pitch: width },
+                false => Copy2d { at: here, from: there, width, rows: p.len as usize, at_pitch: width, from_pitch: pitch },
+            }
+        };
+        within(pieces, rows).flat_map(|p| (0..self.at.heads).map(move |h| one(p, h))).map(flat).collect()
+    }
+
+    /// `rows` of the list into `dst`, [rows][heads * head].
+    pub fn gather(&self, pieces: &[Piece], rows: Range<u32>, dst: &mut [u8]) -> Result<()> {
+        self.layer.buf.read(&self.copies(pieces, &rows, true), dst)
+    }
+
+    /// `src`, [rows][heads * head], to where `rows` of the list lie. Rows without a place are skipped.
+    pub fn scatter(&self, pieces: &[Piece], rows: Range<u32>, src: &[u8]) -> Result<()> {
+        self.layer.buf.write(&self.copies(pieces, &rows, false), src)
+    }
+}
+
+/// Rows that touch on both sides are one run.
+fn flat(c: Copy2d) -> Copy2d {
+    if c.at_pitch == c.width && c.from_pitch == c.width { Copy2d::flat(c.at, c.from, c.width * c.rows) } else { c }
+}
+
+/// How rows of a file become rows of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub from: DType,
+    pub to: DType,
+    /// Elements per row.
+    pub n_embd: usize,
+    /// Length of the Hadamard rotation that the file's rows are under; 0: none.
+    pub n_rot: usize,
+}
+
+impl Change {
+    pub fn is_none(&self) -> bool {
+        self.from == self.to && self.n_rot == 0
+    }
+
+    /// `src`, whole rows, as rows of the new type.
+    pub fn apply(&self, src: &[u8]) -> Result<Vec<u8>> {
+        let bad = || Error::unsupported(format!("rows of {} as {}", self.from.name(), self.to.name()));
+        let (from, to) = self.from.row_bytes(self.n_embd).zip(self.to.row_bytes(self.n_embd)).ok_or_else(bad)?;
+        let mut x = vec![0.0; self.n_embd];
+        let mut out = try_zeroed(src.len() / from.max(1) * to, "converted rows")?;
+        for (src, out) in src.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
+            if !decode_row(self.from, src, &mut x) {
+                return Err(bad());
+            }
+            if self.n_rot > 0 {
+                x.chunks_exact_mut(self.n_rot).for_each(hadamard);
+            }
+            if !encode_row(self.to, &x, out) {
+                return Err(bad());
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The orthonormal Walsh-Hadamard transform, its own inverse. A power of two values.
+fn hadamard(x: &mut [f32]) {
+    let mut half = 1;
+    while half < x.len() {
+        for pair in x.chunks_exact_mut(2 * half) {
+            let (a, b) = pair.split_at_mut(half);
+            a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+        }
+        half *= 2;
+    }
+    let scale = 1.0 / (x.len() as f32).sqrt();
+    x.iter_mut().for_each(|v| *v *= scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::{LayerRows, PlaneSpec};
+    use super::*;
+    use crate::backend::far::Far;
+    use crate::backend::{Backend, DeviceId};
+    use std::sync::Arc;
+
+    fn at(cells: &[u16]) -> Vec<RowAt> {
+        let one = |(i, c): (usize, &u16)| RowAt { row: i as u32, block: BlockId(u32::from(c / 64)), slot: c % 64 };
+        cells.iter().enumerate().map(one).collect()
+    }
+    const SEED: [u16; 8] = [10, 15, 16, 23, 24, 25, 45, 46];
+
+    /// Memory that the host cannot address: whatever works here uses `read` and `write` only.
+    fn store(heads: u32, n_blocks: u32) -> Store {
+        let far: Vec<Arc<dyn Backend>> = vec![Arc::new(Far::new(DeviceId(0)))];
+        let plane = PlaneSpec { ty: DType::F16, heads, head_len: 4 };
+        let layers = [LayerRows { il: 0, place: 0, planes: vec![plane, plane] }];
+        Store::new(&layers, &far, 1, 64, n_blocks).expect("small")
+    }
+
+    #[test]
+    fn scattered_cells_are_four_transfers() {
+        let p = pieces(&at(&SEED));
+        assert_eq!(p.iter().map(|p| (p.row, p.slot, p.len)).collect::<Vec<_>>(), [(0, 10, 1), (1, 15, 2), (3, 23, 3), (6, 45, 2)]);
+        let s = store(1, 1);
+        let rows = s.planes(0).next().expect("a layer");
+        let copies = rows.copies(&p, &(0..8), false);
+        assert_eq!(copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(), [(8, 1), (16, 1), (24, 1), (16, 1)]);
+        let two = store(2, 1);
+        assert_eq!(two.planes(1).next().expect("a layer").copies(&p, &(0..8), true).len(), 8);
+    }
+
+    #[test]
+    fn rows_come_back_from_any_cells_in_any_pieces() {
+        let cells: Vec<u16> = SEED.iter().copied().chain(60..70).chain([127, 0, 1]).collect();
+        let p = pieces(&at(&cells));
+        let s = store(3, 2);
+        let n = cells.len() as u32;
+        for rows in s.planes(1) {
+            let width = rows.row_bytes();
+            let src: Vec<u8> = (0..n as usize * width).map(|i| (i * 7 + i / 256) as u8).collect();
+            for (a, b) in [(0, 5), (5, 6), (6, n)] {
+                rows.scatter(&p, a..b, &src[a as usize * width..b as usize * width]).expect("inside");
+            }
+            let mut dst = vec![0; src.len()];
+            rows.gather(&p, 0..n, &mut dst).expect("inside");
+            assert_eq!(dst, src);
+            let mut part = vec![0; 9 * width];
+            rows.gather(&p, 4..13, &mut part).expect("inside");
+            assert_eq!(part, src[4 * width..13 * width]);
+        }
+    }
+
+    #[test]
+    fn types_change_and_rotations_are_taken_back() {
+        let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.37).sin()).collect();
+        let mut turned = x.clone();
+        turned.chunks_exact_mut(64).for_each(hadamard);
+        let bytes: Vec<u8> = turned.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let change = Change { from: DType::F32, to: DType::F16, n_embd: 128, n_rot: 64 };
+        let out = change.apply(&bytes).expect("known types");
+        let mut y = vec![0.0; 128];
+        assert!(decode_row(DType::F16, &out, &mut y));
+        assert!(x.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-3), "{y:?}");
+        assert!((turned[0] - x[..64].iter().sum::<f32>() / 8.0).abs() < 1e-4);
+        assert!(Change { to: DType::Q4_K, n_embd: 256, ..change }.apply(&[bytes.clone(), bytes].concat()).is_err());
+    }
+}
