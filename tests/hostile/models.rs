@@ -20,10 +20,12 @@ fn justified(n: usize) -> usize {
 /// Contexts to try on every model that loads.
 fn contexts() -> [llama_context_params; 3] {
     let (f16, q8) = (DType::F16 as i32, DType::Q8_0 as i32);
+    // Threads cost most of the time here: one context has two.
+    let one = || llama_context_params { n_threads: 1, n_threads_batch: 1, ..ctx_params() };
     [
         ctx_params(),
-        llama_context_params { kv_unified: true, n_seq_max: 4, swa_full: false, type_k: q8, type_v: q8, ..ctx_params() },
-        llama_context_params { embeddings: true, pooling_type: 1, n_ubatch: 3, type_k: DType::F32 as i32, type_v: f16, ..ctx_params() },
+        llama_context_params { kv_unified: true, n_seq_max: 4, swa_full: false, type_k: q8, type_v: q8, ..one() },
+        llama_context_params { embeddings: true, pooling_type: 1, n_ubatch: 3, type_k: DType::F32 as i32, type_v: f16, ..one() },
     ]
 }
 
