@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
+# Targets: demo, examples, test, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -13,7 +13,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched
 
-.PHONY: all lib demo examples test headers install test-conformance bench clean
+.PHONY: all lib demo examples test headers install tools test-differential test-conformance bench clean
 
 all: lib examples
 
@@ -39,7 +39,7 @@ test:
 	$(CARGO) xtask headers --check
 	$(CARGO) xtask matrix --check
 	$(CARGO) test --workspace --quiet
-	$(MAKE) --no-print-directory examples
+	$(MAKE) --no-print-directory test-differential test-conformance
 
 headers:
 	$(CARGO) xtask headers
@@ -54,14 +54,22 @@ install: lib
 	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: llama\nDescription: the C API of llama.cpp, by Camelid\nVersion: %s\nLibs: -L$${libdir} -lllama\nCflags: -I$${includedir}\n' \
 		'$(PREFIX)' '$(VERSION)' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/llama.pc
 
-# Needs numpy, gguf and llama-cpp-python: see its README.
-test-conformance: build/simple
-	@if [ -d $(SHARED)/conformance ]; then python3 $(SHARED)/conformance/run.py --lib $(abspath build); \
-	else echo "skipped: there is no $(SHARED)/conformance"; fi
-
 # Speed against the original; adds rows to benches/RESULTS.md. BENCH='--pairs 3 --dry': options of benches/run.py.
 bench:
 	python3 benches/run.py $(BENCH)
+
+PYTHON := build/tools/venv/bin/python
+
+# The bindings and the original, from PyPI and npm: for tests only.
+tools:
+	@sh tests/tools/setup.sh
+
+# Our library beside the original. NAMES="codes client" runs some of it.
+test-differential: examples tools
+	$(PYTHON) tests/differential/run.py $(NAMES)
+
+test-conformance: build/simple tools
+	@sh tests/conformance/run.sh $(abspath build) $(SHARED) $(PYTHON)
 
 clean:
 	rm -rf build

@@ -128,8 +128,14 @@ fn room<T>(n: usize) -> Option<*mut T> {
     (!p.is_null()).then_some(p.cast())
 }
 
+/// More tokens than any context takes: each costs an allocation of its own (hosts free them singly), so a senseless count would fill the machine.
+const MAX_TOKENS: usize = 1 << 24;
+
 fn allocate(n: usize, n_embd: usize, n_seq: usize) -> Option<llama_batch> {
     let mut b = EMPTY;
+    if n > MAX_TOKENS {
+        return None;
+    }
     let whole = fill(&mut b, n, n_embd, n_seq);
     if whole.is_none() {
         // SAFETY: what `fill` made, and nobody else has it.
@@ -198,7 +204,7 @@ mod tests {
 
     #[test]
     fn senseless_sizes_give_an_empty_batch() {
-        for (n, embd, n_seq) in [(i32::MAX, i32::MAX, 1), (0, 0, 0), (-1, -1, -1), (i32::MIN, 3, i32::MIN)] {
+        for (n, embd, n_seq) in [(i32::MAX, i32::MAX, 1), (i32::MAX, 0, 1), (0, 0, 0), (-1, -1, -1), (i32::MIN, 3, i32::MIN)] {
             // SAFETY: nothing is read from the batch but its own parts.
             unsafe {
                 let b = llama_batch_init(n, embd, n_seq);

@@ -98,8 +98,9 @@ pub unsafe extern "C" fn llama_sampler_chain_init(params: llama_sampler_chain_pa
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_sampler_chain_add(chain: *mut llama_sampler, smpl: *mut llama_sampler) {
     // SAFETY: NULL or live samplers; the chain takes `smpl` over.
-    let chain = unsafe { links::as_chain(chain) }.filter(|_| !std::ptr::eq(chain, smpl));
-    with("llama_sampler_chain_add", chain.zip(Link::new(smpl)), (), |(chain, link)| chain.add(link))
+    let chain = unsafe { links::as_chain(chain) }.filter(|_| !std::ptr::eq(chain, smpl) && !smpl.is_null());
+    // A link owns its sampler: it is made only where the chain takes it.
+    with("llama_sampler_chain_add", chain, (), |chain| Link::new(smpl).into_iter().for_each(|link| chain.add(link)))
 }
 
 /// The i-th sampler, still owned by the chain; the chain itself for -1. NULL where there is none or this is not a chain.

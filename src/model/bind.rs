@@ -81,7 +81,10 @@ impl<'a> Binder<'a> {
         for (il, spec) in layers.iter().enumerate().filter(|(_, s)| s.attn.rope_factors) {
             let id = match by_dev.get(&place[il]) {
                 Some(id) => *id,
-                None => self.load(-1, Role::RopeFreqs, [spec.attn.n_rot / 2, 1, 1], place[il], 0..1, true)?.unwrap_or(at_head),
+                None => {
+                    let n = spec.attn.n_rot / 2;
+                    self.load(-1, Role::RopeFreqs, [n, 1, 1], place[il], 0..n, true)?.unwrap_or(at_head)
+                }
             };
             by_dev.insert(place[il], id);
             self.roles.insert((il as i32, Role::RopeFreqs), id);

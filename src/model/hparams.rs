@@ -175,6 +175,7 @@ impl HParams {
         let bad = |what: String| Err(Error::invalid(what));
         // Bounds that keep every later product of sizes inside 64 bits, far above any real model.
         const WIDE: u32 = 1 << 20;
+        const ROWS: u64 = 1 << 24;
         let sizes = [("n_embd", self.n_embd), ("n_embd_head_k", self.n_embd_head_k), ("n_embd_head_v", self.n_embd_head_v)];
         if let Some((name, v)) = sizes.into_iter().find(|(_, v)| *v == 0 || *v > WIDE) {
             return bad(format!("{name} is {v}"));
@@ -183,6 +184,10 @@ impl HParams {
             let (h, kv, ff) = (self.n_head[il], self.n_head_kv[il], self.n_ff[il]);
             if h == 0 || kv == 0 || h > WIDE || !h.is_multiple_of(kv) || ff > 1 << 24 {
                 return bad(format!("layer {il}: {h} heads, {kv} KV heads, FFN width {ff}"));
+            }
+            let head = self.n_embd_head_k.max(self.n_embd_head_v);
+            if u64::from(h) * u64::from(head) > ROWS {
+                return bad(format!("layer {il}: {h} heads of {head}"));
             }
         }
         if self.n_rot > self.n_embd_head_k || !self.n_rot.is_multiple_of(2) {

@@ -86,7 +86,9 @@ impl Model {
         let start = std::time::Instant::now();
         let gguf = source.gguf();
         let name = gguf.meta.str("general.architecture")?.ok_or_else(|| Error::invalid("key general.architecture is missing"))?;
-        let arch = arch::find(name).ok_or_else(|| Error::unsupported(format!("unknown model architecture: '{name}'")))?;
+        // A tokenizer needs no layers: with vocab_only any architecture will do.
+        let known = arch::find(name).or(p.vocab_only.then_some(arch::VOCAB_ONLY));
+        let arch = known.ok_or_else(|| Error::unsupported(format!("unknown model architecture: '{name}'")))?;
         let vocab = Arc::new(Vocab::from_meta(&gguf.meta, name)?);
         let mut m = Model {
             arch,

@@ -60,15 +60,19 @@ class Oracle:
             gate = gate / (1 + np.exp(-gate))
         return (gate * up) @ self.w[f"blk.{il}.ffn_down"].T
 
-    def logits(self, tokens):
-        """[n, n_vocab]"""
+    def embeddings(self, tokens):
+        """[n, n_embd]"""
         table = self.w["token_embd"]
         x = table[np.asarray(tokens)] * (np.sqrt(table.shape[1]) if self.gemma else 1)
         for il in range(self.n_layer):
             post = self.norm if self.gemma else lambda y, _: y
             x = x + post(self.attention(self.norm(x, f"blk.{il}.attn_norm"), il), f"blk.{il}.post_attention_norm")
             x = x + post(self.ffn(self.norm(x, f"blk.{il}.ffn_norm"), il), f"blk.{il}.post_ffw_norm")
-        return self.norm(x, "output_norm") @ table.T
+        return self.norm(x, "output_norm")
+
+    def logits(self, tokens):
+        """[n, n_vocab]"""
+        return self.embeddings(tokens) @ self.w["token_embd"].T
 
 
 def log_softmax(x):

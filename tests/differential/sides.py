@@ -5,7 +5,7 @@
 
 Paths only; what a library does is in engine.py, what is expected of it in the test files.
 """
-import concurrent.futures, os, pickle, subprocess, sys, tempfile
+import concurrent.futures, os, pickle, re, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -58,3 +58,14 @@ def program(side, name, *args, stdin="", timeout=240, **env):
     if p.returncode != 0:
         raise Failed(f"{side} {name} {args}: exit status {p.returncode}\n{p.stderr.decode('utf-8', 'replace')[-2000:]}")
     return p.stdout.decode("utf-8", "replace")
+
+
+def heldout():
+    """Stories that the models were not trained on."""
+    with open(os.path.join(HERE, "heldout.txt")) as f:
+        return f.read().split("\n***\n")
+
+
+def sentences():
+    """Their sentences, one by one: the models are less sure without what went before."""
+    return [s for s in re.split(r"(?<=[.!?]) ", " ".join(heldout()).replace("\n", " ")) if len(s) > 10]

@@ -47,8 +47,7 @@ def work(job):
 
 class Invariance(unittest.TestCase):
     def test_same_bits(self):
-        with open(sides.HERE + "/heldout.txt") as f:
-            text = f.read()
+        text = sides.heldout()[0]
         jobs = [(m, kv) for m in sides.MODELS for kv in KV]
         results = sides.each([lambda m=m, kv=kv: sides.run("ours", "test_invariance:work", {"model": sides.MODELS[m], "kv": KV[kv], "text": text})
                               for m, kv in jobs])

@@ -54,10 +54,43 @@ impl fmt::Display for Error {
 }
 impl std::error::Error for Error {}
 
-/// A zeroed vector whose size came from outside: refused memory is an error, not an abort.
+/// From here on it is worth asking the system what it has.
+const LARGE: usize = 256 << 20;
+
+/// Bytes that can be touched without the kernel ending somebody: /proc/meminfo; all there are where that cannot be read.
+fn available() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let of = |name: &str| -> Option<usize> {
+        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+    };
+    of("MemAvailable:").map_or(usize::MAX, |free| free.saturating_add(of("SwapFree:").unwrap_or(0)))
+}
+
+/// A zeroed vector whose size came from outside: refused memory is an error, not an abort. All of it is touched, so what the system would
+/// promise but does not have is refused too.
 pub fn try_zeroed<T: Clone + Default>(n: usize, what: &str) -> Result<Vec<T>> {
     let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|_| Error::no_memory(format!("no memory for {what} ({n} x {} bytes)", size_of::<T>())))?;
+    let refused = || Error::no_memory(format!("no memory for {what} ({n} x {} bytes)", size_of::<T>()));
+    if n.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > LARGE && bytes > available()) {
+        return Err(refused());
+    }
+    v.try_reserve_exact(n).map_err(|_| refused())?;
     v.resize(n, T::default());
     Ok(v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_does_not_have_is_refused_untouched() {
+        assert_eq!(try_zeroed::<u32>(3, "a few").expect("small"), [0; 3]);
+        assert!(available() > 0);
+        for n in [usize::MAX, usize::MAX / 8, available() / 7] {
+            let e = try_zeroed::<u64>(n, "too much").expect_err("refused");
+            assert!(e.kind == Kind::NoMemory && e.to_string().contains("too much"));
+        }
+    }
 }

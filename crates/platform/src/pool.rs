@@ -35,7 +35,7 @@ impl std::fmt::Display for Stop {
 /// Workers of one context. At most `max` take part; `run` says how many do.
 pub struct Team {
     max: u32,
-    pool: OnceLock<Result<rayon::ThreadPool, String>>,
+    pool: OnceLock<rayon::ThreadPool>,
 }
 
 /// One participant of a run. Consecutive ids share a node; there is one node until NUMA placement exists.
@@ -59,12 +59,18 @@ impl Team {
         self.max
     }
 
+    /// Started on first use. What fails is tried again next time: the system may have threads then.
+    fn pool(&self) -> Result<&rayon::ThreadPool, Stop> {
+        if let Some(p) = self.pool.get() {
+            return Ok(p);
+        }
+        let p = start(self.max).map_err(|e| Stop::Failed(format!("cannot start {} threads: {e}", self.max)))?;
+        Ok(self.pool.get_or_init(|| p))
+    }
+
     /// Runs `f` on `active` workers and returns when all have; the first `Stop` wins.
     pub fn run(&self, active: u32, f: &(dyn Fn(&Worker<'_>) -> Result<(), Stop> + Sync)) -> Result<(), Stop> {
-        let pool = match self.pool.get_or_init(|| start(self.max)) {
-            Ok(p) => p,
-            Err(e) => return Err(Stop::Failed(format!("cannot start {} threads: {e}", self.max))),
-        };
+        let pool = self.pool()?;
         let n = active.clamp(1, self.max);
         let run = Run::new(n);
         pool.broadcast(|c| {

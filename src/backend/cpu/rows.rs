@@ -81,6 +81,9 @@ fn kind(k: RopeKind) -> float::RopeKind {
     }
 }
 
+/// Floats of a head that is normed before its rotation: a copy fits on the stack, and real heads have a few hundred.
+const MAX_NORMED_HEAD: usize = 1024;
+
 pub struct Rope {
     x: T,
     n_head: usize,
@@ -90,15 +93,19 @@ pub struct Rope {
 }
 
 impl Rope {
-    pub fn lower(l: &mut Lower<'_>, x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec>) -> Rope {
+    pub fn lower(l: &mut Lower<'_>, x: T, n_head: u32, norm: Option<HeadNorm>, rope: Option<RopeSpec>) -> Result<Rope> {
+        let head = l.plan.value(x).width / n_head.max(1);
+        if norm.is_some() && head as usize > MAX_NORMED_HEAD {
+            return Err(Error::unsupported(format!("norms of heads of {head}, at most {MAX_NORMED_HEAD} are possible")));
+        }
         let rope = rope.map(|r| (l.needs.table(&r), r)).map(|(t, r)| (r, t));
-        Rope { x, n_head: n_head as usize, norm, rope, t: float::table(l.isa) }
+        Ok(Rope { x, n_head: n_head as usize, norm, rope, t: float::table(l.isa) })
     }
 
     fn one(&self, c: &Ctx<'_>, token: usize, head: &mut [f32], norm: Option<&[f32]>) {
         if let (Some(n), Some(w)) = (&self.norm, norm) {
-            // The norm reads what it writes; a head is at most a few hundred floats.
-            let mut copy = [0.0f32; 1024];
+            // The norm reads what it writes.
+            let mut copy = [0.0f32; MAX_NORMED_HEAD];
             let copy = &mut copy[..head.len()];
             copy.copy_from_slice(head);
             self.t.rms_norm(copy, Some(w), n.eps, head);

@@ -11,3 +11,6 @@ pub const ALL: &[&Arch] = &[&llama::LLAMA, &qwen::QWEN2, &qwen::QWEN3, &qwen::QW
 pub fn find(name: &str) -> Option<&'static Arch> {
     ALL.iter().copied().find(|a| a.name == name)
 }
+
+/// Stands for an architecture that is not there yet, where only the vocabulary of a file is asked for.
+pub const VOCAB_ONLY: &Arch = &Arch { name: "(vocabulary)", ..llama::LLAMA };
