@@ -363,14 +363,19 @@ impl Pair {
         }
     }
 
-    /// Every query sees exactly the tokens it should, in order, in whole leaves of at most 64 of one tile.
+    /// Every query sees exactly the tokens it should, in order, in leaves of at most 64 places of one tile. The first leaf of a tile begins at the place
+    /// that its first position has in the tile, and nothing stands before it; further ones begin at 0.
     fn views(&self, g: usize, v: &Views, tokens: &[(i32, Vec<u32>)], after: &Naive) {
         for l in &v.leaves {
-            let pos = &v.pos[l.pos as usize..][..l.len as usize];
-            assert!(l.len <= 64 && l.len > 0 && pos.iter().all(|p| p / 64 == l.tile) && pos.is_sorted());
+            let places = &v.pos[l.pos as usize..][..l.len as usize];
             let segs = &v.segs[l.segs.start as usize..l.segs.end as usize];
+            let start = usize::from(segs[0].at);
+            let (nowhere, pos) = places.split_at(start);
+            assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
+            assert!(!pos.is_empty() && pos.iter().all(|p| p / 64 == l.tile) && pos.is_sorted());
+            assert!(start == 0 || start as i32 == pos[0] % 64, "place {start} of position {}", pos[0]);
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
-            assert_eq!(at, (0..l.len).collect::<Vec<u8>>());
+            assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
         }
         for (row, (pos, seqs)) in v.rows.iter().zip(tokens) {
             let w = self.naive.specs[g].window;
