@@ -177,10 +177,12 @@ pub enum Op {
         sum: Option<T>,
         out: T,
     },
-    /// One input, several matrices (qkv, gate + up); fusing is the backend's choice.
+    /// One input, several matrices (qkv, gate + up); fusing is the backend's choice. `fine`: where inputs are rounded, what that lost
+    /// goes through the matrices as well (twice the bits of an input, for a little more work).
     Linear {
         x: T,
         outs: Vec<Proj>,
+        fine: bool,
     },
     /// In place: per-head norm, then rotation, on [n_head][width / n_head].
     Rope {

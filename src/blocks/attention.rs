@@ -16,7 +16,7 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
         proj(Role::K, Role::KBias, Role::KScale, k),
         proj(Role::V, Role::VBias, Role::VScale, v),
     ];
-    w.step(Op::Linear { x, outs }, &[(v, "Vcur")]);
+    w.step(Op::Linear { x, outs, fine: false }, &[(v, "Vcur")]);
     turn(w, a, q, a.n_head, Role::QNorm, "Qcur");
     turn(w, a, k, a.n_head_kv, Role::KNorm, "Kcur");
     let group = w.s.groups[w.il() as usize];
@@ -35,7 +35,7 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     let out = w.value(w.m.hp.n_embd, Dim::Tokens);
     let (bias, scale) = (w.get(Role::AttnOutBias), w.get(Role::AttnOutScale));
     let proj = Proj { bias, scale, ..Proj::plain(w.need(Role::AttnOut), out) };
-    w.step(Op::Linear { x: mixed, outs: vec![proj] }, &[(out, "attn_out")]);
+    w.step(Op::Linear { x: mixed, outs: vec![proj], fine: false }, &[(out, "attn_out")]);
     out
 }
 

@@ -20,9 +20,9 @@ fn dense(w: &mut Writer<'_>, n_ff: u32, act: Act, x: T) -> T {
     let outs =
         vec![proj(Role::FfnGate, Role::FfnGateBias, Role::FfnGateScale, gate), proj(Role::FfnUp, Role::FfnUpBias, Role::FfnUpScale, up)];
     let down = proj(Role::FfnDown, Role::FfnDownBias, Role::FfnDownScale, out);
-    w.step(Op::Linear { x, outs }, &[(gate, "ffn_gate"), (up, "ffn_up")]);
+    w.step(Op::Linear { x, outs, fine: false }, &[(gate, "ffn_gate"), (up, "ffn_up")]);
     w.step(Op::Glu { gate, up, act, out: h }, &[(h, glu_name(act))]);
-    w.step(Op::Linear { x: h, outs: vec![down] }, &[(out, "ffn_out")]);
+    w.step(Op::Linear { x: h, outs: vec![down], fine: false }, &[(out, "ffn_out")]);
     out
 }
 
@@ -32,7 +32,7 @@ fn moe(w: &mut Writer<'_>, spec: &RouteSpec, act: Act, x: T) -> T {
     let (ids, weights) = (w.value(spec.n_used, rows), w.value(spec.n_used, rows));
     let out = w.value(w.m.hp.n_embd, rows);
     let router = Proj::plain(w.need(Role::Router), logits);
-    w.step(Op::Linear { x, outs: vec![router] }, &[(logits, "ffn_moe_logits")]);
+    w.step(Op::Linear { x, outs: vec![router], fine: false }, &[(logits, "ffn_moe_logits")]);
     w.step(Op::Route { logits, spec: spec.clone(), ids, weights }, &[(ids, "ffn_moe_topk"), (weights, "ffn_moe_weights")]);
     let mat = |role, scale| ExpertMat { w: w.need(role), scale: w.get(scale) };
     let mats = [mat(Role::GateExps, Role::GateExpsScale), mat(Role::UpExps, Role::UpExpsScale), mat(Role::DownExps, Role::DownExpsScale)];

@@ -114,7 +114,8 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
     let (bias, scale) = (m.weight(-1, Role::OutputBias), m.weight(-1, Role::OutputScale));
     let proj = Proj { bias, scale, ..Proj::plain(w.need(Role::Output), logits) };
-    w.step(Op::Linear { x: embd, outs: vec![proj] }, &[(logits, "result_output")]);
+    // The head's rounding noise goes straight into the logits: without `fine` it is most of our distance from the exact ones.
+    w.step(Op::Linear { x: embd, outs: vec![proj], fine: true }, &[(logits, "result_output")]);
     if m.arch.head.softcap && m.hp.final_softcap != 0.0 {
         let out = w.value(m.hp.n_vocab, Dim::Outputs);
         w.step(Op::Map { x: logits, y: None, f: MapFn::Softcap(m.hp.final_softcap), out }, &[(out, "result_output")]);

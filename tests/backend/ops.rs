@@ -122,6 +122,11 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
 
 #[test]
 fn linear_with_bias_and_several_types() {
+    linear(false);
+    linear(true);
+}
+
+fn linear(fine: bool) {
     agree(256, 1e-5, |b, x| {
         let proj = |b: &mut Bench<'_>, ty, rows| {
             let out = b.value(rows, Dim::Tokens);
@@ -134,7 +139,7 @@ fn linear_with_bias_and_several_types() {
         };
         let outs = vec![proj(b, DType::F32, 40), proj(b, DType::Q8_0, 72), proj(b, DType::F16, 24), proj(b, DType::BF16, 100)];
         let parts: Vec<T> = outs.iter().map(|p| p.out).collect();
-        b.step(Op::Linear { x, outs });
+        b.step(Op::Linear { x, outs, fine });
         // The last is returned; the others are checked through it by being read into one more product.
         let sum = b.value(72, Dim::Tokens);
         b.step(Op::Map { x: parts[1], y: None, f: MapFn::Scale(1.0), out: sum });
@@ -220,7 +225,7 @@ fn store_and_attend() {
                 bench.step(Op::Embed { table, scale: 1.0, out: x });
                 let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
                 let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
-                bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)] });
+                bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)], fine: false });
                 let group = bench.store(2, 32, ty, 2);
                 bench.step(Op::Store { group, k: x, v: x });
                 let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
@@ -245,7 +250,7 @@ fn experts() {
             let spec = RouteSpec { n_expert: 6, n_used: 3, gate, renorm: true, scale: 1.5 };
             let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
             let w = b.weight(DType::F32, [64, 6, 1]);
-            b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)] });
+            b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)], fine: false });
             b.step(Op::Route { logits, spec, ids, weights });
             let mut mat =
                 |shape, scaled: bool| ExpertMat { w: b.weight(ty, shape), scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])) };
@@ -264,7 +269,7 @@ fn far_memory_has_no_host_address_and_the_cpu_refuses_it() {
     let w = b.weight(DType::F32, [64, 8, 1]);
     assert!(b.weights[0].shards[0].buf.host().is_none());
     let (x, out) = (b.value(64, Dim::Tokens), b.value(8, Dim::Tokens));
-    b.step(Op::Linear { x, outs: vec![Proj::plain(w, out)] });
+    b.step(Op::Linear { x, outs: vec![Proj::plain(w, out)], fine: false });
     let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
     let limits = Limits { tokens: 1, outputs: 1, workers: 1 };
     assert!(Cpu::new(DeviceId(0), Isa::detect()).lower(&b.plan, 0..1, &bound, limits).is_err());

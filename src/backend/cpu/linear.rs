@@ -64,6 +64,10 @@ pub struct Linear {
     mats: Vec<Mat>,
     /// Formats other than f32 that some matrix wants, with the offset of their rows in the shared scratch.
     acts: Vec<(Act, usize, usize)>,
+    /// Input rows per row of `x`: 2 when what rounding lost goes through as well.
+    passes: usize,
+    /// Offset in a worker's scratch of the products of both passes.
+    both_at: usize,
     queue: usize,
 }
 
@@ -71,16 +75,21 @@ pub struct Linear {
 fn piece_rows(total: usize, workers: usize, n_tokens: usize) -> usize {
     // Decode: 8 pieces per worker; prefill pieces carry more work each, and at most 64 rows keep a weight panel in the cache.
     let want = total.div_ceil(workers * 8).max(quant::ROW_GRANULE);
-    let most = if n_tokens > 1 { 64 } else { 512 };
-    want.min(most).next_multiple_of(quant::ROW_GRANULE)
+    want.min(most_rows(n_tokens)).next_multiple_of(quant::ROW_GRANULE)
+}
+
+fn most_rows(n_tokens: usize) -> usize {
+    if n_tokens > 1 { 64 } else { 512 }
 }
 
 impl Linear {
-    pub fn lower(l: &mut Lower<'_>, x: T, outs: &[Proj]) -> Result<Linear> {
+    pub fn lower(l: &mut Lower<'_>, x: T, outs: &[Proj], fine: bool) -> Result<Linear> {
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
         let rows = plan.value(x).rows;
         let mats = outs.iter().map(|p| Mat::lower(l, p)).collect::<Result<Vec<_>>>()?;
-        let n = limits.tokens.max(limits.outputs);
+        let passes = 1 + usize::from(fine);
+        let n = passes * limits.tokens.max(limits.outputs);
+        let (mut both_at, mut both) = (0, 0);
         let mut acts: Vec<(Act, usize, usize)> = Vec::new();
         let mut at = 0;
         for m in &mats {
@@ -92,10 +101,14 @@ impl Linear {
                 acts.push((m.act, at, stride));
                 at += stride * n;
             }
-            l.needs.scratch(m.scratch(bound, n), at);
+            both_at = m.scratch(bound, n).next_multiple_of(64).max(both_at);
+            if passes > 1 {
+                // A piece's products, or one row of what rounding lost.
+                both = both.max(4 * m.k).max(4 * [1, n / passes].map(|n| passes * n * most_rows(n)).into_iter().max().unwrap_or(0));
+            }
         }
-        l.needs.scratch(0, at);
-        Ok(Linear { x, rows, mats, acts, queue: l.needs.queue() })
+        l.needs.scratch(both_at + both, at);
+        Ok(Linear { x, rows, mats, acts, passes, both_at, queue: l.needs.queue() })
     }
 
     fn input(&self, c: &Ctx<'_>, act: Act) -> Acts {
@@ -115,13 +128,50 @@ impl Linear {
         }
         for (act, at, stride) in &self.acts {
             // SAFETY: as in `input`.
-            to_act(c, *act, self.x, w.share(n, 1), unsafe { c.scratch.shared().0.add(*at) }, *stride);
+            let base = unsafe { c.scratch.shared().0.add(*at) };
+            to_act(c, *act, self.x, w.share(n, 1), base, self.passes * stride);
+            if self.passes > 1 {
+                self.prepare_lost(c, w, *act, base, *stride);
+            }
         }
         w.sync()
     }
 }
 
-/// Where results go: a value's first float, floats per row.
+impl Linear {
+    /// After each input row, what rounding it lost, in the same format.
+    fn prepare_lost(&self, c: &Ctx<'_>, w: &Worker<'_>, act: Act, base: *mut u8, stride: usize) {
+        let (k, quantize) = (c.arena.width(self.x), quant::table(c.isa).quantize_act(act));
+        // SAFETY: this worker's scratch has room for a row (sized at lowering).
+        let lost: *mut f32 = unsafe { c.scratch.mine(w).0.add(self.both_at).cast() };
+        for i in w.share(c.n_rows(self.rows), 1) {
+            // SAFETY: rows `2 i` and `2 i + 1` of the shared scratch are this worker's; the first was just written.
+            unsafe {
+                let row = base.add(2 * i * stride);
+                act.lost(c.arena.row(self.x, i).as_ptr(), k, row, lost);
+                quantize(lost, k, row.add(stride));
+            }
+        }
+    }
+
+    /// Rows `range` of `m` with all inputs and with what rounding them lost; the products are added up.
+    fn multiply_both(&self, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, n: usize, range: Range<usize>, out: Out) {
+        let len = range.len();
+        // SAFETY: this worker's scratch has room for both passes of a piece (sized at lowering).
+        let both: *mut f32 = unsafe { c.scratch.mine(w).0.add(self.both_at).cast() };
+        product(c, w, m, 0, self.input(c, m.act), 2 * n, range.clone(), Out { y: both, stride: len });
+        for t in 0..n {
+            for r in 0..len {
+                // SAFETY: inside both passes, and this worker's columns of the output.
+                unsafe { *out.y.add(t * out.stride + range.start + r) = *both.add(2 * t * len + r) + *both.add((2 * t + 1) * len + r) };
+            }
+        }
+        finish(c, m, 0, n, range, out);
+    }
+}
+
+/// Where results go: a first float, floats per row.
+#[derive(Clone, Copy)]
 pub struct Out {
     pub y: *mut f32,
     pub stride: usize,
@@ -130,7 +180,15 @@ pub struct Out {
 /// Multiplies rows `range` of `m`'s matrix number `expert` with `n` inputs; scale and bias included.
 #[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
 pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
-    let Out { y, stride: y_stride } = out;
+    // SAFETY: columns of `range` lie inside each output row.
+    let y = unsafe { out.y.add(range.start) };
+    product(c, w, m, expert, x, n, range.clone(), Out { y, ..out });
+    finish(c, m, expert, n, range, out);
+}
+
+/// The bare product; `out` starts at the first column of `range`.
+#[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
+fn product(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
     let args = MatArgs {
         // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `rows` rows.
         w: unsafe { c.weight_ptr(m.w).add((expert * m.rows + range.start) * m.row_bytes) },
@@ -140,13 +198,16 @@ pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n:
         x: x.base,
         x_stride: x.stride,
         n_tokens: n,
-        // SAFETY: columns of `range` lie inside each output row.
-        y: unsafe { y.add(range.start) },
-        y_stride,
+        y: out.y,
+        y_stride: out.stride,
         scratch: c.scratch.mine(w).0,
     };
     // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
     unsafe { (m.run)(&args) };
+}
+
+/// Scale and bias on what `product` wrote; `out` starts at column 0.
+fn finish(c: &Ctx<'_>, m: &Mat, expert: usize, n: usize, range: Range<usize>, out: Out) {
     let scale = m.scale.map_or(1.0, |s| c.floats(s)[expert]);
     if m.bias.is_none() && scale == 1.0 {
         return;
@@ -155,7 +216,7 @@ pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n:
     let (before, after) = if m.scale_after_bias { (1.0, scale) } else { (scale, 1.0) };
     for t in 0..n {
         // SAFETY: same columns as written above.
-        let row = unsafe { std::slice::from_raw_parts_mut(y.add(t * y_stride + range.start), range.len()) };
+        let row = unsafe { std::slice::from_raw_parts_mut(out.y.add(t * out.stride + range.start), range.len()) };
         for (i, y) in row.iter_mut().enumerate() {
             *y = (*y * before + bias.map_or(0.0, |b| b[i])) * after;
         }
@@ -177,7 +238,11 @@ impl CpuOp for Linear {
                 if i < *count {
                     let range = i * rows..((i + 1) * rows).min(m.rows);
                     let (y, stride) = c.arena.base(m.out);
-                    multiply(c, w, m, 0, self.input(c, m.act), n, range, Out { y, stride });
+                    if self.passes > 1 && m.act != Act::F32 {
+                        self.multiply_both(c, w, m, n, range, Out { y, stride });
+                    } else {
+                        multiply(c, w, m, 0, self.input(c, m.act), n, range, Out { y, stride });
+                    }
                     break;
                 }
                 i -= count;

@@ -113,7 +113,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
     match &s.op {
         Op::Embed { table, scale, out } => embed(f, *table, *scale, *out),
         Op::Norm { .. } => norm(f, &s.op),
-        Op::Linear { x, outs } => linear(f, *x, outs),
+        Op::Linear { x, outs, fine } => linear(f, *x, outs, *fine),
         Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
         Op::Store { group, k, v } => store(f, *group, s.il, [*k, *v]),
         Op::Attend { q, group, spec, out } => attend(f, *q, *group, s.il, spec, *out),
@@ -178,9 +178,27 @@ fn norm(f: &mut Far<'_>, op: &Op) -> Result<()> {
     Ok(())
 }
 
-fn linear(f: &mut Far<'_>, x: T, outs: &[Proj]) -> Result<()> {
+/// The rows of `x` as `ty`'s inputs stand for them, taken away: what rounding lost. Nothing for float inputs.
+fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
+    let act = quant::act_of(f.bound.weights[w.0 as usize].ty).filter(|a| *a != quant::Act::F32)?;
+    let (mut row, mut out) = (vec![0u8; act.row_bytes(k)], vec![0.0; x.len()]);
+    for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
+        // SAFETY: a row of k floats, its int8 form, k floats out.
+        unsafe {
+            quant::table(Isa::Scalar).quantize_act(act)(x.as_ptr(), k, row.as_mut_ptr());
+            act.lost(x.as_ptr(), k, row.as_ptr(), out.as_mut_ptr());
+        }
+    }
+    Some(out)
+}
+
+fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
     for p in outs {
         let mut y = f.matmul(p.w, 0, f.get(x)?, f.n(x))?;
+        if let Some(lost) = fine.then(|| lost(f, p.w, f.values.get(&x)?, f.width(x))).flatten() {
+            let more = f.matmul(p.w, 0, &lost, f.n(x))?;
+            y.iter_mut().zip(more).for_each(|(y, m)| *y += m);
+        }
         let scale = f.maybe(p.scale)?.map_or(1.0, |s| s[0]);
         if !p.scale_after_bias {
             y.iter_mut().for_each(|y| *y *= scale);

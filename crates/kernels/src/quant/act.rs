@@ -36,6 +36,22 @@ impl Act {
     }
 }
 
+impl Act {
+    /// What rounding a row lost: `x` minus the values that `row` stands for.
+    ///
+    /// # Safety
+    /// `x` and `out` have `k` floats, `row` is that `x` stored in this (int8) format.
+    pub unsafe fn lost(self, x: *const f32, k: usize, row: *const u8, out: *mut f32) {
+        let n = self.block_len();
+        // SAFETY: the caller's contract.
+        let row = unsafe { Row::new(row, k, n) };
+        for i in 0..k {
+            // SAFETY: element `i` and its block's scale.
+            unsafe { *out.add(i) = *x.add(i) - f32::from(*row.qs.add(i)) * row.d(i / n) };
+        }
+    }
+}
+
 /// An int8 row taken apart: the three arrays of the module's comment.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
