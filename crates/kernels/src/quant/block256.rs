@@ -201,12 +201,13 @@ unsafe fn panels<F: Super, L: Lanes>(a: &MatArgs) {
             for b in 0..a.k / 256 {
                 unpack::<F, L>(&p, &rows, b);
                 let mut t = 0;
-                while t + L::TILE <= a.n_tokens {
-                    match L::TILE {
-                        8 => tile::<F, L, 8>(&p, a, b, t),
-                        _ => tile::<F, L, 4>(&p, a, b, t),
-                    }
-                    t += L::TILE;
+                while L::TILE == 8 && t + 8 <= a.n_tokens {
+                    tile::<F, L, 8>(&p, a, b, t);
+                    t += 8;
+                }
+                while t + 4 <= a.n_tokens {
+                    tile::<F, L, 4>(&p, a, b, t);
+                    t += 4;
                 }
                 while t < a.n_tokens {
                     tile::<F, L, 1>(&p, a, b, t);

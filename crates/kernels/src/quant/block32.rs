@@ -119,12 +119,13 @@ unsafe fn panels<F: Small, L: Lanes>(a: &MatArgs) {
                 let blocks = first..(first + 8).min(a.k / 32);
                 unpack::<F, L>(&p, &rows, blocks.clone());
                 let mut t = 0;
-                while t + L::TILE <= a.n_tokens {
-                    match L::TILE {
-                        8 => tile::<L, 8>(&p, a, blocks.clone(), t),
-                        _ => tile::<L, 4>(&p, a, blocks.clone(), t),
-                    }
-                    t += L::TILE;
+                while L::TILE == 8 && t + 8 <= a.n_tokens {
+                    tile::<L, 8>(&p, a, blocks.clone(), t);
+                    t += 8;
+                }
+                while t + 4 <= a.n_tokens {
+                    tile::<L, 4>(&p, a, blocks.clone(), t);
+                    t += 4;
                 }
                 while t < a.n_tokens {
                     tile::<L, 1>(&p, a, blocks.clone(), t);
