@@ -53,7 +53,7 @@ pub(crate) trait Sixteen: Copy {
 pub(crate) trait Lanes: Copy + 'static {
     /// Rows of a panel.
     const ROWS: usize;
-    /// Tokens of a register tile of a panel product.
+    /// Tokens of the largest register tile of a panel product: 4 or 8.
     const TILE: usize;
     /// Rows and tokens of a register tile of a float product.
     const WIDE: bool;

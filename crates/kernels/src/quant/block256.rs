@@ -201,12 +201,13 @@ unsafe fn panels<F: Super, L: Lanes>(a: &MatArgs) {
             for b in 0..a.k / 256 {
                 unpack::<F, L>(&p, &rows, b);
                 let mut t = 0;
-                while t + L::TILE <= a.n_tokens {
-                    match L::TILE {
-                        8 => tile::<F, L, 8>(&p, a, b, t),
-                        _ => tile::<F, L, 4>(&p, a, b, t),
-                    }
-                    t += L::TILE;
+                while L::TILE == 8 && t + 8 <= a.n_tokens {
+                    tile::<F, L, 8>(&p, a, b, t);
+                    t += 8;
+                }
+                while t + 4 <= a.n_tokens {
+                    tile::<F, L, 4>(&p, a, b, t);
+                    t += 4;
                 }
                 while t < a.n_tokens {
                     tile::<F, L, 1>(&p, a, b, t);
@@ -229,6 +230,7 @@ unsafe fn unpack<F: Super, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], b: us
         let (mut d, mut dmin) = ([0u16; 16], [0u16; 16]);
         for r in 0..L::ROWS {
             let w = rows[r].add(b * F::BYTES);
+            panel::ahead(w.wrapping_add(2 * F::BYTES), F::BYTES);
             let v = F::weights::<L>(w);
             for (j, v) in v.into_iter().enumerate() {
                 L::store(v, p.rows.add(256 * r + 64 * j));
@@ -267,6 +269,8 @@ unsafe fn tile<F: Super, L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, b:
         for i in 0..T {
             x[i] = Row::new(a.x.add((t + i) * a.x_stride), a.k, 256);
             (q[i], sums[i]) = (x[i].qs.add(256 * b), x[i].sums16(b));
+            // The next tile's tokens: so short a piece of each row is nothing a hardware prefetcher would find.
+            panel::ahead(q[i].cast::<u8>().wrapping_add(T * a.x_stride), 256);
         }
         if F::BITS.is_some() {
             small::<F, L, T>(p, &mut isum, &q);

@@ -119,12 +119,13 @@ unsafe fn panels<F: Small, L: Lanes>(a: &MatArgs) {
                 let blocks = first..(first + 8).min(a.k / 32);
                 unpack::<F, L>(&p, &rows, blocks.clone());
                 let mut t = 0;
-                while t + L::TILE <= a.n_tokens {
-                    match L::TILE {
-                        8 => tile::<L, 8>(&p, a, blocks.clone(), t),
-                        _ => tile::<L, 4>(&p, a, blocks.clone(), t),
-                    }
-                    t += L::TILE;
+                while L::TILE == 8 && t + 8 <= a.n_tokens {
+                    tile::<L, 8>(&p, a, blocks.clone(), t);
+                    t += 8;
+                }
+                while t + 4 <= a.n_tokens {
+                    tile::<L, 4>(&p, a, blocks.clone(), t);
+                    t += 4;
                 }
                 while t < a.n_tokens {
                     tile::<L, 1>(&p, a, blocks.clone(), t);
@@ -149,6 +150,7 @@ unsafe fn unpack<F: Small, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], block
         unsafe {
             for r in 0..L::ROWS {
                 let (u, v) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
+                panel::ahead(u.wrapping_add(16 * F::BYTES), 2 * F::BYTES);
                 L::store(F::weights::<L>(u, v), p.rows.add(64 * r));
                 (d[0][r], d[1][r]) = (u.cast::<u16>().read_unaligned(), v.cast::<u16>().read_unaligned());
             }
@@ -172,6 +174,7 @@ unsafe fn tile<L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, blocks: core
         for i in 0..T {
             x[i] = Row::new(a.x.add((t + i) * a.x_stride), a.k, 32);
             acc[i] = L::G::load(p.acc.add((t + i) * L::ROWS));
+            panel::ahead(x[i].qs.cast::<u8>().wrapping_add(32 * blocks.start + T * a.x_stride), 256);
         }
         for (j, b) in blocks.enumerate() {
             let (mut q, mut s) = ([x[0].qs; T], [0; T]);
