@@ -207,7 +207,11 @@ mod tests {
         let mut w = Replacement::create(&path).unwrap();
         let piece: Vec<u8> = (0..bytes / 8).map(|i| (i * 131) as u8).collect();
         for _ in 0..8 {
-            w.put(piece.len(), &mut |dst| Ok(dst.copy_from_slice(&piece))).unwrap();
+            w.put(piece.len(), &mut |dst| {
+                dst.copy_from_slice(&piece);
+                Ok(())
+            })
+            .unwrap();
         }
         w.finish().unwrap();
         let f = File::open(&path).unwrap();

@@ -33,7 +33,11 @@ mod tests {
     fn every_job_is_done_once_and_an_error_is_told() {
         let jobs: Vec<usize> = (0..1000).collect();
         let sum = AtomicUsize::new(0);
-        share(&jobs, |j| Ok(drop(sum.fetch_add(*j, Ordering::Relaxed)))).unwrap();
+        share(&jobs, |j| {
+            sum.fetch_add(*j, Ordering::Relaxed);
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(sum.into_inner(), 499_500);
         assert!(share(&jobs, |j| if *j == 500 { Err(Error::invalid("no")) } else { Ok(()) }).is_err());
         assert!(share::<u8>(&[], |_| Ok(())).is_ok());
