@@ -36,6 +36,7 @@ build:
 test:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) xtask headers --check
 	$(CARGO) xtask matrix --check
 	$(CARGO) test --workspace --quiet
