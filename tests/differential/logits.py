@@ -40,3 +40,12 @@ def greedy(job):
 def tokens(job):
     model = engine.Model(job["model"])
     return [model.tokenize(text) for text in job["texts"]]
+
+
+def quantize(job):
+    """Writes `to` from `from` in the llama_ftype `ftype`; llama_model_quantize's return code."""
+    import ctypes, os
+    import llama_cpp.llama_cpp as L
+    p = L.llama_model_quantize_default_params()
+    p.ftype, p.nthread, p.allow_requantize = job["ftype"], 2, True
+    return L.llama_model_quantize(os.fsencode(job["from"]), os.fsencode(job["to"]), ctypes.byref(p))

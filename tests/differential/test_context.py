@@ -1,0 +1,39 @@
+"""Context parameters that change the computation: rotations and KV types give the original's logits, up to 8-bit noise."""
+import unittest
+import numpy as np
+import sides
+
+LINEAR, YARN, NONE = 1, 2, 0  # llama_rope_scaling_type
+F32, F16, Q8_0 = 0, 1, 8  # ggml_type
+CASES = [
+    {"rope_freq_scale": 0.5},
+    {"rope_freq_base": 50000.0},
+    {"rope_scaling_type": NONE, "rope_freq_scale": 0.5},
+    {"rope_scaling_type": YARN, "rope_freq_scale": 0.25, "yarn_orig_ctx": 64},
+    {"rope_scaling_type": YARN, "rope_freq_scale": 0.25, "yarn_ext_factor": 0.5, "yarn_attn_factor": 1.2, "yarn_beta_fast": 16.0,
+     "yarn_beta_slow": 2.0},
+    {"type_k": F32, "type_v": F32},
+    {"type_k": Q8_0, "type_v": Q8_0},
+    {"type_k": Q8_0, "type_v": F16},
+]
+LIMIT = 1e-3
+
+
+class Parameters(unittest.TestCase):
+    def test_parameters(self):
+        for name, model in sides.MODELS.items():
+            plain = None
+            for params in [{}] + CASES:
+                with self.subTest(f"{name} {params}"):
+                    job = {"model": model, "texts": sides.heldout()[:1], "n_ctx": 256, "params": params}
+                    a, b = (np.concatenate(x).astype(np.float64) for x in sides.both("logits:of_text", job))
+                    plain = b if plain is None else plain
+                    nmse = ((a - b) ** 2).sum() / (b ** 2).sum()
+                    print(f"  {name} {params}: nmse {nmse:.1e}")
+                    self.assertLess(nmse, LIMIT)
+                    if any(p.startswith("rope_freq") for p in params) and params.get("rope_scaling_type") != NONE and name == "llama":
+                        self.assertGreater(((b - plain) ** 2).sum() / (b ** 2).sum(), 10 * LIMIT, "the parameter did nothing")
+
+
+if __name__ == "__main__":
+    unittest.main()
