@@ -28,7 +28,7 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
         head_k: a.head_k,
         head_v: a.head_v,
         scale: a.scale,
-        softcap: 0.0,
+        softcap: a.softcap,
         sinks: None,
     };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);

@@ -44,7 +44,7 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> RopeSpec {
     let r = &s.rope;
     let (freq_base, freq_scale) = match a.rope_base {
         RopeBase::Context => (r.freq_base, r.freq_scale),
-        RopeBase::Swa => (m.hp.rope.freq_base_swa, 1.0),
+        RopeBase::Swa => (m.hp.rope.freq_base_swa, m.hp.rope.freq_scale_swa),
     };
     RopeSpec {
         kind: a.rope,

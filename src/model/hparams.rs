@@ -37,6 +37,7 @@ pub struct HParams {
     pub expert_weights_scale: f32,
     pub rms_eps: f32,
     pub attention_scale: f32,
+    pub attn_softcap: f32,
     pub final_softcap: f32,
     pub n_swa: u32,
     /// Per layer: slides.
@@ -54,6 +55,7 @@ pub struct RopeTrain {
     pub freq_base: f32,
     pub freq_scale: f32,
     pub freq_base_swa: f32,
+    pub freq_scale_swa: f32,
     pub n_ctx_orig: u32,
     pub attn_factor: f32,
     pub yarn_ext_factor: f32,
@@ -127,6 +129,7 @@ impl HParams {
             expert_weights_scale: k.f32("expert_weights_scale", 0.0)?,
             rms_eps: 0.0,
             attention_scale: k.f32("attention.scale", 0.0)?,
+            attn_softcap: 0.0,
             final_softcap: 0.0,
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
@@ -148,10 +151,15 @@ impl HParams {
         }
         match need.key {
             Key::RmsEps => self.rms_eps = k.f32(suffix, 0.0)?,
-            Key::FinalSoftcap => self.final_softcap = k.f32(suffix, 0.0)?,
+            Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
+            Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
             Key::ExpertFf => self.n_ff_exp = k.u32(suffix)?.unwrap_or(0),
-            Key::SlidingWindow => self.n_swa = k.u32(suffix)?.unwrap_or(0),
-            Key::RopeBaseSwa => self.rope.freq_base_swa = k.f32(suffix, 10_000.0)?,
+            Key::SlidingWindow(or) => self.n_swa = k.u32(suffix)?.unwrap_or(or),
+            Key::RopeBaseSwa(Some(or)) => self.rope.freq_base_swa = k.f32(suffix, or)?,
+            Key::RopeBaseSwa(None) => {
+                self.rope.freq_base_swa = k.f32(suffix, self.rope.freq_base)?;
+                self.rope.freq_scale_swa = self.rope.freq_scale;
+            }
             Key::SwaPattern(every) => self.read_pattern(k, suffix, every)?,
         }
         Ok(())
@@ -223,6 +231,7 @@ impl RopeTrain {
             freq_base: k.f32("rope.freq_base", 10_000.0)?,
             freq_scale: if factor == 0.0 { 1.0 } else { 1.0 / factor },
             freq_base_swa: 10_000.0,
+            freq_scale_swa: 1.0,
             n_ctx_orig: k.u32("rope.scaling.original_context_length")?.unwrap_or(k.need_u32("context_length")?),
             attn_factor: k.f32("rope.scaling.attn_factor", 1.0)?,
             // -1: not set, so the scaling type decides.

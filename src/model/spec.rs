@@ -23,13 +23,16 @@ pub struct Arch {
 }
 
 /// An architecture-specific key; its name is `{arch}.{suffix}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
     RmsEps,
-    FinalSoftcap,
+    /// With their defaults.
+    AttnSoftcap(f32),
+    FinalSoftcap(f32),
     ExpertFf,
-    SlidingWindow,
-    RopeBaseSwa,
+    SlidingWindow(u32),
+    /// Default: a base of its own, unscaled; or, with `None`, the trained base and scale.
+    RopeBaseSwa(Option<f32>),
     /// Default: every n-th layer sees all.
     SwaPattern(u32),
 }
@@ -50,10 +53,11 @@ impl Key {
     pub fn suffix(self) -> &'static str {
         match self {
             Key::RmsEps => "attention.layer_norm_rms_epsilon",
-            Key::FinalSoftcap => "final_logit_softcapping",
+            Key::AttnSoftcap(_) => "attn_logit_softcapping",
+            Key::FinalSoftcap(_) => "final_logit_softcapping",
             Key::ExpertFf => "expert_feed_forward_length",
-            Key::SlidingWindow => "attention.sliding_window",
-            Key::RopeBaseSwa => "rope.freq_base_swa",
+            Key::SlidingWindow(_) => "attention.sliding_window",
+            Key::RopeBaseSwa(_) => "rope.freq_base_swa",
             Key::SwaPattern(_) => "attention.sliding_window_pattern",
         }
     }
@@ -84,7 +88,7 @@ pub struct Head {
 pub enum RopeBase {
     /// The context's (the file's unless overridden), with its scaling.
     Context,
-    /// The sliding layers' own, unscaled in frequency.
+    /// The sliding layers' own, with its own scaling.
     Swa,
 }
 
@@ -105,6 +109,8 @@ pub struct Attention {
     pub out_bias: bool,
     pub window: Window,
     pub scale: f32,
+    /// cap * tanh(x / cap) on attention scores; 0: none.
+    pub softcap: f32,
 }
 
 #[derive(Clone, Debug)]
@@ -173,6 +179,7 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         out_bias: false,
         window: Window::All,
         scale: 1.0 / (hp.n_embd_head_k as f32).sqrt(),
+        softcap: 0.0,
     }
 }
 

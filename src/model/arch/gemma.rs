@@ -1,10 +1,68 @@
-//! Gemma 3: sliding windows with a full layer now and then, norms before and after each half, embeddings times sqrt(width).
+//! Gemma 1 to 3: embeddings times sqrt(width), GELU. From 2 on sliding windows and norms before and after each half; 2 caps its
+//! scores and logits, 3 norms Q and K instead.
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
+pub static GEMMA: Arch = Arch {
+    name: "gemma",
+    keys: &[req(Key::RmsEps)],
+    rope: RopeKind::Neox,
+    rot_is_head: false,
+    embed: Embed { scale: Scale::SqrtWidth },
+    layer: |hp, il| LayerSpec { attn: attention(hp, il, RopeKind::Neox), ffn: dense(hp, il, Act::Gelu), norms: Norms::Pre },
+    head: Head { bias: false, softcap: false },
+    quirks: &[],
+    size: |hp| match hp.n_layer {
+        18 => "2B",
+        28 => "7B",
+        _ => "?B",
+    },
+};
+
+pub static GEMMA2: Arch = Arch {
+    name: "gemma2",
+    keys: &[
+        req(Key::RmsEps),
+        opt(Key::SlidingWindow(4096)),
+        opt(Key::SwaPattern(2)),
+        opt(Key::RopeBaseSwa(None)),
+        opt(Key::AttnSoftcap(50.0)),
+        opt(Key::FinalSoftcap(30.0)),
+    ],
+    rope: RopeKind::Neox,
+    rot_is_head: false,
+    embed: Embed { scale: Scale::SqrtWidth },
+    layer: |hp, il| LayerSpec {
+        attn: Attention { softcap: hp.attn_softcap, ..windowed(hp, il) },
+        ffn: dense(hp, il, Act::Gelu),
+        norms: Norms::PreAndPost,
+    },
+    head: Head { bias: false, softcap: true },
+    quirks: &[Quirk { when: |hp| hp.n_layer == 46, ..WIDTH_OVER_HEADS }],
+    size: |hp| match hp.n_layer {
+        26 => "2B",
+        42 => "9B",
+        46 => "27B",
+        _ => "?B",
+    },
+};
+
+/// Of the 27B of either generation.
+const WIDTH_OVER_HEADS: Quirk = Quirk {
+    when: |_| false,
+    set: |hp, s| s.attn.scale = 1.0 / ((hp.n_embd / s.attn.n_head) as f32).sqrt(),
+    why: "the 27B scales by width over heads, not by the head's size (gemma_pytorch config.py)",
+};
+
 pub static GEMMA3: Arch = Arch {
     name: "gemma3",
-    keys: &[req(Key::RmsEps), opt(Key::SlidingWindow), opt(Key::SwaPattern(6)), opt(Key::RopeBaseSwa), opt(Key::FinalSoftcap)],
+    keys: &[
+        req(Key::RmsEps),
+        opt(Key::SlidingWindow(0)),
+        opt(Key::SwaPattern(6)),
+        opt(Key::RopeBaseSwa(Some(10_000.0))),
+        opt(Key::FinalSoftcap(0.0)),
+    ],
     rope: RopeKind::Neox,
     rot_is_head: false,
     embed: Embed { scale: Scale::SqrtWidth },
@@ -14,11 +72,7 @@ pub static GEMMA3: Arch = Arch {
         norms: Norms::PreAndPost,
     },
     head: Head { bias: false, softcap: true },
-    quirks: &[Quirk {
-        when: |hp| hp.n_layer == 62,
-        set: |hp, s| s.attn.scale = 1.0 / ((hp.n_embd / s.attn.n_head) as f32).sqrt(),
-        why: "the 27B scales by width over heads, not by the head's size (gemma_pytorch config.py)",
-    }],
+    quirks: &[Quirk { when: |hp| hp.n_layer == 62, ..WIDTH_OVER_HEADS }],
     size: |hp| match hp.n_layer {
         18 => "270M",
         26 => "1B",
