@@ -1,10 +1,11 @@
-//! Llama 1 to 3 and the many files that call themselves so (Mistral 7B, Mixtral, SmolLM, Yi ...).
+//! Llama 1 to 3 and the many files that call themselves so (Mistral 7B, Mixtral, SmolLM, Yi ...), and those that differ from it
+//! in a detail only: InternLM 2, XVERSE, EXAONE 3.
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
 pub static LLAMA: Arch = Arch {
     name: "llama",
-    keys: &[req(Key::RmsEps)],
+    keys: KEYS,
     rope: RopeKind::Norm,
     rot_is_head: true,
     embed: Embed { scale: Scale::One },
@@ -17,6 +18,57 @@ pub static LLAMA: Arch = Arch {
     quirks: &[],
     size,
 };
+
+const KEYS: &[Need] = &[req(Key::RmsEps)];
+
+/// Dense, without the biases.
+const fn plain(name: &'static str, rope: RopeKind, layer: fn(&HParams, u32) -> LayerSpec, size: fn(&HParams) -> &'static str) -> Arch {
+    Arch {
+        name,
+        keys: KEYS,
+        rope,
+        rot_is_head: true,
+        embed: Embed { scale: Scale::One },
+        layer,
+        head: Head { bias: false, softcap: false },
+        quirks: &[],
+        size,
+    }
+}
+
+fn plain_layer(attn: Attention, hp: &HParams, il: u32) -> LayerSpec {
+    LayerSpec { attn, ffn: dense(hp, il, Act::Silu), norms: Norms::Pre }
+}
+
+pub static INTERNLM2: Arch = plain(
+    "internlm2",
+    RopeKind::Norm,
+    |hp, il| plain_layer(attention(hp, il, RopeKind::Norm), hp, il),
+    |hp| match hp.n_layer {
+        32 => "7B",
+        48 => "20B",
+        _ => "?B",
+    },
+);
+
+pub static XVERSE: Arch = plain(
+    "xverse",
+    RopeKind::Norm,
+    |hp, il| plain_layer(attention(hp, il, RopeKind::Norm), hp, il),
+    |hp| match hp.n_layer {
+        32 => "7B",
+        40 => "13B",
+        80 => "65B",
+        _ => "?B",
+    },
+);
+
+pub static EXAONE: Arch = plain(
+    "exaone",
+    RopeKind::Neox,
+    |hp, il| plain_layer(Attention { rope_factors: true, ..attention(hp, il, RopeKind::Neox) }, hp, il),
+    |hp| if hp.n_layer == 32 { "8B" } else { "?B" },
+);
 
 /// Files may set the attention scale (Granite).
 fn scale(hp: &HParams) -> f32 {

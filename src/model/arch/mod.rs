@@ -6,7 +6,18 @@ mod qwen;
 use super::spec::Arch;
 
 /// Every architecture there is.
-pub const ALL: &[&Arch] = &[&llama::LLAMA, &qwen::QWEN2, &qwen::QWEN3, &qwen::QWEN3MOE, &gemma::GEMMA, &gemma::GEMMA2, &gemma::GEMMA3];
+pub const ALL: &[&Arch] = &[
+    &llama::LLAMA,
+    &llama::INTERNLM2,
+    &llama::XVERSE,
+    &llama::EXAONE,
+    &qwen::QWEN2,
+    &qwen::QWEN3,
+    &qwen::QWEN3MOE,
+    &gemma::GEMMA,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+];
 
 pub fn find(name: &str) -> Option<&'static Arch> {
     ALL.iter().copied().find(|a| a.name == name)
