@@ -9,6 +9,7 @@ pub mod far;
 pub mod io;
 pub mod op;
 mod system;
+mod terms;
 pub use buffer::*;
 pub use io::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.

@@ -57,7 +57,7 @@ impl<'a> Binder<'a> {
         for (il, spec) in layers.iter().enumerate() {
             self.layer(il as i32, hp, spec, place[il])?;
         }
-        self.copy_factors(layers, place, head, hp)?;
+        self.copy_factors(layers, place, head)?;
         self.leftovers();
         Ok(())
     }
@@ -75,7 +75,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Rotation factors are small and wanted on every device that has layers: each layer gets the copy of its device.
-    fn copy_factors(&mut self, layers: &[LayerSpec], place: &[usize], head: usize, hp: &HParams) -> Result<()> {
+    fn copy_factors(&mut self, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
         let Some(at_head) = self.roles.get(&(-1, Role::RopeFreqs)).copied() else { return Ok(()) };
         let mut by_dev = HashMap::from([(head, at_head)]);
         for (il, spec) in layers.iter().enumerate().filter(|(_, s)| s.attn.rope_factors) {
@@ -89,7 +89,6 @@ impl<'a> Binder<'a> {
             by_dev.insert(place[il], id);
             self.roles.insert((il as i32, Role::RopeFreqs), id);
         }
-        let _ = hp;
         Ok(())
     }
 

@@ -47,15 +47,6 @@ pub struct Glu {
     pub t: &'static Table,
 }
 
-/// The kernels' name for an activation.
-pub fn glu_kind(a: Act) -> kernels::float::Act {
-    match a {
-        Act::Silu => kernels::float::Act::Silu,
-        Act::Gelu => kernels::float::Act::GeluTanh,
-        Act::Relu => kernels::float::Act::Relu,
-    }
-}
-
 /// Columns a worker takes at a time: 64-byte lines, and enough to be worth a call.
 const COLS: usize = 256;
 
@@ -67,7 +58,7 @@ impl CpuOp for Glu {
             let (i, at) = (piece / per_row, piece % per_row * COLS);
             let cols = at..(at + COLS).min(width);
             let (gate, up) = (&c.arena.row(self.gate, i)[cols.clone()], &c.arena.row(self.up, i)[cols.clone()]);
-            self.t.glu(glu_kind(self.act), gate, up, c.arena.cols_mut(w, self.out, i, cols));
+            self.t.glu(terms::act(self.act), gate, up, c.arena.cols_mut(w, self.out, i, cols));
         }
         Ok(())
     }

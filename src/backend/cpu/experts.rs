@@ -1,6 +1,5 @@
 //! Mixture of experts: tokens grouped by expert, so that an expert's matrices are read once for all its tokens; outputs are
 //! summed per token in rank order (contract 1).
-use super::elementwise::glu_kind;
 use super::exec::{CpuOp, Ctx, Lower};
 use super::linear::{Acts, Mat, Out, multiply};
 use crate::backend::{Act as Activation, *};
@@ -20,11 +19,7 @@ pub struct Route {
 
 impl CpuOp for Route {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let gate = match self.spec.gate {
-            Gate::Softmax => float::Gate::Softmax,
-            Gate::Sigmoid => float::Gate::Sigmoid,
-        };
-        let spec = float::RouteSpec { gate, by_logit: false, norm: self.spec.renorm, scale: self.spec.scale, n_group: 0, n_group_used: 0 };
+        let spec = terms::route(&self.spec);
         let n_used = self.spec.n_used as usize;
         let (mut logits, mut ids) = (vec![0.0; self.spec.n_expert as usize], vec![0u32; n_used]);
         for i in w.share(c.n_rows(self.rows), 1) {
@@ -201,7 +196,7 @@ impl Experts {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
-            self.t.glu(glu_kind(self.act), gate, up, out);
+            self.t.glu(terms::act(self.act), gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
                 unsafe { f(out.as_ptr(), out.len(), self.at(c, self.at.h, row)) };

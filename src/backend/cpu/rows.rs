@@ -61,24 +61,7 @@ impl CpuOp for Rows {
 
 /// The kernels' view of a rope spec; `factors` are looked up in the bound weights.
 fn freq<'a>(c: &'a Ctx<'_>, r: &RopeSpec) -> float::RopeFreq<'a> {
-    float::RopeFreq {
-        n_rot: r.n_rot as usize,
-        freq_base: r.freq_base,
-        freq_scale: r.freq_scale,
-        ext_factor: r.ext_factor,
-        attn_factor: r.attn_factor,
-        beta_fast: r.beta_fast,
-        beta_slow: r.beta_slow,
-        n_ctx_orig: r.n_ctx_orig as i32,
-        factors: r.factors.map(|w| c.floats(w)),
-    }
-}
-
-fn kind(k: RopeKind) -> float::RopeKind {
-    match k {
-        RopeKind::Norm => float::RopeKind::Norm,
-        RopeKind::Neox => float::RopeKind::Neox,
-    }
+    terms::freq(r, r.factors.map(|w| c.floats(w)))
 }
 
 /// Floats of a head that is normed before its rotation: a copy fits on the stack, and real heads have a few hundred.
@@ -111,7 +94,7 @@ impl Rope {
             self.t.rms_norm(copy, Some(w), n.eps, head);
         }
         if let Some((r, table)) = &self.rope {
-            self.t.rope_rows(kind(r.kind), head, r.n_rot as usize, c.table_row(*table, token));
+            self.t.rope_rows(terms::rope_kind(r.kind), head, r.n_rot as usize, c.table_row(*table, token));
         }
     }
 }
@@ -224,7 +207,7 @@ impl CpuOp for Shift {
                     // SAFETY: as in `Store`; entries name disjoint cells.
                     let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
                     self.t.decode_row(p.ty, row, head);
-                    self.t.rope_rows(kind(self.rope.kind), head, n_rot, table);
+                    self.t.rope_rows(terms::rope_kind(self.rope.kind), head, n_rot, table);
                     self.t.encode_row(p.ty, head, row);
                 }
             }

@@ -82,31 +82,8 @@ fn table() -> &'static float::Table {
     float::table(Isa::Scalar)
 }
 
-fn freq<'a>(r: &RopeSpec, factors: Option<&'a [f32]>) -> float::RopeFreq<'a> {
-    float::RopeFreq {
-        n_rot: r.n_rot as usize,
-        freq_base: r.freq_base,
-        freq_scale: r.freq_scale,
-        ext_factor: r.ext_factor,
-        attn_factor: r.attn_factor,
-        beta_fast: r.beta_fast,
-        beta_slow: r.beta_slow,
-        n_ctx_orig: r.n_ctx_orig as i32,
-        factors,
-    }
-}
-
-fn act(a: Act) -> float::Act {
-    match a {
-        Act::Silu => float::Act::Silu,
-        Act::Gelu => float::Act::GeluTanh,
-        Act::Relu => float::Act::Relu,
-    }
-}
-
 fn rotate(kind: RopeKind, x: &mut [f32], n_rot: usize, cs: &[f32]) {
-    let kind = if kind == RopeKind::Norm { float::RopeKind::Norm } else { float::RopeKind::Neox };
-    table().rope_rows(kind, x, n_rot, cs);
+    table().rope_rows(terms::rope_kind(kind), x, n_rot, cs);
 }
 
 pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
@@ -121,7 +98,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
         Op::Experts { .. } => experts(f, &s.op),
         Op::Glu { gate, up, act: a, out } => {
             let mut y = vec![0.0; f.get(*gate)?.len()];
-            table().glu(act(*a), f.get(*gate)?, f.get(*up)?, &mut y);
+            table().glu(terms::act(*a), f.get(*gate)?, f.get(*up)?, &mut y);
             f.values.insert(*out, y);
             Ok(())
         }
@@ -221,7 +198,7 @@ fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Opt
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let mut cs = vec![0.0; rope.map_or(0, |r| r.n_rot as usize)];
         if let Some(r) = rope {
-            float::rope_cache(f.io.ub.pos_of(i), &freq(r, factors.as_deref()), &mut cs);
+            float::rope_cache(f.io.ub.pos_of(i), &terms::freq(r, factors.as_deref()), &mut cs);
         }
         for head in y.chunks_exact_mut(width / n_head) {
             if let (Some(n), Some(w)) = (norm, &w) {
@@ -334,8 +311,7 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
 }
 
 fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Result<()> {
-    let gate = if spec.gate == Gate::Softmax { float::Gate::Softmax } else { float::Gate::Sigmoid };
-    let s = float::RouteSpec { gate, by_logit: false, norm: spec.renorm, scale: spec.scale, n_group: 0, n_group_used: 0 };
+    let s = terms::route(spec);
     let (mut all_ids, mut all_weights) = (Vec::new(), Vec::new());
     for x in f.get(logits)?.chunks_exact(spec.n_expert as usize) {
         let (mut id, mut w) = (vec![0u32; spec.n_used as usize], vec![0.0; spec.n_used as usize]);
@@ -366,7 +342,7 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
             let (e, w) = (f.get(*ids)?[r].to_bits() as usize, f.get(*weights)?[r]);
             let (g, u) = (expert(f, mats[0], e, x)?, expert(f, mats[1], e, x)?);
             let mut h = vec![0.0; g.len()];
-            table().glu(act(*a), &g, &u, &mut h);
+            table().glu(terms::act(*a), &g, &u, &mut h);
             table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
         }
     }
@@ -392,7 +368,7 @@ fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
     let factors = f.maybe(r.factors)?;
     let (mut row, mut head, mut cs) = (vec![0; p.head_bytes], vec![0.0; p.head_len as usize], vec![0.0; r.n_rot as usize]);
     for s in f.io.shifts.iter().filter(|s| s.group == g) {
-        float::rope_cache(s.delta, &freq(r, factors.as_deref()), &mut cs);
+        float::rope_cache(s.delta, &terms::freq(r, factors.as_deref()), &mut cs);
         for (slot, h) in (s.slot..s.slot + s.len).flat_map(|slot| (0..p.heads).map(move |h| (slot, h))) {
             let at = l.row_at(0, s.block, slot, h);
             l.buf.read(&[Copy2d::flat(0, at, row.len())], &mut row)?;
