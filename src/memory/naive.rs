@@ -372,7 +372,10 @@ impl Pair {
             let start = usize::from(segs[0].at);
             let (nowhere, pos) = places.split_at(start);
             assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
-            assert!(!pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at), "{pos:?} from place {start} on");
+            assert!(
+                !pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at),
+                "{pos:?} from place {start} on"
+            );
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
             assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
         }
