@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Device {
     pub buf: Arc<dyn Buffer>,
     pub block_bytes: usize,
-    /// Where each plane starts in a block and what a cell takes there; ascending, [cell][bytes] each.
+    /// Where each plane starts in a block and what a cell takes there; ascending, in tiles of cells.
     pub planes: Vec<(usize, usize)>,
 }
 
@@ -30,6 +30,9 @@ struct State {
     /// Blocks given back so far.
     released: u64,
 }
+
+/// Cells whose rows lie together, head by head (the layout of a plane): they come as one.
+const TILE: u16 = 16;
 
 /// Bytes given back while the lock is held: who takes a block waits that long (1 ms).
 const AT_A_TIME: usize = 4 << 20;
@@ -85,8 +88,8 @@ impl Resident {
                 return Err(Error::invalid(format!("cell {slot} of block {} is not in this store", b.0)));
             };
             match missing.last_mut() {
-                Some(m) if m.block == b.0 => m.to = m.to.max(slot + 1),
-                _ if slot >= from => missing.push(Missing { block: b.0, from, to: slot + 1 }),
+                Some(m) if m.block == b.0 => m.to = m.to.max(self.tile_end(slot)),
+                _ if slot >= from => missing.push(Missing { block: b.0, from, to: self.tile_end(slot) }),
                 _ => {}
             }
         }
@@ -95,6 +98,11 @@ impl Resident {
         missing.sort_unstable_by_key(|m| (m.block, std::cmp::Reverse(m.to)));
         missing.dedup_by_key(|m| m.block);
         Ok(missing)
+    }
+
+    /// Up to where cells come with this one.
+    fn tile_end(&self, slot: u16) -> u16 {
+        (slot + 1).next_multiple_of(TILE).min(self.cells_per_block)
     }
 
     // ---- out
@@ -180,7 +188,7 @@ impl Device {
             }
             mark = mark.min(((end - base - at) / cell).min(cells_per_block as usize) as u16);
         }
-        mark
+        if mark < cells_per_block { mark / TILE * TILE } else { mark }
     }
 }
 
@@ -221,10 +229,10 @@ mod tests {
         assert_eq!(r.bytes(), 3 * 4096);
         r.secure(cells(7, 17..64)).unwrap();
         assert_eq!(r.bytes(), 6 * 4096);
-        r.secure(cells(9, 40..41)).unwrap();
-        assert_eq!(r.bytes(), (6 + 3 + 2) * 4096, "and those below");
+        r.secure(cells(9, 20..21)).unwrap();
+        assert_eq!(r.bytes(), (6 + 2 + 1) * 4096, "and those below");
         r.secure((20..40).flat_map(|b| cells(b, 0..64))).unwrap();
-        assert_eq!(r.bytes(), (6 + 5 + 20 * 6) * 4096);
+        assert_eq!(r.bytes(), (6 + 3 + 20 * 6) * 4096);
         assert!(r.secure(cells(100, 0..1)).is_err() && r.secure(cells(3, 64..65)).is_err());
     }
 

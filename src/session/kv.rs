@@ -94,6 +94,14 @@ impl Kv {
     pub fn bytes(&self) -> usize {
         self.stores.iter().map(Store::bytes).sum()
     }
+    /// Bytes in memory now.
+    pub fn resident(&self) -> usize {
+        self.stores.iter().map(|s| s.resident().bytes()).sum()
+    }
+    /// Blocks given back so far.
+    pub fn released(&self) -> u64 {
+        self.stores.iter().map(|s| s.resident().released()).sum()
+    }
 
     // ---- a decode
 
