@@ -11,6 +11,7 @@ mod group;
 mod naive;
 mod ops;
 pub mod restore;
+mod room;
 pub mod rows;
 mod runs;
 pub mod store;
