@@ -94,7 +94,7 @@ impl Naive {
         }
         let los: Vec<i32> = (0..N_SEQ).map(|q| self.lo_next(g, q)).collect();
         let is_masked = |e: &Entry| e.seqs.iter().all(|q| e.pos < los[*q as usize]);
-        // Of each sequence the first ones by position; of those the oldest.
+        // Of each sequence the first ones by position; of those the ones that have been masked the longest.
         let mut masked: Vec<Entry> = Vec::new();
         for q in (0..N_SEQ).filter(|q| self.stream(*q) == s) {
             let first = self.of(g, q).into_iter().filter(|e| is_masked(e)).take(need);
@@ -107,7 +107,9 @@ impl Naive {
         if spec.keep_masked || spec.window == Window::All || masked.len() < need || n > size {
             return None;
         }
-        masked.sort_by_key(|e| e.arrival);
+        let hides = |e: &Entry, t: &Entry| spec.window.lo(t.pos + 1) > e.pos;
+        let since = |e: &Entry| e.seqs.iter().filter_map(|q| Some(self.of(g, *q).iter().find(|t| hides(e, t))?.arrival)).max();
+        masked.sort_by_cached_key(|e| (since(e), e.arrival));
         for victim in &masked[..need] {
             for q in &victim.seqs {
                 self.cells[g][s].iter_mut().filter(|e| e.pos <= victim.pos).for_each(|e| {
