@@ -147,6 +147,10 @@ impl FullHistory {
         self.n_rows += 1;
         self.n_rows - 1
     }
+    /// The last arrival.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -238,17 +242,11 @@ fn places(v: &Views, l: u32) -> &[i32] {
     &v.pos[l.pos as usize..][..l.len as usize]
 }
 
-/// The cells cut into leaves of at most 64 of one tile. The first leaf of a tile begins at the place that its first position has there.
+/// The cells cut into leaves: consecutive positions of one tile of 64, each at its position's place in the tile.
 fn add_leaves(v: &mut Views, cells: &[Cell]) -> Range<u32> {
     let start = v.leaves.len() as u32;
-    for tile in cells.chunk_by(|a, b| a.pos / 64 == b.pos / 64) {
-        let mut rest = tile;
-        let mut at = (tile[0].pos % 64) as usize;
-        while !rest.is_empty() {
-            let (leaf, after) = rest.split_at(rest.len().min(64 - at));
-            add_leaf(v, at, leaf);
-            (rest, at) = (after, 0);
-        }
+    for leaf in cells.chunk_by(|a, b| a.pos + 1 == b.pos && b.pos % 64 != 0) {
+        add_leaf(v, leaf[0].pos as usize % 64, leaf);
     }
     start..v.leaves.len() as u32
 }
@@ -338,7 +336,7 @@ impl FullHistory {
         }
     }
 
-    // ---- states: rows stay what they are, so a list says all
+    // ---- states: rows stay what they are, so a list says all but who came first; restored cells came in order of position
 
     /// What a state of one sequence holds, per group.
     pub fn save(&mut self, seq: u32) -> Vec<Cells> {
@@ -350,9 +348,7 @@ impl FullHistory {
         self.settle();
         for (g, saved) in state.iter().enumerate().skip(first) {
             let mut cells = saved.clone();
-            cells.sort_by_key(|c| c.arrival);
             cells.iter_mut().for_each(|c| (c.arrival, c.id) = (self.tick(), self.clock));
-            cells.sort_by_key(|c| (c.pos, c.arrival));
             self.lists[g][seq as usize] = cells;
         }
     }
@@ -360,6 +356,11 @@ impl FullHistory {
     pub fn restore_all(&mut self, state: &Lists, apart: bool) {
         self.settle();
         let mut lists = state.clone();
+        for group in &mut lists {
+            let all: BTreeSet<(i32, u64, u64)> = group.iter().flatten().map(|c| (c.pos, c.arrival, c.id)).collect();
+            let now: BTreeMap<(i32, u64, u64), u64> = all.into_iter().map(|c| (c, self.tick())).collect();
+            group.iter_mut().flatten().for_each(|c| c.arrival = now[&(c.pos, c.arrival, c.id)]);
+        }
         lists.iter_mut().flatten().flatten().filter(|_| apart).for_each(|c| c.id = self.tick());
         self.lists = lists;
     }
