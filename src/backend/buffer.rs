@@ -42,10 +42,20 @@ pub trait Buffer: Send + Sync {
     fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()>;
     /// `at` is an offset in `dst`, `from` in this buffer.
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()>;
-    /// Makes a range safe to touch (no surprise in a kernel later); refused memory is an error.
+    /// Makes a range safe to touch (no surprise in a kernel later); contents stay. Refused memory is an error, and nothing that was there has changed.
     fn secure(&self, range: std::ops::Range<usize>) -> Result<()>;
-    /// Gives a range back; it reads as zero afterwards.
+    /// Gives a range back where the device can; whoever takes it again secures it and believes nothing of what is in it.
     fn release(&self, range: std::ops::Range<usize>);
+    /// Nobody has touched it for a while: what can be brought back unchanged may leave memory. `busy` is asked now and then; true ends it.
+    fn rest(&self, _busy: &dyn Fn() -> bool) {}
+    /// Whether `rest` does anything.
+    fn rests(&self) -> bool {
+        false
+    }
+    /// Bytes of a range that are in memory now, as far as the device can say.
+    fn resident(&self, range: std::ops::Range<usize>) -> usize {
+        range.len()
+    }
 }
 
 /// Where host-addressable memory lies. Dereferencing is the CPU backend's business.

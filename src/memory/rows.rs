@@ -181,7 +181,7 @@ mod tests {
         let far: Vec<Arc<dyn Backend>> = vec![Arc::new(Far::new(DeviceId(0)))];
         let plane = PlaneSpec { ty: DType::F16, heads, head_len: 4 };
         let layers = [LayerRows { il: 0, place: 0, planes: vec![plane, plane] }];
-        Store::new(&layers, &far, 1, 64, n_blocks).expect("small")
+        Store::new(&layers, &far, 1, 64, n_blocks, &platform::Backing::Heap).expect("small")
     }
 
     #[test]

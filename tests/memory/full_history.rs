@@ -104,7 +104,7 @@ fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
             LayerRows { il, place: m.place[il], planes: vec![plane(p.type_k, a.head_k), plane(p.type_v, a.head_v)] }
         })
         .collect();
-    let s = Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS).expect("a store");
+    let s = Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store");
     (0..N_BLOCKS).for_each(|b| s.secure(BlockId(b)).expect("memory"));
     s
 }
