@@ -207,9 +207,8 @@ fn views(n: usize, window: i32) -> Views {
     for i in 0..n {
         let (block, slot) = place(i);
         v.segs.push(Seg { block, slot, at: i as u8, len: 1 });
-        v.pos.push(i as i32);
     }
-    v.leaves.push(Leaf { tile: 0, segs: 0..n as u32, len: n as u8, pos: 0 });
+    v.leaves.push(Leaf { tile: 0, segs: 0..n as u32, from: 0, to: n as u8 });
     v.rows = (0..n as i32).map(|i| QueryRow { leaves: 0..1, lo: (i - window + 1).max(0), hi: i }).collect();
     v
 }

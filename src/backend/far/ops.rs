@@ -239,7 +239,7 @@ fn store(f: &mut Far<'_>, g: GroupId, il: i16, values: [T; 2]) -> Result<()> {
 /// The rows of one leaf and head, copied together in place order.
 fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Result<Vec<u8>> {
     let width = l.planes[plane].head_bytes;
-    let mut out = vec![0; width * leaf.len as usize];
+    let mut out = vec![0; width * leaf.to as usize];
     for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
         let mut at = s.at as usize * width;
         for r in l.stretches(plane, s.block, s.slot, u16::from(s.len), h) {
@@ -265,8 +265,7 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         let row = &v.rows[i];
         let mut last = None;
         for leaf in &v.leaves[row.leaves.start as usize..row.leaves.end as usize] {
-            let pos = &v.pos[leaf.pos as usize..][..leaf.len as usize];
-            let (a, b) = (pos.partition_point(|p| *p < row.lo), pos.partition_point(|p| *p <= row.hi));
+            let (a, b) = leaf.within(row.lo, row.hi);
             if a >= b {
                 continue;
             }
@@ -276,7 +275,7 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
                 attn::span_init(&mut span);
             }
             last = Some(this);
-            one_leaf(l, v, leaf, h / per_kv, spec, q, (a as u8, b as u8), &mut span)?;
+            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), &mut span)?;
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
@@ -292,8 +291,8 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
     let mut scratch = vec![0u64; attn::scratch_bytes(head_k, head_v, 1) / 8 + 16];
     let scratch = scratch.as_mut_ptr().cast::<u8>();
     let args = LeafArgs {
-        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.len }],
-        len: leaf.len,
+        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to }],
+        len: leaf.to,
         k_stride: l.planes[0].head_bytes,
         v_stride: l.planes[1].head_bytes,
         head_k,
