@@ -137,6 +137,10 @@ impl Resident {
         self.lock().released
     }
 
+    pub fn releases(&self) -> bool {
+        self.devices.iter().any(|d| d.buf.releases())
+    }
+
     // ---- at rest
 
     pub fn rests(&self) -> bool {

@@ -117,20 +117,21 @@ impl Kv {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
-                self.reaper.end();
                 self.tell_freed();
+                self.reaper.release_now();
+                self.reaper.end(false);
                 Err(NoPlace::NoMemory(e))
             }
         }
     }
     pub fn commit(&mut self, p: Placed) {
         self.memory.commit(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
     pub fn revert(&mut self, p: Placed) {
         self.memory.revert(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
     /// When memory is short, what nobody uses any more goes first.
