@@ -13,6 +13,7 @@ mod ops;
 pub mod reaper;
 pub mod resident;
 pub mod restore;
+mod room;
 pub mod rows;
 mod runs;
 pub mod store;

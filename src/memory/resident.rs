@@ -1,6 +1,6 @@
 //! Which bytes of a group's store are in memory: made sure of when cells are taken, given back some time after their block lost its last one.
 //! Knows blocks, cells and byte ranges, neither rows nor who sits where; `reaper` knows when.
-use crate::backend::{BlockId, Buffer};
+use crate::backend::{BlockId, Buffer, TILE};
 use platform::{Error, Result, mmap};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -30,9 +30,6 @@ struct State {
     /// Blocks given back so far.
     released: u64,
 }
-
-/// Cells whose rows lie together, head by head (the layout of a plane): they come as one.
-const TILE: u16 = 16;
 
 /// Bytes given back while the lock is held: who takes a block waits that long (1 ms).
 const AT_A_TIME: usize = 4 << 20;

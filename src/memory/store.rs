@@ -1,7 +1,7 @@
 //! Where the rows of a group lie: one lazily touched buffer per device, cut into blocks; a block holds its cells of all layers of
 //! that device, so that what is used together lies together. Knows planes and sizes, not what they mean.
 use super::resident::{Device, Resident};
-use crate::backend::{Backend, BlockId, Copy2d, DType, KvGroup, KvLayer, PlaneAt};
+use crate::backend::{Backend, BlockId, Copy2d, DType, KvGroup, KvLayer, PlaneAt, Stretch};
 use platform::{Backing, Error, Result};
 use std::sync::Arc;
 
@@ -110,8 +110,17 @@ impl Store {
                 let n = p.head_bytes * len as usize;
                 let mut row = platform::error::try_zeroed::<u8>(n, "rows to copy")?;
                 for h in 0..p.heads {
-                    l.buf.read(&[Copy2d::flat(0, l.row_at(i, from.0, from.1, h), n)], &mut row)?;
-                    l.buf.write(&[Copy2d::flat(l.row_at(i, to.0, to.1, h), 0, n)], &row)?;
+                    let copies = |(b, slot), out: bool| -> Vec<Copy2d> {
+                        let mut at = 0;
+                        let one = |s: Stretch| {
+                            let n = s.n as usize * p.head_bytes;
+                            at += n;
+                            if out { Copy2d::flat(at - n, s.at, n) } else { Copy2d::flat(s.at, at - n, n) }
+                        };
+                        l.stretches(i, b, slot, len, h).map(one).collect()
+                    };
+                    l.buf.read(&copies(from, true), &mut row)?;
+                    l.buf.write(&copies(to, false), &row)?;
                 }
             }
         }
