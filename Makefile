@@ -47,7 +47,7 @@ test:
 NO_MMAP := RUSTFLAGS='--cfg camelid_no_mmap' CARGO_TARGET_DIR=$(TARGET)/no-mmap $(CARGO)
 
 test-no-mmap:
-	$(NO_MMAP) test --package platform --package camelid --lib --test session --test state --test memory_rss --quiet
+	$(NO_MMAP) test --package platform --package camelid --lib --test session --test state --quiet
 
 headers:
 	$(CARGO) xtask headers
