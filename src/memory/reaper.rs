@@ -81,6 +81,11 @@ impl Shared {
             s = self.lock();
         }
     }
+    fn free(&self, blocks: &[(usize, BlockId)]) {
+        for (g, store) in self.stores.iter().enumerate() {
+            store.free(blocks.iter().filter(|b| b.0 == g).map(|b| b.1));
+        }
+    }
     /// Everything that is idle, a few blocks at a time.
     fn release(&self) -> usize {
         self.stores.iter().map(|r| std::iter::from_fn(|| Some(r.release_some()).filter(|n| *n > 0)).sum::<usize>()).sum()
@@ -108,7 +113,7 @@ impl Reaper {
         s.used |= self.rests;
         drop(s);
         // Started here and not when it is needed: memory may be short then, and a thread is born by allocating.
-        if well && (news || self.thread.is_none()) {
+        if well && (news || !self.alive()) {
             self.wake();
         }
     }
@@ -117,26 +122,29 @@ impl Reaper {
         if blocks.is_empty() || !self.releases {
             return;
         }
-        for (g, store) in self.shared.stores.iter().enumerate() {
-            store.free(blocks.iter().filter(|b| b.0 == g).map(|b| b.1));
-        }
+        self.shared.free(blocks);
         let mut s = self.shared.lock();
         s.last = Instant::now();
         s.used |= self.rests;
         let news = !std::mem::replace(&mut s.freed, true);
         drop(s);
-        if news {
+        if news || !self.alive() {
             self.wake();
         }
     }
-    /// Memory is short: everything that is idle goes now. How many blocks.
-    pub fn release_now(&self) -> usize {
+    /// Memory is short: these go now, and everything else that is idle. How many blocks.
+    pub fn release_now(&self, freed: &[(usize, BlockId)]) -> usize {
+        self.shared.free(freed);
         self.shared.release()
     }
 
+    /// A fork has no thread of before.
+    fn alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|t| t.0 == std::process::id())
+    }
     /// Wakes the thread, or starts it.
     fn wake(&mut self) {
-        if self.thread.as_ref().is_some_and(|t| t.0 == std::process::id()) {
+        if self.alive() {
             return self.shared.wake.notify_one();
         }
         if !self.releases {
@@ -144,10 +152,10 @@ impl Reaper {
         }
         let shared = self.shared.clone();
         match std::thread::Builder::new().name("camelid-kv".into()).stack_size(STACK).spawn(move || shared.work()) {
-            // One of before a fork does not exist here, and cannot be waited for.
+            // The old one, if there is any, is another process's and cannot be waited for.
             Ok(t) => std::mem::forget(self.thread.replace((std::process::id(), t))),
             Err(e) => {
-                log::warn(format!("no thread to give memory back: {e}; doing it at once"));
+                log::debug(format!("no thread to give memory back: {e}; doing it at once"));
                 self.shared.release();
             }
         }

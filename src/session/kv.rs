@@ -118,8 +118,7 @@ impl Kv {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
-                self.tell_freed();
-                self.reaper.release_now();
+                self.reaper.release_now(&self.memory.freed());
                 self.reaper.end(false);
                 Err(NoPlace::NoMemory(e))
             }
@@ -138,7 +137,7 @@ impl Kv {
     /// When memory is short, what nobody uses any more goes first; not what a placement has displaced, which may come back.
     fn secure(&mut self, cells: &[Cells<'_>]) -> Result<()> {
         let all = |stores: &[Store]| cells.iter().try_for_each(|(g, c)| stores[*g].secure_cells(c.iter().copied()));
-        all(&self.stores).or_else(|e| match self.reaper.release_now() {
+        all(&self.stores).or_else(|e| match self.reaper.release_now(&[]) {
             0 => Err(e),
             _ => all(&self.stores),
         })

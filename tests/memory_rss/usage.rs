@@ -6,11 +6,16 @@ const MARK: &str = "MEMORY_RSS_CHILD";
 
 /// Runs a test of this program again, alone in a process.
 pub fn alone(name: &str) -> bool {
+    alone_with(name, &[])
+}
+
+pub fn alone_with(name: &str, env: &[(&str, &str)]) -> bool {
     if std::env::var(MARK).is_ok() {
         return true;
     }
     let mut c = Command::new(std::env::current_exe().expect("this program"));
-    let out = c.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1").output().expect("runs");
+    c.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1").envs(env.iter().copied());
+    let out = c.output().expect("runs");
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{name}: {}\n{said}", out.status);
     said.lines().filter(|l| l.starts_with("skipped")).for_each(|l| eprintln!("{l}"));
@@ -133,4 +138,18 @@ fn a_file_leaves_memory_at_rest() {
     assert_eq!(settled(&kv, 0), 0, "cleared");
     let at = fill(&mut kv, 0, 600);
     assert!(intact(&kv, 0, 0, &at));
+}
+
+#[test]
+fn the_switch_keeps_a_file_in_memory() {
+    if !alone_with("usage::the_switch_keeps_a_file_in_memory", &[("CAMELID_KV_KEEP_PAGES", "1")]) {
+        return;
+    }
+    let dir = std::env::current_exe().expect("this program").with_file_name("");
+    let m = model("keep");
+    let mut kv = kv(&m, &ContextParams { kv: Some(platform::Backing::File(dir)), ..params() });
+    fill(&mut kv, 0, 1024);
+    // Longer than pages would have stayed.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(kv.resident() >= 1024 * CELL, "{}", kv.resident());
 }
