@@ -37,10 +37,15 @@ pub struct Replaced {
 impl Memory {
     /// Cells of a stream by index, with their places: all, or those of `seq` that its own window does not hide from its last position.
     pub fn held(&self, group: usize, stream: u32, seq: Option<u32>) -> Vec<(RowAt, Held)> {
+        self.held_as(group, stream, seq, false)
+    }
+
+    /// The same; with `masked` all cells of `seq` that are still there.
+    pub fn held_as(&self, group: usize, stream: u32, seq: Option<u32>, masked: bool) -> Vec<(RowAt, Held)> {
         let Some((g, cells)) = self.groups.get(group).and_then(|g| Some((g, g.streams.get(stream as usize)?))) else { return Vec::new() };
         let list = match seq {
             None => (0..cells.size()).filter(|c| !cells.is_free(*c)).collect(),
-            Some(s) => unmasked(cells, s, g.spec.window),
+            Some(s) => of_seq(cells, s, if masked { Window::All } else { g.spec.window }),
         };
         let one = |c: u32| {
             let (cell, (block, slot)) = (cells.cell(c), cells.place_of(c)?);
@@ -92,7 +97,7 @@ impl Memory {
 }
 
 /// Cells of `seq` by index without those that a token at its last position does not see.
-fn unmasked(cells: &Cells, seq: u32, window: Window) -> Vec<u32> {
+fn of_seq(cells: &Cells, seq: u32, window: Window) -> Vec<u32> {
     let Some((runs, max)) = cells.runs(seq).and_then(|r| Some((r, r.max()?))) else { return Vec::new() };
     let mut list = runs.cells(i64::from(window.lo(max)), i64::from(i32::MAX));
     list.sort_unstable();

@@ -16,6 +16,8 @@ pub struct Parts {
     pub seq: Option<u32>,
     pub groups: Range<usize>,
     pub n_seq_max: u32,
+    /// Also cells that the sequence's own window hides from its last position: what can still be rewound to.
+    pub masked: bool,
 }
 
 /// Length of the Hadamard rotation under which the original keeps rows of these shapes if they are quantised; 0: none. In 64s: K the largest power

@@ -29,7 +29,7 @@ impl Write<'_> {
     fn group(&self, g: usize, out: &mut dyn Sink) -> Result<()> {
         out.put_u32(self.memory.n_streams())?;
         for stream in 0..self.memory.n_streams() {
-            let mut held = self.memory.held(g, stream, self.parts.seq);
+            let mut held = self.memory.held_as(g, stream, self.parts.seq, self.parts.masked);
             for h in &mut held {
                 h.1.seqs = within(h.1.seqs, self.parts.n_seq_max);
             }

@@ -2,6 +2,7 @@
 pub mod env;
 pub mod error;
 pub mod file;
+pub mod hash;
 pub mod log;
 pub mod mmap;
 pub mod pages;
