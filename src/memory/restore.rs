@@ -54,6 +54,13 @@ impl Memory {
         list.into_iter().filter_map(one).enumerate().map(|(i, (block, slot, h))| (RowAt { row: i as u32, block, slot }, h)).collect()
     }
 
+    /// Whether a sequence holds one cell for each position from 0 to `n` and nothing else.
+    pub fn is_row_of(&self, seq: u32, n: usize) -> bool {
+        let Some(runs) = self.stream_of(seq).and_then(|s| self.groups[0].runs(s, seq)) else { return false };
+        let end = runs.all().iter().try_fold(0, |at, r| (i64::from(r.pos) == at).then_some(r.end()));
+        end == Some(n as i64)
+    }
+
     /// Number of the next arrival.
     pub fn clock(&self) -> u64 {
         self.clock

@@ -20,6 +20,13 @@ pub struct Parts {
     pub masked: bool,
 }
 
+impl Parts {
+    /// One sequence with all its cells is written in order of position and row by row, so that any first part of it can be read by itself.
+    pub fn in_order(&self) -> bool {
+        self.masked && self.seq.is_some()
+    }
+}
+
 /// Length of the Hadamard rotation under which the original keeps rows of these shapes if they are quantised; 0: none. In 64s: K the largest power
 /// of two that divides all heads, V 64.
 pub fn rotation(store: &Store, plane: usize) -> usize {

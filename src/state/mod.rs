@@ -84,7 +84,7 @@ fn write_state(ctx: &mut Context, what: What, out: &mut dyn Sink) -> Result<()> 
 }
 
 fn write_blob(ctx: &mut Context, parts: &Parts, out: &mut dyn Sink) -> Result<()> {
-    let v_trans = !ctx.params.flash_attn;
+    let v_trans = !ctx.params.flash_attn && !parts.in_order();
     let (memory, stores) = ctx.kv();
     write::Write { memory, stores, parts, layout: write::layout(stores, parts), v_trans }.blob(out)
 }
@@ -102,14 +102,23 @@ fn read_state(ctx: &mut Context, what: What, src: &dyn Source, layout: Layout) -
             r.i32()?; // the id it had
         }
     }
-    read_blob(ctx, &parts, layout, &mut r, |_| Ok(()))
+    read_blob(ctx, &parts, layout, &mut r, i32::MAX, |_| Ok(()))
 }
 
-/// Reads and applies a blob; where it ends, if `accept` likes that. Nothing has changed otherwise.
-fn read_blob(ctx: &mut Context, parts: &Parts, layout: Layout, r: &mut Reader<'_>, accept: impl FnOnce(u64) -> Result<()>) -> Result<u64> {
+/// Reads and applies a blob, of one in order of position only what is before `upto`; where it ends, if `accept` likes that. Nothing has changed
+/// otherwise.
+fn read_blob(
+    ctx: &mut Context,
+    parts: &Parts,
+    layout: Layout,
+    r: &mut Reader<'_>,
+    upto: i32,
+    accept: impl FnOnce(u64) -> Result<()>,
+) -> Result<u64> {
     let (memory, stores) = ctx.kv();
     let start = r.at();
-    let blob = parse::Read { memory, stores, parts, layout }.blob(r)?;
+    let mut blob = parse::Read { memory, stores, parts, layout }.blob(r)?;
+    blob.iter_mut().for_each(|g| g.cut(upto));
     accept(r.at())?;
     // A rotation that waits for a cell must not meet the rows that come in its place.
     ctx.settle()?;

@@ -44,6 +44,18 @@ pub struct PlaneBlob {
     pub channels: bool,
 }
 
+impl GroupBlob {
+    /// Leaves what is before position `upto` where that is a first part of the rows; else everything.
+    pub fn cut(&mut self, upto: i32) {
+        let [stream] = &mut self.streams[..] else { return };
+        let by_row = stream.planes.iter().flatten().all(|p| !p.channels);
+        if by_row && self.cells.is_sorted_by_key(|c| c.pos) {
+            self.cells.truncate(self.cells.partition_point(|c| c.pos < upto));
+            stream.rows = 0..self.cells.len() as u32;
+        }
+    }
+}
+
 fn bad<T>(what: String) -> Result<T> {
     Err(Error::invalid(what))
 }

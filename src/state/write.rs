@@ -34,6 +34,9 @@ impl Write<'_> {
                 h.1.seqs = within(h.1.seqs, self.parts.n_seq_max);
             }
             held.retain(|h| !h.1.seqs.is_empty());
+            if self.parts.in_order() {
+                held.sort_by_key(|h| (h.1.pos, h.1.stamp));
+            }
             held.iter_mut().enumerate().for_each(|(i, h)| h.0.row = i as u32);
             out.put_u32(held.len() as u32)?;
             if !held.is_empty() {
