@@ -2,15 +2,15 @@
 //! all seen here, takes what is stored and computes the rest; what prompts compute is stored.
 //!
 //! It must never change a result. So a token with a wanted output is always computed; a batch that would be refused is refused as it was; with
-//! sliding windows memory must hold, position by position, what it would have held, or the entry is not used; and what is stored is only what
-//! decodes of known tokens made, never what was moved, copied or loaded (`Context::edits`).
-use super::{BLOCK, Cache, Wanted, key_of, reaches, windows};
-use crate::memory::{Memory, Window};
+//! sliding windows memory must hold, position by position, what it would have held, or the entry is not used; the order of arrival is made what it
+//! would have been; and what is stored is only what decodes of known tokens made, never what was moved, copied or loaded (`Context::edits`).
+use super::{BLOCK, Cache, Entry, Wanted, key_of, reaches, windows};
+use crate::memory::Memory;
 use crate::session::Context;
 use crate::session::batch::BatchView;
 use crate::session::context::{code, pooling};
 use platform::{env, log};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const DEFAULT_BYTES: u64 = 4 << 30;
@@ -80,8 +80,12 @@ impl Auto {
             log::warn(format!("prefix cache: off for this context: {why}"));
             return None;
         }
-        let cache = Cache::open(&dir, bytes).map_err(log::error).ok()?;
-        Some(Auto { cache, past: BTreeMap::new(), edits: ctx.edits() })
+        Some(Auto::new(Cache::open(&dir, bytes).map_err(log::error).ok()?, ctx))
+    }
+
+    /// For one context, all of whose decodes go through this.
+    pub fn new(cache: Cache, ctx: &Context) -> Auto {
+        Auto { cache, past: BTreeMap::new(), edits: ctx.edits() }
     }
 
     /// `Context::decode`, sooner.
@@ -106,13 +110,15 @@ impl Auto {
                 self.store(ctx, p.seq);
             }
         }
-        self.restore(ctx, b, parts);
-        let rc = match parts.iter().any(|p| p.skip > 0) {
-            false => ctx.decode(b),
-            true => {
+        let rc = match self.restore(ctx, b, parts) {
+            None => ctx.decode(b),
+            Some(plain) => {
                 let rest = Rest::of(b, parts);
                 let rc = ctx.decode(&rest.view());
                 ctx.outputs.renumber(&rest.index, b.n_tokens);
+                if rc == code::OK {
+                    ctx.kv().0.arrive_as(&plain);
+                }
                 rc
             }
         };
@@ -166,37 +172,37 @@ impl Auto {
 
     // ---- from disk
 
-    fn restore(&self, ctx: &mut Context, b: &BatchView<'_>, parts: &mut [Part]) {
-        if shares_a_ring(ctx) || !parts.iter().any(|p| p.known && p.free >= BLOCK) {
-            return;
+    /// Memory as a decode of everything would leave it, where there is less to decode now.
+    fn restore(&self, ctx: &mut Context, b: &BatchView<'_>, parts: &mut [Part]) -> Option<Memory> {
+        if !parts.iter().any(|p| p.known && p.free >= BLOCK) {
+            return None;
         }
-        let Ok(key) = key_of(ctx) else { return };
+        let key = key_of(ctx).ok()?;
         let windows = windows(ctx.memory());
-        let mut plain: Option<Memory> = None;
+        // A batch that is refused is left as it is.
+        let plain = ctx.foresee(b).ok()?;
         for p in parts.iter_mut().filter(|p| p.known && p.free >= BLOCK) {
             let tokens = [&self.past[&p.seq].tokens[..], &p.tokens].concat();
-            let fits = |e: &super::Entry, n: usize| {
+            let fits = |e: &Entry, n: usize| {
                 let gain = n.saturating_sub(p.held);
                 // What is taken in the middle of a prompt must be something that can be taken back to there.
                 let back = p.held == 0 || windows.len() == 1 || e.present_from == 0;
-                gain >= BLOCK.max(n / LEAST_GAIN) && back && reaches(&windows, e, n)
+                let enough = windows.len() == 1 || plain.pos_min(p.seq).is_some_and(|min| e.present_from <= min);
+                gain >= BLOCK.max(n / LEAST_GAIN) && back && enough && reaches(&windows, e, n)
             };
             let w = Wanted { key: &key, tokens: &tokens, limit: p.held + p.free, fits: &fits };
-            if self.cache.find(&w, &mut BTreeSet::new()).is_none() {
-                continue;
-            }
-            if plain.is_none() {
-                // A batch that is refused is left as it is.
-                let Ok(memory) = ctx.foresee(b) else { return };
-                plain = Some(memory);
-            }
             if let Ok(n @ 1..) = self.cache.restore_some(ctx, p.seq as i32, &w) {
                 p.skip = n - p.held;
             }
         }
-        if plain.is_some_and(|m| !leads_to(ctx, &Rest::of(b, parts), &m)) {
-            parts.iter_mut().filter(|p| p.skip > 0).for_each(|p| take_back(ctx, p));
+        if !parts.iter().any(|p| p.skip > 0) {
+            return None;
         }
+        if !leads_to(ctx, &Rest::of(b, parts), &plain) {
+            parts.iter_mut().filter(|p| p.skip > 0).for_each(|p| take_back(ctx, p));
+            return None;
+        }
+        Some(plain)
     }
 
     // ---- to disk
@@ -237,12 +243,6 @@ impl Auto {
 
 fn wanted(b: &BatchView<'_>, i: usize) -> bool {
     b.logits.map_or(i + 1 == b.n_tokens, |l| l.get(i).is_none_or(|l| *l != 0))
-}
-
-/// Which of several sequences gives up cells of a ring goes by arrival, which an entry does not keep.
-fn shares_a_ring(ctx: &Context) -> bool {
-    let rings = |g| ctx.memory().spec(g).is_some_and(|s| s.window != Window::All && !s.keep_masked);
-    ctx.memory().unified() && ctx.sizes.n_seq_max > 1 && (0..ctx.memory().n_groups()).any(rings)
 }
 
 /// Whether a decode of what is left ends where one of everything would have. The base always does: it keeps every cell.

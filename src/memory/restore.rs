@@ -61,6 +61,21 @@ impl Memory {
         end == Some(n as i64)
     }
 
+    /// Takes the order of arrival from a memory that holds the same positions of the same sequences, in whatever cells.
+    pub fn arrive_as(&mut self, like: &Memory) {
+        for (g, l) in self.groups.iter_mut().zip(&like.groups) {
+            for (cells, from) in g.streams.iter_mut().zip(&l.streams) {
+                for seq in cells.seqs() {
+                    let list = |c: &Cells| c.runs(seq).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
+                    for (to, from_cell) in list(cells).into_iter().zip(list(from)) {
+                        cells.set_stamp(to, from.cell(from_cell).stamp);
+                    }
+                }
+            }
+        }
+        self.clock = like.clock;
+    }
+
     /// Number of the next arrival.
     pub fn clock(&self) -> u64 {
         self.clock
