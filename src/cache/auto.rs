@@ -174,15 +174,21 @@ impl Auto {
 
     /// Memory as a decode of everything would leave it, where there is less to decode now.
     fn restore(&self, ctx: &mut Context, b: &BatchView<'_>, parts: &mut [Part]) -> Option<Memory> {
+        // Nearly every decode ends here.
         if !parts.iter().any(|p| p.known && p.free >= BLOCK) {
             return None;
         }
         let key = key_of(ctx).ok()?;
-        let windows = windows(ctx.memory());
+        let text = |p: &Part| [self.past.get(&p.seq).map_or(&[][..], |past| &past.tokens), &p.tokens[..]].concat();
+        let may_gain = |p: &Part| p.known && p.free >= BLOCK && self.cache.knows(&key, &text(p));
+        if !parts.iter().any(may_gain) {
+            return None;
+        }
         // A batch that is refused is left as it is.
-        let plain = ctx.foresee(b).ok()?;
-        for p in parts.iter_mut().filter(|p| p.known && p.free >= BLOCK) {
-            let tokens = [&self.past[&p.seq].tokens[..], &p.tokens].concat();
+        let (before, plain) = (ctx.memory().clone(), ctx.foresee(b).ok()?);
+        let windows = windows(&plain);
+        for p in parts.iter_mut().filter(|p| may_gain(p)) {
+            let tokens = text(p);
             let fits = |e: &Entry, n: usize| {
                 let gain = n.saturating_sub(p.held);
                 // What is taken in the middle of a prompt must be something that can be taken back to there.
@@ -200,6 +206,7 @@ impl Auto {
         }
         if !leads_to(ctx, &Rest::of(b, parts), &plain) {
             parts.iter_mut().filter(|p| p.skip > 0).for_each(|p| take_back(ctx, p));
+            ctx.kv().0.arrive_as(&before);
             return None;
         }
         Some(plain)

@@ -135,6 +135,12 @@ impl Cache {
         }
     }
 
+    /// Whether anybody has the first block.
+    fn knows(&self, key: &Key, tokens: &[i32]) -> bool {
+        let first = key.blocks(&tokens[..BLOCK.min(tokens.len())]);
+        first.first().is_some_and(|b| self.index.entry_of(Link::Through, *b).is_some())
+    }
+
     /// The entry with the longest beginning of what is wanted, to within a block, among those not tried yet.
     fn find(&self, w: &Wanted<'_>, tried: &mut BTreeSet<String>) -> Option<Match> {
         let tokens = &w.tokens[..w.limit.min(w.tokens.len())];
