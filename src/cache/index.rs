@@ -95,7 +95,7 @@ impl Index {
         let _ = fs::File::open(self.path(name)).and_then(|f| f.set_modified(SystemTime::now()));
         let all = blocks.iter().take(n_tokens / BLOCK);
         all.clone().for_each(|b| self.lead(Link::Through, *b, name));
-        all.last().into_iter().for_each(|b| self.lead(Link::Ending, *b, name));
+        all.clone().next_back().into_iter().for_each(|b| self.lead(Link::Ending, *b, name));
     }
 
     fn lead(&self, how: Link, block: u128, name: &str) {

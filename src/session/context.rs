@@ -286,6 +286,14 @@ impl Context {
     pub fn edits(&self) -> u64 {
         self.edits
     }
+    /// Bytes of the KV store that are in memory now.
+    pub fn kv_resident(&self) -> usize {
+        self.kv.resident()
+    }
+    /// Blocks of the KV store given back to the system so far.
+    pub fn kv_released(&self) -> u64 {
+        self.kv.released()
+    }
     /// Carries out what operations have left for later, so that rows are what positions say.
     pub fn settle(&mut self) -> Result<()> {
         self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))

@@ -4,7 +4,7 @@ pub mod batch;
 pub mod context;
 mod foresight;
 mod identity;
-mod kv;
+pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;
