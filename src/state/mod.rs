@@ -105,8 +105,7 @@ fn read_state(ctx: &mut Context, what: What, src: &dyn Source, layout: Layout) -
     read_blob(ctx, &parts, layout, &mut r, i32::MAX, |_| Ok(()))
 }
 
-/// Reads and applies a blob, of one in order of position only what is before `upto`; where it ends, if `accept` likes that. Nothing has changed
-/// otherwise.
+/// Reads and applies what is before position `upto` of a blob; where it ends, if `accept` likes that. Nothing has changed otherwise.
 fn read_blob(
     ctx: &mut Context,
     parts: &Parts,
@@ -118,7 +117,9 @@ fn read_blob(
     let (memory, stores) = ctx.kv();
     let start = r.at();
     let mut blob = parse::Read { memory, stores, parts, layout }.blob(r)?;
-    blob.iter_mut().for_each(|g| g.cut(upto));
+    if upto < i32::MAX {
+        blob.iter_mut().try_for_each(|g| g.cut(upto))?;
+    }
     accept(r.at())?;
     // A rotation that waits for a cell must not meet the rows that come in its place.
     ctx.settle()?;

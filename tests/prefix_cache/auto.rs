@@ -131,7 +131,7 @@ fn conversations_repeat_from_disk() {
 #[test]
 fn random_hosts_see_no_difference() {
     let mut saved = 0;
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut r = Rng(seed);
         let name = if r.below(2) == 0 { LLAMA } else { GEMMA };
         let p = ContextParams {
@@ -152,7 +152,7 @@ fn random_hosts_see_no_difference() {
         }
     }
     println!("{saved} tokens were not computed");
-    assert!(saved > 5000, "{saved}");
+    assert!(saved > 4000, "{saved}");
 }
 
 fn step(h: &mut Both, r: &mut Rng) {

@@ -175,3 +175,28 @@ fn an_entry_is_a_sequence_file() {
         fs::remove_file(path).expect("ours");
     }
 }
+
+/// From C: NULL anywhere, counts that are none, a folder that cannot be.
+#[test]
+fn wrong_calls_are_lines() {
+    use llama::capi::cache::*;
+    use std::ptr::null;
+    let d = Dir::new();
+    let dir = std::ffi::CString::new(d.0.to_str().expect("text")).expect("no NUL");
+    // SAFETY: NULL, terminated strings, handles that live.
+    unsafe {
+        assert!(camelid_cache_open(null(), 5).is_null());
+        assert!(camelid_cache_open(c"/dev/null/x".as_ptr(), 5).is_null());
+        assert!(platform::log::last_error().contains("/dev/null/x"), "{}", platform::log::last_error());
+        camelid_cache_free(std::ptr::null_mut());
+        let cache = camelid_cache_open(dir.as_ptr(), 0);
+        let t = [1, 2, 3];
+        for (c, n) in [(None, 3), (cache.as_ref(), 3), (cache.as_ref(), -1)] {
+            assert_eq!(camelid_cache_restore(c, None, 0, t.as_ptr(), n), 0);
+            assert!(platform::log::last_error().contains("NULL"));
+            assert!(!camelid_cache_store(c, None, 0, null(), n));
+        }
+        camelid_cache_free(cache);
+    }
+    assert!(d.entries().is_empty());
+}
