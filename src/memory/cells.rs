@@ -129,6 +129,10 @@ impl Cells {
     pub fn cell(&self, i: u32) -> &Cell {
         &self.cells[i as usize]
     }
+    /// For who keeps the order of arrival.
+    pub fn set_stamp(&mut self, cell: u32, stamp: u64) {
+        self.cells[cell as usize].stamp = stamp;
+    }
     /// Sequences that may live here.
     pub fn seqs(&self) -> std::ops::Range<u32> {
         self.first..self.first + self.runs.len() as u32

@@ -258,6 +258,11 @@ impl Memory {
         result
     }
 
+    /// Places `ubs` for good without saying where: for a copy, to see what a memory would hold.
+    pub fn occupy(&mut self, ubs: &[Ubatch]) -> Result<(), Full> {
+        ubs.iter().try_for_each(|ub| self.place(ub).map(drop))
+    }
+
     /// Gives every token of one ubatch its cells and says what its queries see.
     pub fn apply(&mut self, ub: &Ubatch, causal: bool) -> Result<Placed, Full> {
         let (at, logs) = self.place(ub)?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod arch;
 pub mod bind;
+mod fingerprint;
 pub mod hparams;
 pub mod names;
 pub mod spec;
@@ -15,7 +16,7 @@ use hparams::HParams;
 use names::Role;
 use platform::{Error, Result, log};
 use spec::{Arch, LayerSpec};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a caller may say about loading.
 pub struct LoadParams<'a> {
@@ -44,6 +45,7 @@ pub struct Model {
     pub n_params: u64,
     pub n_bytes: u64,
     pub load_us: i64,
+    fingerprint: OnceLock<u64>,
 }
 
 /// Bytes looked at a time, about: cut to whole blocks of the format.
@@ -105,6 +107,7 @@ impl Model {
             n_params: gguf.n_elements(),
             n_bytes: gguf.n_bytes(),
             load_us: 0,
+            fingerprint: OnceLock::new(),
         };
         if !p.vocab_only {
             m.load_weights(source, p)?;
