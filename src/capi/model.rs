@@ -381,10 +381,11 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
     ModelHandle::new(Model::load(&source, how)?, &source)
 }
 
-fn rope_type(kind: RopeKind) -> llama_rope_type {
+fn rope_type(kind: Option<RopeKind>) -> llama_rope_type {
     match kind {
-        RopeKind::Norm => LLAMA_ROPE_TYPE_NORM,
-        RopeKind::Neox => LLAMA_ROPE_TYPE_NEOX,
+        None => LLAMA_ROPE_TYPE_NONE,
+        Some(RopeKind::Norm) => LLAMA_ROPE_TYPE_NORM,
+        Some(RopeKind::Neox) => LLAMA_ROPE_TYPE_NEOX,
     }
 }
 

@@ -129,7 +129,7 @@ impl Context {
         }
         let groups = Groups::of(&model);
         let (memory, stores) = make_memory(&model, &params, &sizes, &groups)?;
-        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of };
+        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq };
         let planned = blocks::plan(&model, &settings);
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(stores.iter().map(|s| s.group().clone()).collect()) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));

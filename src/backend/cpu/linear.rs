@@ -212,7 +212,8 @@ fn finish(c: &Ctx<'_>, m: &Mat, expert: usize, n: usize, range: Range<usize>, ou
     if m.bias.is_none() && scale == 1.0 {
         return;
     }
-    let bias = m.bias.map(|b| &c.floats(b)[range.clone()]);
+    // One bias per matrix of a stack.
+    let bias = m.bias.map(|b| &c.floats(b)[expert * m.rows..][range.clone()]);
     let (before, after) = if m.scale_after_bias { (1.0, scale) } else { (scale, 1.0) };
     for t in 0..n {
         // SAFETY: same columns as written above.

@@ -1,6 +1,9 @@
 //! One value per architecture. This folder is the only place where their names stand.
+mod cohere;
 mod gemma;
 mod llama;
+mod openai;
+mod phi;
 mod qwen;
 
 use super::spec::Arch;
@@ -8,15 +11,23 @@ use super::spec::Arch;
 /// Every architecture there is.
 pub const ALL: &[&Arch] = &[
     &llama::LLAMA,
+    &llama::LLAMA4,
     &llama::INTERNLM2,
     &llama::XVERSE,
     &llama::EXAONE,
     &qwen::QWEN2,
+    &qwen::QWEN2MOE,
     &qwen::QWEN3,
     &qwen::QWEN3MOE,
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &phi::PHI2,
+    &phi::PHI3,
+    &cohere::COMMAND_R,
+    &cohere::COHERE2,
+    &cohere::COHERE2MOE,
+    &openai::GPT_OSS,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {
