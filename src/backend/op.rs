@@ -207,9 +207,12 @@ pub enum Lookup {
 }
 
 /// A stack of expert matrices with one scale and one bias [rows] per expert where the file has them: `x w^T * scale + bias`.
+/// It is `rows` rows from `first` of each matrix of `w`: gate and up may share one.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpertMat {
     pub w: WeightId,
+    pub first: u32,
+    pub rows: u32,
     pub scale: Option<WeightId>,
     pub bias: Option<WeightId>,
 }

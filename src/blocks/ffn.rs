@@ -1,6 +1,6 @@
 //! Feed-forward networks: plain, gated (Shazeer 2020), and mixtures of gated experts (Shazeer et al. 2017).
 use super::writer::Writer;
-use crate::backend::{Act, ExpertMat, MapFn, Op, Proj, RouteSpec, T};
+use crate::backend::{Act, ExpertMat, MapFn, Op, Proj, RouteSpec, T, WeightId};
 use crate::model::names::Role;
 use crate::model::spec::{Ffn, Moe};
 
@@ -66,8 +66,14 @@ fn experts(w: &mut Writer<'_>, m: &Moe, x: T) -> T {
         n_group_used: m.groups[1],
     };
     w.step(Op::Route { logits, spec, ids, weights }, &[(ids, "ffn_moe_topk"), (weights, "ffn_moe_weights")]);
-    let mat = |r: Role| ExpertMat { w: w.need(r), scale: w.get(r.scale()), bias: w.get(r.bias()) };
-    let mats = [mat(Role::GateExps), mat(Role::UpExps), mat(Role::DownExps)];
+    // The rows of the gate stand before those of up where they share a tensor.
+    let fused = w.get(Role::GateUpExps.weight());
+    let mat = |r: Role, of: Option<WeightId>, first, rows| {
+        ExpertMat { w: of.unwrap_or_else(|| w.need(r)), first, rows, scale: w.get(r.scale()), bias: w.get(r.bias()) }
+    };
+    let up_at = if fused.is_some() { m.n_ff } else { 0 };
+    let down = mat(Role::DownExps, None, 0, w.m.hp.n_embd);
+    let mats = [mat(Role::GateExps, fused, 0, m.n_ff), mat(Role::UpExps, fused, up_at, m.n_ff), down];
     w.step(Op::Experts { x, ids, weights, mats, act: m.act, weigh_inputs: m.weigh_inputs, out }, &[(out, "ffn_moe_out")]);
     out
 }

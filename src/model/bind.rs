@@ -100,16 +100,25 @@ impl<'a> Binder<'a> {
             Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
             _ => None,
         };
+        let experts = match &spec.ffn {
+            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().full(il)).is_some() => Some(m),
+            _ => None,
+        };
         for t in &names::layer_tensors(hp, norm, spec) {
             let cut = match t.name.0 {
                 // Biases may stand by themselves beside a fused matrix.
                 Role::Q | Role::K | Role::V => fused && t.name != t.name.0.bias(),
+                Role::GateExps | Role::UpExps => experts.is_some() && t.name == t.name.0.weight(),
                 Role::FfnUp => n_ff.is_some() && t.name == Role::FfnUp.weight(),
                 _ => false,
             };
             if !cut {
                 self.one(il, t, dev)?;
             }
+        }
+        if let Some(m) = experts {
+            let shape = [hp.n_embd, 2 * m.n_ff, m.n_expert];
+            self.one(il, &Tensor { name: Role::GateUpExps.weight(), shape, required: true, small: false }, dev)?;
         }
         if fused {
             self.cut_qkv(il, hp, spec, dev)?;

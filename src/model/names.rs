@@ -34,6 +34,7 @@ pub enum Role {
     SelectBias,
     GateExps,
     UpExps,
+    GateUpExps,
     DownExps,
     SharedRouter,
     SharedGate,
@@ -85,6 +86,7 @@ impl Role {
             Role::SelectBias => "exp_probs_b",
             Role::GateExps => "ffn_gate_exps",
             Role::UpExps => "ffn_up_exps",
+            Role::GateUpExps => "ffn_gate_up_exps",
             Role::DownExps => "ffn_down_exps",
             Role::SharedRouter => "ffn_gate_inp_shexp",
             Role::SharedGate => "ffn_gate_shexp",
@@ -178,7 +180,8 @@ fn norm_tensors(s: &NormSpec, role: Role, n: u32) -> Vec<Tensor> {
     weight.into_iter().chain(s.bias.then(|| must(role.bias(), &[n]))).collect()
 }
 
-/// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`, gate and up as `ffn_up`: the binder cuts those by rows.
+/// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`, gate and up as `ffn_up`: the binder cuts those by rows. Gate and up
+/// of experts may be one tensor as well.
 pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor> {
     let mut out: Vec<Tensor> = s.norms.roles().flat_map(|r| norm_tensors(norm, r, hp.n_embd)).collect();
     out.extend(attention_tensors(hp.n_embd, &s.attn));

@@ -87,7 +87,7 @@ impl Experts {
     pub fn lower(l: &mut Lower<'_>, op: &Op) -> Result<Experts> {
         let Op::Experts { x, ids, weights, mats, act, weigh_inputs, out } = *op else { return Err(Error::invalid("not an experts step")) };
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
-        let lower = |m: ExpertMat| Mat::lower(l, &Proj { scale: m.scale, bias: m.bias, ..Proj::plain(m.w, out) });
+        let lower = |m: ExpertMat| Mat::lower_expert(l, m, out);
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
         if mats[0].act != mats[1].act {

@@ -42,9 +42,15 @@ impl Far<'_> {
     }
 
     /// `x` [n][k] times a matrix, [n][rows].
-    fn matmul(&self, w: WeightId, expert: usize, x: &[f32], n: usize) -> Result<Vec<f32>> {
+    fn matmul(&self, w: WeightId, x: &[f32], n: usize) -> Result<Vec<f32>> {
+        let rows = self.bound.weights[w.0 as usize].shape[1] as usize;
+        self.matmul_rows(w, 0..rows, x, n)
+    }
+
+    /// With rows `range` of a stack of matrices.
+    fn matmul_rows(&self, w: WeightId, range: std::ops::Range<usize>, x: &[f32], n: usize) -> Result<Vec<f32>> {
         let weight = &self.bound.weights[w.0 as usize];
-        let [k, rows, _] = weight.shape.map(|d| d as usize);
+        let (k, rows) = (weight.shape[0] as usize, range.len());
         let t = quant::table(Isa::Scalar);
         let act = quant::act_of(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
         let run = t.mat_mul(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
@@ -55,7 +61,7 @@ impl Far<'_> {
             unsafe { t.quantize_act(act)(x.as_ptr(), k, a.as_mut_ptr()) };
         }
         let bytes = self.bytes(w)?;
-        let one = &bytes[expert * rows * weight.row_bytes()..][..rows * weight.row_bytes()];
+        let one = &bytes[range.start * weight.row_bytes()..][..rows * weight.row_bytes()];
         let mut y = vec![0.0; n * rows];
         let mut scratch = vec![0u64; quant::scratch_bytes(weight.ty, k, n) / 8 + 16];
         let scratch = scratch.as_mut_ptr().cast::<u8>();
@@ -172,9 +178,9 @@ fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
 
 fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
     for p in outs {
-        let mut y = f.matmul(p.w, 0, f.get(x)?, f.n(x))?;
+        let mut y = f.matmul(p.w, f.get(x)?, f.n(x))?;
         if let Some(lost) = fine.then(|| lost(f, p.w, f.values.get(&x)?, f.width(x))).flatten() {
-            let more = f.matmul(p.w, 0, &lost, f.n(x))?;
+            let more = f.matmul(p.w, &lost, f.n(x))?;
             y.iter_mut().zip(more).for_each(|(y, m)| *y += m);
         }
         let scale = f.maybe(p.scale)?.map_or(1.0, |s| s[0]);
@@ -328,7 +334,8 @@ fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Re
 /// One expert's matrix on one row.
 fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
     let scale = f.maybe(m.scale)?.map_or(1.0, |s| s[e]);
-    let mut y = f.matmul(m.w, e, x, 1)?;
+    let first = e * f.bound.weights[m.w.0 as usize].shape[1] as usize + m.first as usize;
+    let mut y = f.matmul_rows(m.w, first..first + m.rows as usize, x, 1)?;
     y.iter_mut().for_each(|y| *y *= scale);
     if let Some(b) = f.maybe(m.bias)? {
         let rows = y.len();
