@@ -6,7 +6,7 @@ set -u
 lib=$1
 shared=$2
 python=${3:-python3}
-ARCHS='^((llama|qwen2|qwen3|qwen3moe|gemma|gemma2|gemma3|internlm2|xverse)-|exaone-dense)'
+ARCHS='^((llama|llama4|internlm2|xverse|qwen2|qwen2moe|qwen3|qwen3moe|gemma|gemma2|gemma3|phi2|phi3|command-r|cohere2|cohere2moe|gpt-oss)-|exaone-dense)'
 VOCABS='^(llama-spm|phi-3|llama-bpe|gpt-2|qwen2|qwen35|command-r|deepseek-coder|deepseek-llm|falcon|gemma-4|mpt|refact|starcoder)$'
 
 if [ ! -d "$shared/conformance" ]; then
