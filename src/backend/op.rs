@@ -107,6 +107,8 @@ pub struct RopeSpec {
     pub n_ctx_orig: u32,
     /// Per-frequency divisors [n_rot / 2] (Llama 3).
     pub factors: Option<WeightId>,
+    /// Pairs turned by each of a token's four positions (M-RoPE: time, height, width, extra); `None`: all by its first.
+    pub sections: Option<[u32; 4]>,
 }
 
 /// The norm of each head by itself.

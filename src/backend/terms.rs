@@ -69,11 +69,14 @@ fn gate(t: &float::Table, x: &mut [f32], y: &[f32]) {
     }
 }
 
-/// out = norm(x) * w + b; RMS norms have no bias.
+/// out = norm(x) * w + b
 #[allow(clippy::too_many_arguments, reason = "the kernels' own arguments")]
 pub fn norm(t: &float::Table, kind: NormKind, x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, eps: f32, out: &mut [f32]) {
     match kind {
-        NormKind::Rms => t.rms_norm(x, w, eps, out),
+        NormKind::Rms => {
+            t.rms_norm(x, w, eps, out);
+            b.into_iter().for_each(|b| t.add_to(out, b));
+        }
         NormKind::Layer => t.layer_norm(x, w, b, eps, out),
     }
 }
@@ -105,18 +108,24 @@ pub fn freq<'a>(r: &RopeSpec, factors: Option<&'a [f32]>) -> float::RopeFreq<'a>
     }
 }
 
+/// Fills `out` with (cos, sin) of the pairs of token `i`.
+pub fn angles(ub: &Ubatch, i: usize, r: &RopeSpec, factors: Option<&[f32]>, out: &mut [f32]) {
+    let (f, pos) = (freq(r, factors), &ub.pos[i * ub.n_pos_per_token..(i + 1) * ub.n_pos_per_token]);
+    match (r.sections, pos) {
+        (Some(sections), &[t, h, w, e]) => {
+            // The last is for images only.
+            let e = if ub.tokens.is_empty() { e } else { 0 };
+            float::rope_cache_multi([t, h, w, e], &float::RopeSections { sections, interleaved: false }, &f, out);
+        }
+        _ => float::rope_cache(ub.pos_of(i), &f, out),
+    }
+}
+
 pub fn route(s: &RouteSpec) -> float::RouteSpec {
     let gate = match s.gate {
         Gate::Softmax => float::Gate::Softmax,
         Gate::Sigmoid => float::Gate::Sigmoid,
         Gate::SoftmaxWeight => float::Gate::SoftmaxWeight,
     };
-    float::RouteSpec {
-        gate,
-        by_logit: s.by_logit,
-        norm: s.renorm,
-        scale: s.scale,
-        n_group: s.n_group,
-        n_group_used: s.n_group_used,
-    }
+    float::RouteSpec { gate, by_logit: s.by_logit, norm: s.renorm, scale: s.scale, n_group: s.n_group, n_group_used: s.n_group_used }
 }

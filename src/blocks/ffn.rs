@@ -68,8 +68,12 @@ fn experts(w: &mut Writer<'_>, m: &Moe, x: T) -> T {
     w.step(Op::Route { logits, spec, ids, weights }, &[(ids, "ffn_moe_topk"), (weights, "ffn_moe_weights")]);
     // The rows of the gate stand before those of up where they share a tensor.
     let fused = w.get(Role::GateUpExps.weight());
-    let mat = |r: Role, of: Option<WeightId>, first, rows| {
-        ExpertMat { w: of.unwrap_or_else(|| w.need(r)), first, rows, scale: w.get(r.scale()), bias: w.get(r.bias()) }
+    let mat = |r: Role, of: Option<WeightId>, first, rows| ExpertMat {
+        w: of.unwrap_or_else(|| w.need(r)),
+        first,
+        rows,
+        scale: w.get(r.scale()),
+        bias: w.get(r.bias()),
     };
     let up_at = if fused.is_some() { m.n_ff } else { 0 };
     let down = mat(Role::DownExps, None, 0, w.m.hp.n_embd);

@@ -6,6 +6,7 @@ mod writer;
 
 use crate::backend::{Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, T};
 use crate::model::Model;
+use crate::model::hparams::given;
 use crate::model::names::Role;
 use crate::model::spec::{Attention, LayerSpec, RopeBase, RopeFactors, Scale};
 use writer::{Stream, Writer};
@@ -47,7 +48,9 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
     let (freq_base, freq_scale) = match a.rope_base {
         RopeBase::Context => (r.freq_base, r.freq_scale),
         RopeBase::Swa => (m.hp.rope.freq_base_swa, m.hp.rope.freq_scale_swa),
+        RopeBase::SwaUnscaled => (m.hp.rope.freq_base_swa, 1.0),
     };
+    let (ext_factor, attn_factor) = if a.rope_base == RopeBase::SwaUnscaled { (0.0, 1.0) } else { (r.ext_factor, r.attn_factor) };
     let factors = match a.rope_factors {
         RopeFactors::None => None,
         RopeFactors::Freqs => Some(Role::RopeFreqs),
@@ -59,12 +62,13 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
         n_rot: a.n_rot,
         freq_base,
         freq_scale,
-        ext_factor: r.ext_factor,
-        attn_factor: r.attn_factor,
+        ext_factor,
+        attn_factor,
         beta_fast: r.beta_fast,
         beta_slow: r.beta_slow,
         n_ctx_orig: r.n_ctx_orig,
         factors: factors.and_then(|role| m.weight(il, role.weight())),
+        sections: m.hp.mrope(),
     })
 }
 
@@ -84,8 +88,8 @@ fn embed(w: &mut Writer<'_>) -> Stream {
     let (hp, e) = (&w.m.hp, &w.m.arch.embed);
     let by_token = if e.scale == Scale::SqrtWidth { (hp.n_embd as f32).sqrt() } else { 1.0 };
     let mut x = lookup(w, Role::TokenEmbd, Lookup::Tokens, by_token, "inp_embd");
-    if e.scale == Scale::OfFile && hp.embedding_scale != 0.0 {
-        x = w.scaled(x, hp.embedding_scale, "inp_scaled");
+    if let Scale::OfFile { or } = e.scale {
+        x = w.scaled(x, given(hp.embedding_scale).unwrap_or(or), "inp_scaled");
     }
     if e.positions {
         let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
@@ -168,6 +172,8 @@ pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
     for (il, spec) in m.layers.iter().enumerate() {
         let Some(mut r) = rope(m, s, il as i32, &spec.attn) else { continue };
         w.at(il as i16, m.place[il]);
+        // All positions of a cell move together.
+        r.sections = None;
         r.attn_factor = if r.ext_factor == 0.0 { 1.0 } else { 1.0 / (1.0 + 0.1 * (1.0 / r.freq_scale).ln()) };
         w.step(Op::Shift { group: s.groups[il], rope: r }, &[]);
     }

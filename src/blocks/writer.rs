@@ -1,6 +1,6 @@
 //! Writes steps: keeps the layer and device at hand, makes values, carries the residual stream.
 use super::Settings;
-use crate::backend::{DeviceId, Dim, MapFn, NormKind, Op, Plan, Proj, Seen, Step, T, Value, WeightId};
+use crate::backend::{DeviceId, Dim, MapFn, Op, Plan, Proj, Seen, Step, T, Value, WeightId};
 use crate::model::Model;
 use crate::model::names::{Name, Role};
 use crate::model::spec::NormSpec;
@@ -128,7 +128,6 @@ impl<'a> Writer<'a> {
     /// The weights of `role` where the architecture's norms have them (binding saw to that).
     fn norm_op(&self, x: T, add: Option<T>, role: Role, sum: Option<T>, out: T) -> Op {
         let NormSpec { kind, eps, .. } = self.norm;
-        debug_assert!(kind == NormKind::Layer || self.get(role.bias()).is_none(), "RMS norms have no biases");
         Op::Norm { x, add, w: self.get(role.weight()), b: self.get(role.bias()), kind, eps, sum, out }
     }
 

@@ -68,7 +68,8 @@ impl<'a> Binder<'a> {
         let id = if head == 0 {
             embd
         } else {
-            self.load(-1, &Tensor { name, shape: [hp.n_embd, hp.n_vocab, 1], required: true, small: false }, head, 0..hp.n_vocab)?.unwrap_or(embd)
+            self.load(-1, &Tensor { name, shape: [hp.n_embd, hp.n_vocab, 1], required: true, small: false }, head, 0..hp.n_vocab)?
+                .unwrap_or(embd)
         };
         self.roles.insert((-1, Role::Output.weight()), id);
         Ok(())

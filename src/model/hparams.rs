@@ -86,6 +86,16 @@ pub struct RopeTrain {
     pub yarn_beta_fast: f32,
     pub yarn_beta_slow: f32,
     pub yarn_log_mul: f32,
+    /// Pairs per position of M-RoPE; zeros: none.
+    pub sections: [u32; 4],
+    /// Attention temperature, 0: none; and whether there is rotation at all (Granite).
+    pub temperature_scale: f32,
+    pub finetuned: bool,
+}
+
+/// A number that is 0 where the file does not give it.
+pub fn given(v: f32) -> Option<f32> {
+    (v != 0.0).then_some(v)
 }
 
 /// Keys of one architecture: `{arch}.{suffix}`.
@@ -203,7 +213,9 @@ impl HParams {
         match need.key {
             // Read already: here they are only asked for.
             Key::RmsEps | Key::NormEps | Key::LogitScale | Key::ParallelResidual => {}
-            Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep => {}
+            Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep | Key::ClampKqv => {}
+            Key::Sections => self.read_sections(k, suffix)?,
+            Key::RopeAlpha => self.scale_base(k.f32(suffix, 0.0)?),
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
             Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
             Key::SlidingWindow(or) => self.n_swa = k.or_u32(suffix, or)?,
@@ -232,6 +244,29 @@ impl HParams {
         let dense = |il: u32| il % n == if dense_first { 0 } else { n - 1 };
         self.is_swa = (0..self.n_layer).map(|il| n == 0 || !dense(il)).collect();
         Ok(())
+    }
+
+    fn read_sections(&mut self, k: &Keys<'_>, suffix: &str) -> Result<()> {
+        let name = k.name(suffix);
+        let Some(a) = k.meta.array(&name)? else { return Ok(()) };
+        let all = a.to_i64().unwrap_or_default().iter().map(|v| u32::try_from(*v).ok()).collect::<Option<Vec<u32>>>();
+        let Some(&[t, h, w, e]) = all.as_deref() else { return Err(Error::invalid(format!("key {name} needs four numbers"))) };
+        self.rope.sections = [t, h, w, e];
+        Ok(())
+    }
+
+    /// NTK-aware scaling: the base grows so that the slowest pair turns by alpha less.
+    fn scale_base(&mut self, alpha: f32) {
+        let dim = self.n_embd_head_k as f32;
+        if alpha > 0.0 {
+            self.rope.freq_base *= alpha.powf(dim / (dim - 2.0));
+        }
+    }
+
+    /// The sections of M-RoPE, where rotation is by them.
+    pub fn mrope(&self) -> Option<[u32; 4]> {
+        let s = self.rope.sections;
+        (s[0] > 0 && s[1] > 0).then_some(s)
     }
 
     /// Whether the layers have a tensor that the architecture looks for.
@@ -291,7 +326,10 @@ impl HParams {
     fn check_experts(&self) -> Result<()> {
         let bad = |what: String| Err(Error::invalid(what));
         const WIDEST: u32 = 1 << 24;
-        if self.n_ff_exp > WIDEST || self.n_ff_shexp > WIDEST || self.n_ff_exp.checked_mul(self.n_expert_shared.max(1)).is_none_or(|n| n > WIDEST) {
+        if self.n_ff_exp > WIDEST
+            || self.n_ff_shexp > WIDEST
+            || self.n_ff_exp.checked_mul(self.n_expert_shared.max(1)).is_none_or(|n| n > WIDEST)
+        {
             let shared = (self.n_expert_shared, self.n_ff_shexp);
             return bad(format!("expert FFN width {}, {} shared, width {}", self.n_ff_exp, shared.0, shared.1));
         }
@@ -332,6 +370,9 @@ impl RopeTrain {
             yarn_beta_fast: k.f32("rope.scaling.yarn_beta_fast", 32.0)?,
             yarn_beta_slow: k.f32("rope.scaling.yarn_beta_slow", 1.0)?,
             yarn_log_mul: k.f32("rope.scaling.yarn_log_multiplier", 0.0)?,
+            sections: [0; 4],
+            temperature_scale: k.f32("attention.temperature_scale", 0.0)?,
+            finetuned: k.bool("rope.scaling.finetuned", true)?,
         })
     }
 }

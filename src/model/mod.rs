@@ -144,6 +144,11 @@ impl Model {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
     }
 
+    /// Positions per embedding of a batch.
+    pub fn n_pos_per_embd(&self) -> u32 {
+        if self.hp.mrope().is_some() { 4 } else { 1 }
+    }
+
     /// The window of the sliding layers, 0 if there are none.
     pub fn n_swa(&self) -> u32 {
         self.hp.n_swa

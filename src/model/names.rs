@@ -23,6 +23,7 @@ pub enum Role {
     KNorm,
     Sinks,
     AttnOut,
+    AttnOutNorm,
     AttnPostNorm,
     FfnNorm,
     FfnGate,
@@ -76,6 +77,7 @@ impl Role {
             Role::KNorm => "attn_k_norm",
             Role::Sinks => "attn_sinks",
             Role::AttnOut => "attn_output",
+            Role::AttnOutNorm => "attn_output_norm",
             Role::AttnPostNorm => "post_attention_norm",
             Role::FfnNorm => "ffn_norm",
             Role::FfnGate => "ffn_gate",
@@ -232,7 +234,7 @@ fn moe_tensors(n: u32, m: &Moe) -> Vec<Tensor> {
     let (n_ff, e) = (m.n_ff, m.n_expert);
     let mut out = vec![must(Role::Router.weight(), &[n, e])];
     out.extend(m.bias.then(|| must(Role::Router.bias(), &[e])));
-    out.extend(m.select_bias.then(|| may(Role::SelectBias.bias(), &[e])));
+    out.extend(want(m.select_bias, Role::SelectBias.bias(), &[e]));
     for (role, k, rows) in [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)] {
         out.push(must(role.weight(), &[k, rows, e]));
         out.extend(m.bias.then(|| small(must(role.bias(), &[rows, e]))));

@@ -53,6 +53,11 @@ pub enum Key {
     DenseLead,
     MoeStep,
     ParallelResidual,
+    ClampKqv,
+    /// M-RoPE where the file has sections.
+    Sections,
+    /// NTK scaling of the rotation's base by the file's alpha.
+    RopeAlpha,
     /// With their defaults.
     AttnSoftcap(f32),
     FinalSoftcap(f32),
@@ -88,6 +93,9 @@ impl Key {
             Key::ExpertShared => "expert_shared_count",
             Key::DenseLead => "leading_dense_block_count",
             Key::MoeStep => "interleave_moe_layer_step",
+            Key::ClampKqv => "attention.clamp_kqv",
+            Key::Sections => "rope.dimension_sections",
+            Key::RopeAlpha => "rope.scaling.alpha",
             Key::ParallelResidual => "use_parallel_residual",
             Key::AttnSoftcap(_) => "attn_logit_softcapping",
             Key::FinalSoftcap(_) => "final_logit_softcapping",
@@ -110,6 +118,8 @@ pub enum Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Norm {
     Rms,
+    /// RMS with biases.
+    RmsBias,
     /// Mean and variance, with or without weights and biases.
     Layer {
         weight: bool,
@@ -128,13 +138,15 @@ pub struct NormSpec {
     pub bias: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
     One,
     /// sqrt(n_embd), for token embeddings only.
     SqrtWidth,
-    /// The file's, for all inputs.
-    OfFile,
+    /// The file's or else `or`, for all inputs.
+    OfFile {
+        or: f32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +174,8 @@ pub enum RopeBase {
     Context,
     /// The sliding layers' own, with its own scaling.
     Swa,
+    /// That base, and nothing scaled.
+    SwaUnscaled,
 }
 
 /// Tensors that divide a rotation's frequencies, where the file has them.
@@ -255,8 +269,8 @@ pub struct Moe {
     pub gate: Gate,
     /// The choice goes by the bare logits.
     pub by_logit: bool,
-    /// A bias that joins the choice may be there.
-    pub select_bias: bool,
+    /// A bias that joins the choice.
+    pub select_bias: Want,
     /// Divide the chosen weights by their sum.
     pub renorm: bool,
     /// 0 or 1: none.
@@ -292,8 +306,7 @@ pub struct Norms {
 }
 
 impl Norms {
-    pub const PRE: Norms =
-        Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None };
+    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None };
     /// The FFN's norm is called after what it follows.
     pub const PRE_AFTER_ATTN: Norms = Norms { ffn: Some(Role::AttnPostNorm), ..Norms::PRE };
     pub const PRE_AND_POST: Norms = Norms { attn_post: Some(Role::AttnPostNorm), ffn_post: Some(Role::FfnPostNorm), ..Norms::PRE };
@@ -339,6 +352,7 @@ impl Arch {
         let layer = |weight, bias| NormSpec { kind: NormKind::Layer, eps: hp.norm_eps, weight, bias };
         match self.norm {
             Norm::Rms => rms,
+            Norm::RmsBias => NormSpec { bias: true, ..rms },
             Norm::Layer { weight, bias } => layer(weight, bias),
             Norm::ByEps if hp.rms_eps != 0.0 => rms,
             Norm::ByEps => layer(true, false),
@@ -392,7 +406,7 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
         act: Act::Silu,
         gate: Gate::Softmax,
         by_logit: false,
-        select_bias: false,
+        select_bias: Want::No,
         renorm: false,
         scale: hp.expert_weights_scale,
         groups: [hp.n_expert_groups, hp.n_group_used],

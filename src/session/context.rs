@@ -205,7 +205,7 @@ impl Context {
         let limits = batch::Limits {
             n_vocab: self.model.hp.n_vocab,
             n_embd: self.model.hp.n_embd,
-            n_pos_per_embd: 1,
+            n_pos_per_embd: self.model.n_pos_per_embd(),
             n_batch: self.sizes.n_batch,
             n_ubatch: self.sizes.n_ubatch,
             n_seq_max: self.sizes.n_seq_max,

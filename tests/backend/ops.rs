@@ -243,6 +243,7 @@ fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
         beta_slow: 1.0,
         n_ctx_orig: 128,
         factors,
+        sections: None,
     }
 }
 
@@ -255,6 +256,30 @@ fn rope_with_norm_and_factors() {
             b.step(Op::Rope { x, n_head: 4, norm, rope: Some(rope(kind, 24, Some(f))) });
             (x, vec![])
         });
+    }
+}
+
+/// Four positions a token, each turning its section of the pairs; the last is 0 for text.
+#[test]
+fn rope_by_sections() {
+    let n = 5;
+    let run = |b: &dyn Backend, workers, sections| {
+        let mut ub = ubatch(n, 2 * 32);
+        ub.n_pos_per_token = 4;
+        ub.pos = (0..n as i32).flat_map(|i| [i, 2 * i, 3 * i + 1, 0]).collect();
+        let mut bench = Bench::new(b);
+        let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
+        bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+        let rope = Some(RopeSpec { sections, ..rope(RopeKind::Neox, 32, None) });
+        bench.step(Op::Rope { x, n_head: 2, norm: None, rope });
+        bench.run(&ub, &[], workers, x)
+    };
+    let sections = Some([4, 6, 4, 2]);
+    let want = run(&Far::new(DeviceId(1)), 1, sections);
+    assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
+    for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
+        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
     }
 }
 

@@ -236,7 +236,11 @@ impl Experts {
 impl CpuOp for Experts {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let g = self.groups(c);
-        if self.weigh_inputs { self.gather_weighed(c, w, &g) } else { self.gather(c, w, &g) }
+        if self.weigh_inputs {
+            self.gather_weighed(c, w, &g)
+        } else {
+            self.gather(c, w, &g)
+        }
         w.sync()?;
         self.sweep(c, &g, self.queues[0], self.n_ff, &|e, rows| {
             self.matmul(c, w, &g, 0, e, rows.clone());

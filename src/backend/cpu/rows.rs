@@ -106,9 +106,9 @@ impl CpuOp for Rope {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let n = c.io.ub.n_tokens();
         if let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) {
-            let f = freq(c, r);
+            let factors = r.factors.map(|w| c.floats(w));
             for i in w.share(n, 1) {
-                float::rope_cache(c.io.ub.pos_of(i), &f, c.table_row_mut(w, *table, i));
+                terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
             }
             w.sync()?;
         }

@@ -205,7 +205,7 @@ fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Opt
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let mut cs = vec![0.0; rope.map_or(0, |r| r.n_rot as usize)];
         if let Some(r) = rope {
-            float::rope_cache(f.io.ub.pos_of(i), &terms::freq(r, factors.as_deref()), &mut cs);
+            terms::angles(f.io.ub, i, r, factors.as_deref(), &mut cs);
         }
         for (h, head) in y.chunks_exact_mut(width / n_head).enumerate() {
             if let Some(n) = norm {

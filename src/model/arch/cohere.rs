@@ -37,13 +37,7 @@ pub static COHERE2: Arch = Arch {
 
 pub static COHERE2MOE: Arch = Arch {
     name: "cohere2moe",
-    keys: &[
-        req(Key::LogitScale),
-        req(Key::ExpertFf),
-        req(Key::DenseLead),
-        req(Key::SlidingWindow(0)),
-        opt(Key::SwaPatternDenseFirst(4)),
-    ],
+    keys: &[req(Key::LogitScale), req(Key::ExpertFf), req(Key::DenseLead), req(Key::SlidingWindow(0)), opt(Key::SwaPatternDenseFirst(4))],
     rot_is_head: true,
     norm: Norm::ByEps,
     layer: |hp, il| {
@@ -66,12 +60,5 @@ fn experts(hp: &HParams) -> Ffn {
     let shared = (hp.n_expert_shared > 0).then_some(Shared { n_ff, gated: false, scaled: true });
     // The mean of routed and shared experts.
     let mix = if shared.is_some() { 0.5 } else { 1.0 };
-    Ffn::Moe(Moe {
-        gate: hp.gate(Gate::Sigmoid),
-        renorm: hp.expert_weights_norm,
-        scaled: true,
-        shared,
-        mix,
-        ..moe(hp, hp.n_ff_exp)
-    })
+    Ffn::Moe(Moe { gate: hp.gate(Gate::Sigmoid), renorm: hp.expert_weights_norm, scaled: true, shared, mix, ..moe(hp, hp.n_ff_exp) })
 }

@@ -1,5 +1,5 @@
 //! Llama 1 to 4 and the many files that call themselves so (Mistral 7B, Mixtral, SmolLM, Yi ...), and those that differ from it
-//! in a detail only: InternLM 2, XVERSE, EXAONE 3.
+//! in a detail only: InternLM 2, XVERSE, Mistral 3, SmolLM 3, Arcee, Seed-OSS.
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
@@ -8,12 +8,7 @@ pub static LLAMA: Arch = Arch {
     rope: Some(RopeKind::Norm),
     rot_is_head: true,
     layer: |hp, il| LayerSpec {
-        attn: Attention {
-            rope_factors: file_factors(hp),
-            out_bias: Want::May,
-            scale: file_scale(hp),
-            ..attention(hp, il, RopeKind::Norm)
-        },
+        attn: Attention { rope_factors: file_factors(hp), out_bias: Want::May, scale: file_scale(hp), ..attention(hp, il, RopeKind::Norm) },
         ffn: ffn(hp, il),
         ..plain(hp, il, RopeKind::Norm)
     },
@@ -94,13 +89,59 @@ pub static XVERSE: Arch = Arch {
     ..PLAIN
 };
 
-pub static EXAONE: Arch = Arch {
-    name: "exaone",
+/// Llama, and Q that grow with their position where a file says so.
+pub static MISTRAL3: Arch = Arch {
+    name: "mistral3",
+    rot_is_head: false,
+    layer: |hp, il| {
+        let s = (LLAMA.layer)(hp, il);
+        let scale = hp.rope.temperature_scale;
+        let temperature = (scale != 0.0).then_some(Temperature { scale, span: hp.rope.n_ctx_orig, offset: 0.0 });
+        LayerSpec { attn: Attention { temperature, ..s.attn }, ..s }
+    },
+    size: |hp| match hp.n_layer {
+        26 => "3B",
+        34 => "8B",
+        40 => "14B",
+        _ => "?B",
+    },
+    rope: Some(RopeKind::Norm),
+    ..PLAIN
+};
+
+/// Every fourth layer does not rotate.
+pub static SMOLLM3: Arch = Arch {
+    name: "smollm3",
+    rope: Some(RopeKind::Norm),
+    layer: |hp, il| {
+        let a = attention(hp, il, RopeKind::Norm);
+        let rope = a.rope.filter(|_| (il + 1) % 4 != 0);
+        LayerSpec { attn: Attention { rope, scale: file_scale(hp), ..a }, ..plain(hp, il, RopeKind::Norm) }
+    },
+    size: |hp| if hp.n_layer == 36 { "3B" } else { "?B" },
+    ..PLAIN
+};
+
+pub static ARCEE: Arch = Arch {
+    name: "arcee",
+    rope: Some(RopeKind::Norm),
     layer: |hp, il| LayerSpec {
-        attn: Attention { rope_factors: RopeFactors::Freqs, ..attention(hp, il, RopeKind::Neox) },
+        attn: Attention { rope_factors: RopeFactors::Freqs, scale: file_scale(hp), ..attention(hp, il, RopeKind::Norm) },
+        ffn: Ffn::Dense(Dense { gating: Gating::None, ..dense(hp, il, Act::ReluSqr) }),
+        ..plain(hp, il, RopeKind::Norm)
+    },
+    size: |hp| if hp.n_layer == 36 { "4B" } else { "?B" },
+    ..PLAIN
+};
+
+pub static SEED_OSS: Arch = Arch {
+    name: "seed_oss",
+    layer: |hp, il| LayerSpec {
+        attn: Attention { scale: file_scale(hp), ..attention(hp, il, RopeKind::Neox) },
+        norms: Norms::PRE_AFTER_ATTN,
         ..plain(hp, il, RopeKind::Neox)
     },
-    size: |hp| if hp.n_layer == 32 { "8B" } else { "?B" },
+    size: |hp| if hp.n_layer == 64 { "36B" } else { "?B" },
     ..PLAIN
 };
 

@@ -1,7 +1,14 @@
 //! One value per architecture. This folder is the only place where their names stand.
 mod cohere;
+mod deepseek;
+mod exaone;
 mod gemma;
+mod glm;
+mod gpt;
+mod granite;
+mod layernorm;
 mod llama;
+mod olmo;
 mod openai;
 mod phi;
 mod qwen;
@@ -12,9 +19,14 @@ use super::spec::Arch;
 pub const ALL: &[&Arch] = &[
     &llama::LLAMA,
     &llama::LLAMA4,
+    &llama::MISTRAL3,
     &llama::INTERNLM2,
     &llama::XVERSE,
-    &llama::EXAONE,
+    &llama::SMOLLM3,
+    &llama::ARCEE,
+    &llama::SEED_OSS,
+    &exaone::EXAONE,
+    &exaone::EXAONE4,
     &qwen::QWEN2,
     &qwen::QWEN2MOE,
     &qwen::QWEN3,
@@ -24,10 +36,39 @@ pub const ALL: &[&Arch] = &[
     &gemma::GEMMA3,
     &phi::PHI2,
     &phi::PHI3,
+    &phi::PHIMOE,
     &cohere::COMMAND_R,
     &cohere::COHERE2,
     &cohere::COHERE2MOE,
     &openai::GPT_OSS,
+    &granite::GRANITE,
+    &granite::GRANITEMOE,
+    &granite::MINICPM,
+    &deepseek::DEEPSEEK,
+    &deepseek::DOTS1,
+    &deepseek::BAILINGMOE,
+    &deepseek::BAILINGMOE2,
+    &deepseek::GLM4MOE,
+    &deepseek::HUNYUAN_MOE,
+    &deepseek::ERNIE4_5,
+    &deepseek::ERNIE4_5_MOE,
+    &olmo::OLMO2,
+    &olmo::OLMOE,
+    &glm::CHATGLM,
+    &glm::GLM4,
+    &glm::HUNYUAN_DENSE,
+    &glm::HUNYUAN_VL,
+    &gpt::GPT2,
+    &gpt::STARCODER,
+    &gpt::STARCODER2,
+    &gpt::CODESHELL,
+    &gpt::GPTNEOX,
+    &layernorm::FALCON,
+    &layernorm::STABLELM,
+    &layernorm::ORION,
+    &layernorm::NEMOTRON,
+    &layernorm::OLMO,
+    &layernorm::DBRX,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {

@@ -3,13 +3,7 @@ use crate::model::spec::*;
 
 pub static GPT_OSS: Arch = Arch {
     name: "gpt-oss",
-    keys: &[
-        req(Key::RmsEps),
-        req(Key::ExpertFf),
-        req(Key::SlidingWindow(0)),
-        opt(Key::SwaPattern(2)),
-        opt(Key::RopeBaseSwa(None)),
-    ],
+    keys: &[req(Key::RmsEps), req(Key::ExpertFf), req(Key::SlidingWindow(0)), opt(Key::SwaPattern(2)), opt(Key::RopeBaseSwa(None))],
     rot_is_head: true,
     layer: |hp, il| {
         let a = sliding(hp, il, attention(hp, il, RopeKind::Neox));

@@ -37,3 +37,16 @@ pub static PHI2: Arch = Arch {
     },
     ..PLAIN
 };
+
+pub static PHIMOE: Arch = Arch {
+    name: "phimoe",
+    norm: Norm::RmsBias,
+    layer: |hp, il| LayerSpec {
+        attn: Attention { rope_factors: RopeFactors::LongOrShort, out_bias: Want::Must, ..attention(hp, il, RopeKind::Neox) },
+        ffn: Ffn::Moe(Moe { renorm: true, ..moe(hp, hp.n_ff[il as usize]) }),
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    head: Head { bias: Want::Must, ..PLAIN.head },
+    size: |hp| if hp.n_layer == 32 { "16x3.8B" } else { "?B" },
+    ..PLAIN
+};
