@@ -10,7 +10,10 @@ mod group;
 #[cfg(test)]
 mod naive;
 mod ops;
+pub mod reaper;
+pub mod resident;
 pub mod restore;
+mod room;
 pub mod rows;
 mod runs;
 pub mod store;

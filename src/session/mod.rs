@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
+pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;

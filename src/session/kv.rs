@@ -1,0 +1,198 @@
+//! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
+//! Knows neither tokens nor plans.
+use super::params::{ContextParams, Sizes};
+use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
+use crate::memory::reaper::Reaper;
+use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::model::Model;
+use platform::{Backing, Error, Result, log};
+
+/// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
+pub struct Groups {
+    windows: Vec<Window>,
+    pub of: Vec<GroupId>,
+}
+
+impl Groups {
+    pub fn of(m: &Model) -> Groups {
+        let mut windows = vec![Window::All];
+        let group = |w: Window, windows: &mut Vec<Window>| {
+            let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
+                windows.push(w);
+                windows.len() - 1
+            });
+            GroupId(i as u16)
+        };
+        let of = m.layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
+        Groups { windows, of }
+    }
+
+    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
+        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
+        mine.map(|(il, l)| {
+            let a = &l.attn;
+            let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
+            let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
+            LayerRows { il, place: m.place[il], planes: vec![k, v] }
+        })
+        .collect()
+    }
+}
+
+fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
+    let (mut specs, mut stores) = (Vec::new(), Vec::new());
+    let backing = p.kv.clone().unwrap_or_else(Backing::from_env);
+    let n_streams = if p.kv_unified { 1 } else { s.n_seq_max };
+    for (g, window) in groups.windows.iter().enumerate() {
+        let layers = groups.layers(m, g, p);
+        let size = match window {
+            Window::All => s.n_ctx_seq,
+            w => ring_size(s.n_ctx_seq, w.n_swa(), p.kv_unified, s.n_seq_max, s.n_ubatch, p.swa_full),
+        };
+        let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
+        let (cells, n_blocks) = (spec.cells_per_block, spec.n_blocks_max(n_streams));
+        stores.push(Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?);
+        specs.push(spec);
+    }
+    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
+    Ok((memory, stores))
+}
+
+/// Why a ubatch found no place. Memory is as before.
+pub enum NoPlace {
+    Full,
+    NoMemory(Error),
+}
+
+/// Cells of a group, as block and slot.
+type Cells<'a> = (usize, &'a [(BlockId, u16)]);
+
+pub struct Kv {
+    memory: Memory,
+    /// Per group.
+    stores: Vec<Store>,
+    reaper: Reaper,
+}
+
+impl Kv {
+    pub fn new(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<Kv> {
+        let (memory, stores) = make_memory(m, p, s, groups)?;
+        let reaper = Reaper::new(stores.iter().map(|s| s.resident().clone()).collect());
+        Ok(Kv { memory, stores, reaper })
+    }
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+    pub fn parts(&mut self) -> (&mut Memory, &[Store]) {
+        (&mut self.memory, &self.stores)
+    }
+    pub fn groups(&self) -> Vec<KvGroup> {
+        self.stores.iter().map(|s| s.group().clone()).collect()
+    }
+    /// Address space reserved, not memory used.
+    pub fn bytes(&self) -> usize {
+        self.stores.iter().map(Store::bytes).sum()
+    }
+    /// Bytes in memory now.
+    pub fn resident(&self) -> usize {
+        self.stores.iter().map(|s| s.resident().bytes()).sum()
+    }
+    /// Blocks given back so far.
+    pub fn released(&self) -> u64 {
+        self.stores.iter().map(|s| s.resident().released()).sum()
+    }
+
+    // ---- a decode
+
+    pub fn check(&mut self, ubs: &[Ubatch]) -> std::result::Result<(), Full> {
+        self.memory.check(ubs)
+    }
+    /// Cells for every token of `ub`, safe to write.
+    pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
+        let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
+        self.reaper.begin();
+        let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
+        match self.secure(&cells) {
+            Ok(()) => Ok(placed),
+            Err(e) => {
+                self.memory.unplace(placed);
+                self.reaper.end();
+                self.tell_freed();
+                Err(NoPlace::NoMemory(e))
+            }
+        }
+    }
+    pub fn commit(&mut self, p: Placed) {
+        self.memory.commit(p);
+        self.reaper.end();
+        self.tell_freed();
+    }
+    pub fn revert(&mut self, p: Placed) {
+        self.memory.revert(p);
+        self.reaper.end();
+        self.tell_freed();
+    }
+    /// When memory is short, what nobody uses any more goes first.
+    fn secure(&mut self, cells: &[Cells<'_>]) -> Result<()> {
+        let all = |stores: &[Store]| cells.iter().try_for_each(|(g, c)| stores[*g].secure_cells(c.iter().copied()));
+        all(&self.stores).or_else(|e| {
+            self.tell_freed();
+            match self.reaper.release_now() {
+                0 => Err(e),
+                _ => all(&self.stores),
+            }
+        })
+    }
+    /// Blocks that lost their last cell are given back some time later.
+    fn tell_freed(&mut self) {
+        self.reaper.freed(&self.memory.freed());
+    }
+    /// Pending rotations, told once.
+    pub fn take_shifts(&mut self) -> Vec<KvShift> {
+        let of =
+            |s: crate::memory::Shift| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta };
+        self.memory.take_shifts().into_iter().map(of).collect()
+    }
+
+    // ---- between decodes
+
+    pub fn clear(&mut self) {
+        self.memory.clear();
+        self.tell_freed();
+    }
+    pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_rm(seq, p0, p1)?;
+        self.tell_freed();
+        Ok(())
+    }
+    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
+        for c in copies {
+            let last = [(c.to.0, c.to.1 + c.len.saturating_sub(1))];
+            let copied = self.secure(&[(c.group, &last)]).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
+            if let Err(e) = copied {
+                log::error(format!("seq_cp: {e}"));
+                let _ = self.seq_rm(Some(dst), 0, i32::MAX);
+                return Err(Refused("no memory for the copy"));
+            }
+        }
+        self.tell_freed();
+        Ok(())
+    }
+    pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
+        self.memory.seq_keep(seq)?;
+        self.tell_freed();
+        Ok(())
+    }
+    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_add(seq, p0, p1, delta)?;
+        self.tell_freed();
+        Ok(())
+    }
+    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_div(seq, p0, p1, d)?;
+        self.tell_freed();
+        Ok(())
+    }
+}
