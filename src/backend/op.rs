@@ -164,7 +164,7 @@ pub struct RouteSpec {
 pub enum MapFn {
     /// x + y
     Add,
-    /// x * sigmoid(y); `y` as wide as `x`, or one number per row.
+    /// x * sigmoid(y); `y` as wide as `x`, or a number per row, or one per head: each is for as many neighbours as there are to it.
     Gate,
     /// x * s
     Scale(f32),

@@ -63,10 +63,8 @@ pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos
 fn gate(t: &float::Table, x: &mut [f32], y: &[f32]) {
     let mut g = y.to_vec();
     t.act(float::Act::Sigmoid, &mut g);
-    match g[..] {
-        [one] => t.scale(x, one),
-        _ => x.iter_mut().zip(&g).for_each(|(x, g)| *x *= g),
-    }
+    let each = (x.len() / g.len().max(1)).max(1);
+    x.chunks_exact_mut(each).zip(&g).for_each(|(x, g)| t.scale(x, *g));
 }
 
 /// out = norm(x) * w + b

@@ -3,7 +3,7 @@ use super::rope;
 use super::writer::Writer;
 use crate::backend::{AttendSpec, Dim, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
 use crate::model::names::Role;
-use crate::model::spec::{Attention, QkNorm};
+use crate::model::spec::{Attention, Gates, QkNorm};
 
 /// From the normed input [n_tokens][n_embd] to the projected output of the same shape.
 pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
@@ -28,10 +28,23 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
         sinks: a.sinks.then(|| w.need(Role::Sinks)),
     };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);
+    let mixed = gated(w, a, x, mixed);
     let out = w.value(w.m.hp.n_embd, Dim::Tokens);
     let outs = vec![w.proj(Role::AttnOut, out)];
     w.step(Op::Linear { x: mixed, outs, fine: false }, &[(out, "attn_out")]);
     out
+}
+
+fn gated(w: &mut Writer<'_>, a: &Attention, x: T, mixed: T) -> T {
+    let width = match a.gates {
+        Gates::None => return mixed,
+        Gates::PerHead => a.n_head,
+        Gates::PerChannel => a.n_head * a.head_v,
+    };
+    let gate = w.value(width, Dim::Tokens);
+    let outs = vec![w.proj(Role::AttnGate, gate)];
+    w.step(Op::Linear { x, outs, fine: false }, &[(gate, "attn_gate")]);
+    w.map(mixed, Some(gate), MapFn::Gate, "attn_gated")
 }
 
 /// Norm and rotation of Q or K, in the architecture's order.

@@ -88,9 +88,12 @@ fn embed(w: &mut Writer<'_>) -> Stream {
     let (hp, e) = (&w.m.hp, &w.m.arch.embed);
     let by_token = if e.scale == Scale::SqrtWidth { (hp.n_embd as f32).sqrt() } else { 1.0 };
     let mut x = lookup(w, Role::TokenEmbd, Lookup::Tokens, by_token, "inp_embd");
-    if let Scale::OfFile { or } = e.scale {
-        x = w.scaled(x, given(hp.embedding_scale).unwrap_or(or), "inp_scaled");
-    }
+    let for_all = match e.scale {
+        Scale::One | Scale::SqrtWidth => 1.0,
+        Scale::SqrtWidthOfAll => (hp.n_embd as f32).sqrt(),
+        Scale::OfFile { or } => given(hp.embedding_scale).unwrap_or(or),
+    };
+    x = w.scaled(x, for_all, "inp_scaled");
     if e.positions {
         let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
         x = w.map(x, Some(y), MapFn::Add, "inpL");

@@ -140,6 +140,9 @@ impl<'a> Binder<'a> {
             self.piece(il, &bias, dev, at..at + n, role.bias())?;
             at += n;
         }
+        if !a.qkv_scaled {
+            return Ok(());
+        }
         let scale = Tensor { name: Role::Qkv.scale(), shape: [1, 1, 1], required: false, small: true };
         if let Some(id) = self.load(il, &scale, dev, 0..1)? {
             self.roles.extend([Role::Q, Role::K, Role::V].map(|r| ((il, r.scale()), id)));

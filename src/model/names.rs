@@ -1,6 +1,6 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
-use super::spec::{Arch, Attention, Dense, Ffn, Gating, LayerSpec, Moe, NormSpec, QkNorm, RopeFactors, Want};
+use super::spec::{Arch, Attention, Dense, Ffn, Gates, Gating, LayerSpec, Moe, NormSpec, QkNorm, RopeFactors, Want};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,7 @@ pub enum Role {
     QNorm,
     KNorm,
     Sinks,
+    AttnGate,
     AttnOut,
     AttnOutNorm,
     AttnPostNorm,
@@ -76,6 +77,7 @@ impl Role {
             Role::QNorm => "attn_q_norm",
             Role::KNorm => "attn_k_norm",
             Role::Sinks => "attn_sinks",
+            Role::AttnGate => "attn_gate",
             Role::AttnOut => "attn_output",
             Role::AttnOutNorm => "attn_output_norm",
             Role::AttnPostNorm => "post_attention_norm",
@@ -198,7 +200,8 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
     let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
     let mut out = Vec::new();
     for (role, rows) in [(Role::Q, q), (Role::K, k), (Role::V, v)] {
-        out.extend([must(role.weight(), &[n, rows]), may(role.bias(), &[rows]), may(role.scale(), &[1])]);
+        out.extend([must(role.weight(), &[n, rows]), may(role.bias(), &[rows])]);
+        out.extend(a.qkv_scaled.then(|| may(role.scale(), &[1])));
     }
     out.extend([must(Role::AttnOut.weight(), &[a.n_head * a.head_v, n]), may(Role::AttnOut.scale(), &[1])]);
     out.extend(want(a.out_bias, Role::AttnOut.bias(), &[n]));
@@ -208,6 +211,11 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
         QkNorm::Head | QkNorm::HeadAfterRope => out.extend(norms(&[a.head_k], &[a.head_k])),
         QkNorm::EachHead => out.extend(norms(&[a.head_k, a.n_head], &[a.head_k, a.n_head_kv])),
         QkNorm::Whole => out.extend(norms(&[q], &[k])),
+    }
+    match a.gates {
+        Gates::None => {}
+        Gates::PerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
+        Gates::PerChannel => out.push(must(Role::AttnGate.weight(), &[n, a.n_head * a.head_v])),
     }
     if a.sinks {
         out.push(must(Role::Sinks.weight(), &[a.n_head]));

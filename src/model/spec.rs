@@ -143,6 +143,8 @@ pub enum Scale {
     One,
     /// sqrt(n_embd), for token embeddings only.
     SqrtWidth,
+    /// sqrt(n_embd), for all inputs.
+    SqrtWidthOfAll,
     /// The file's or else `or`, for all inputs.
     OfFile {
         or: f32,
@@ -216,6 +218,8 @@ pub struct Attention {
     pub rope_base: RopeBase,
     pub rope_factors: RopeFactors,
     pub qk_norm: QkNorm,
+    /// The matrices of Q, K and V may have scales beside them.
+    pub qkv_scaled: bool,
     /// The bias of `attn_output` (biases of Q, K and V may always be there).
     pub out_bias: Want,
     pub window: Window,
@@ -228,6 +232,16 @@ pub struct Attention {
     pub temperature: Option<Temperature>,
     /// One logit per head joins the denominator.
     pub sinks: bool,
+    /// What attention gives goes through gates made of its input.
+    pub gates: Gates,
+}
+
+/// Gates of an attention's output, before its last matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gates {
+    None,
+    PerHead,
+    PerChannel,
 }
 
 /// Where an FFN's gate is.
@@ -372,6 +386,7 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         rope_base: RopeBase::Context,
         rope_factors: RopeFactors::None,
         qk_norm: QkNorm::None,
+        qkv_scaled: true,
         out_bias: Want::No,
         window: Window::All,
         scale: 1.0 / (hp.n_embd_head_k as f32).sqrt(),
@@ -379,6 +394,7 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         clamp: 0.0,
         temperature: None,
         sinks: false,
+        gates: Gates::None,
     }
 }
 

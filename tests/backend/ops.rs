@@ -182,8 +182,8 @@ fn elementwise_functions() {
             (out, vec![])
         });
     }
-    // A gate as wide as its value, and one number for all of a row.
-    for width in [300, 1] {
+    // A gate as wide as its value, one number for all of a row, and one per head.
+    for width in [300, 1, 6] {
         agree(300, 1e-5, |b, x| {
             let (y, out) = (b.value(width, Dim::Tokens), b.value(300, Dim::Tokens));
             let w = b.weight(DType::F32, [300, width, 1]);

@@ -124,13 +124,10 @@ pub static HUNYUAN_MOE: Arch = Arch {
     ..PLAIN
 };
 
-pub static ERNIE4_5: Arch = Arch {
-    name: "ernie4_5",
-    rope: Some(RopeKind::Norm),
-    layer: |hp, il| plain(hp, il, RopeKind::Norm),
-    size: |hp| if hp.n_layer == 18 { "0.3B" } else { "?B" },
-    ..PLAIN
-};
+const ERNIE4_5_BASE: Arch = Arch { size: |hp| if hp.n_layer == 18 { "0.3B" } else { "?B" }, ..PLAIN };
+
+pub static ERNIE4_5: Arch =
+    Arch { name: "ernie4_5", rope: Some(RopeKind::Norm), layer: |hp, il| plain(hp, il, RopeKind::Norm), ..ERNIE4_5_BASE };
 
 pub static ERNIE4_5_MOE: Arch = Arch {
     name: "ernie4_5-moe",
@@ -147,5 +144,29 @@ pub static ERNIE4_5_MOE: Arch = Arch {
         54 => "300B.A47B",
         _ => "?B",
     },
+    ..PLAIN
+};
+
+pub static PADDLEOCR: Arch = Arch {
+    name: "paddleocr",
+    keys: &[req(Key::RmsEps), opt(Key::Sections)],
+    rot_is_head: true,
+    layer: |hp, il| LayerSpec {
+        attn: Attention { out_bias: Want::May, ..attention(hp, il, RopeKind::Neox) },
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    ..ERNIE4_5_BASE
+};
+
+/// Norms over whole Q and K, and experts chosen with a bias.
+pub static MINIMAX_M2: Arch = Arch {
+    name: "minimax-m2",
+    keys: &[req(Key::RmsEps), req(Key::ExpertFf)],
+    layer: |hp, il| LayerSpec {
+        attn: Attention { qk_norm: QkNorm::Whole, ..attention(hp, il, RopeKind::Neox) },
+        ffn: Ffn::Moe(Moe { gate: hp.gate(Gate::Sigmoid), renorm: true, select_bias: Want::Must, ..moe(hp, hp.n_ff[il as usize]) }),
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    size: |hp| if hp.n_layer == 62 { "230B.A10B" } else { "?B" },
     ..PLAIN
 };

@@ -92,3 +92,18 @@ pub static GPTNEOX: Arch = Arch {
     },
     ..ROTATED
 };
+
+pub static JAIS2: Arch = Arch {
+    name: "jais2",
+    layer: |hp, il| LayerSpec {
+        attn: attn(hp, il),
+        ffn: Ffn::Dense(Dense { gating: Gating::None, bias: Want::Must, ..dense(hp, il, Act::ReluSqr) }),
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    size: |hp| match hp.n_layer {
+        32 => "8B",
+        68 => "70B",
+        _ => "?B",
+    },
+    ..ROTATED
+};

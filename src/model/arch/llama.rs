@@ -175,3 +175,56 @@ fn size(hp: &HParams) -> &'static str {
         _ => "?B",
     }
 }
+
+/// Norms on Q and K after the rotation.
+pub static MAINCODER: Arch = Arch {
+    name: "maincoder",
+    rope: Some(RopeKind::Norm),
+    layer: |hp, il| LayerSpec {
+        attn: Attention { qk_norm: QkNorm::HeadAfterRope, ..attention(hp, il, RopeKind::Norm) },
+        ..plain(hp, il, RopeKind::Norm)
+    },
+    size: |hp| if hp.n_layer == 32 { "1B" } else { "?B" },
+    ..PLAIN
+};
+
+pub static PANGU_EMBEDDED: Arch = Arch {
+    name: "pangu-embedded",
+    layer: |hp, il| LayerSpec {
+        attn: Attention { out_bias: Want::Must, ..attention(hp, il, RopeKind::Neox) },
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    head: Head { bias: Want::May, ..PLAIN.head },
+    size: |hp| match hp.n_layer {
+        26 => "1B",
+        34 => "7B",
+        _ => "?B",
+    },
+    ..PLAIN
+};
+
+/// Attention and FFN side by side on one norm.
+pub static PLAMO: Arch = Arch {
+    name: "plamo",
+    rot_is_head: true,
+    layer: |hp, il| LayerSpec { norms: Norms::SHARED, ..plain(hp, il, RopeKind::Neox) },
+    size: |hp| if hp.n_layer == 40 { "13B" } else { "?B" },
+    ..PLAIN
+};
+
+/// Heads and widths differ from layer to layer.
+pub static OPENELM: Arch = Arch {
+    name: "openelm",
+    layer: |hp, il| LayerSpec {
+        attn: Attention { qk_norm: QkNorm::Head, qkv_scaled: false, ..attention(hp, il, RopeKind::Neox) },
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    size: |hp| match hp.n_layer {
+        16 => "270M",
+        20 => "450M",
+        28 => "1B",
+        36 => "3B",
+        _ => "?B",
+    },
+    ..PLAIN
+};

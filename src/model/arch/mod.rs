@@ -2,6 +2,7 @@
 mod cohere;
 mod deepseek;
 mod exaone;
+mod gated;
 mod gemma;
 mod glm;
 mod gpt;
@@ -25,10 +26,17 @@ pub const ALL: &[&Arch] = &[
     &llama::SMOLLM3,
     &llama::ARCEE,
     &llama::SEED_OSS,
+    &llama::MAINCODER,
+    &llama::PANGU_EMBEDDED,
+    &llama::PLAMO,
+    &llama::OPENELM,
     &exaone::EXAONE,
     &exaone::EXAONE4,
+    &exaone::EXAONE_MOE,
+    &qwen::QWEN,
     &qwen::QWEN2,
     &qwen::QWEN2MOE,
+    &qwen::QWEN2VL,
     &qwen::QWEN3,
     &qwen::QWEN3MOE,
     &gemma::GEMMA,
@@ -52,6 +60,11 @@ pub const ALL: &[&Arch] = &[
     &deepseek::HUNYUAN_MOE,
     &deepseek::ERNIE4_5,
     &deepseek::ERNIE4_5_MOE,
+    &deepseek::PADDLEOCR,
+    &deepseek::MINIMAX_M2,
+    &gated::MELLUM,
+    &gated::AFMOE,
+    &gated::SPARK2_5,
     &olmo::OLMO2,
     &olmo::OLMOE,
     &glm::CHATGLM,
@@ -63,6 +76,7 @@ pub const ALL: &[&Arch] = &[
     &gpt::STARCODER2,
     &gpt::CODESHELL,
     &gpt::GPTNEOX,
+    &gpt::JAIS2,
     &layernorm::FALCON,
     &layernorm::STABLELM,
     &layernorm::ORION,

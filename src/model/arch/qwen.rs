@@ -4,7 +4,6 @@ use crate::model::spec::*;
 
 pub static QWEN2: Arch = Arch {
     name: "qwen2",
-    head: Head { bias: Want::May, ..PLAIN.head },
     size: |hp| match (hp.n_layer, hp.n_embd, hp.n_head[0]) {
         (24, 1024, _) => "0.5B",
         (24, ..) => "1B",
@@ -18,6 +17,7 @@ pub static QWEN2: Arch = Arch {
         (80, ..) => "70B",
         _ => "?B",
     },
+    head: Head { bias: Want::May, ..PLAIN.head },
     ..PLAIN
 };
 
@@ -78,3 +78,20 @@ pub static QWEN3MOE: Arch = Arch {
     },
     ..PLAIN
 };
+
+/// The first Qwen: its FFN is half as wide as the file says.
+pub static QWEN: Arch = Arch {
+    name: "qwen",
+    layer: |hp, il| {
+        let d = dense(hp, il, Act::Silu);
+        LayerSpec { ffn: Ffn::Dense(Dense { n_ff: d.n_ff / 2, ..d }), ..plain(hp, il, RopeKind::Neox) }
+    },
+    size: |hp| match hp.n_layer {
+        32 => "7B",
+        40 => "13B",
+        _ => "?B",
+    },
+    ..PLAIN
+};
+
+pub static QWEN2VL: Arch = Arch { name: "qwen2vl", keys: &[req(Key::RmsEps), req(Key::Sections)], ..PLAIN };
