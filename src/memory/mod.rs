@@ -7,12 +7,14 @@
 mod blocks;
 mod cells;
 mod group;
+mod history;
 #[cfg(test)]
 mod naive;
 mod ops;
 pub mod restore;
 pub mod rows;
 mod runs;
+pub mod snapshots;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -106,6 +108,8 @@ pub struct Memory {
     clock: u64,
     unified: bool,
     compat: bool,
+    /// Where windows can be brought back.
+    past: Option<snapshots::Past>,
 }
 
 /// Sequence ids that exist at all (LLAMA_MAX_SEQ); a unified memory answers for every one of them, whatever n_seq_max is.
@@ -120,7 +124,7 @@ impl Memory {
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
         let groups = groups.into_iter().map(|g| Group::new(g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Memory { groups, clock: 0, unified, compat: false })
+        Ok(Memory { groups, clock: 0, unified, compat: false, past: None })
     }
 
     /// CAMELID_COMPAT: rewinds are never refused, positions are answered by the last group alone, a cell of several sequences is never reused,

@@ -3,6 +3,7 @@
 use super::cells::{Cell, Cells, Log, Tx, Undo};
 use super::group::Group;
 use super::runs::{Run, Runs};
+use super::snapshots::Edit;
 use super::{Memory, Refused, RowCopy, Shift};
 use crate::backend::io::SeqSet;
 
@@ -16,7 +17,7 @@ fn clip(p0: i32, p1: i32) -> (i64, i64) {
 }
 
 impl Memory {
-    fn base_runs(&self, seq: u32) -> Option<&Runs> {
+    pub(super) fn base_runs(&self, seq: u32) -> Option<&Runs> {
         self.groups[0].runs(self.stream_of(seq)?, seq)
     }
 
@@ -26,7 +27,8 @@ impl Memory {
         self.groups[g].runs(self.stream_of(seq)?, seq)?.max()
     }
 
-    /// The smallest p such that every position of p..=pos_max that the base holds is in every group; pos_max + 1 when there is none.
+    /// The smallest p such that every position of p..=pos_max that the base holds is in every group, or can be brought back there; pos_max + 1 when there
+    /// is none.
     pub fn pos_min(&self, seq: u32) -> Option<i32> {
         let stream = self.stream_of(seq)?;
         if self.compat {
@@ -35,11 +37,15 @@ impl Memory {
         let base = self.base_runs(seq)?;
         let min = base.min()?;
         let per_group = self.groups[1..].iter().filter_map(|g| g.runs(stream, seq));
-        Some(per_group.map(|r| common_from(base, r)).fold(min, i32::max))
+        Some(self.lowest(seq, per_group.map(|r| common_from(base, r)).fold(min, i32::max)))
     }
 
-    /// Whether a token at `p` would find in every group all that its window shows of the base's cells before it.
+    /// Whether a token at `p` would find in every group all that its window shows of the base's cells before it, or that can be brought back.
     pub fn can_continue(&self, seq: u32, p: i32) -> bool {
+        self.window_is_here(seq, p) || self.way_to(seq, p).is_some()
+    }
+
+    pub(super) fn window_is_here(&self, seq: u32, p: i32) -> bool {
         let (Some(stream), Some(base)) = (self.stream_of(seq), self.base_runs(seq)) else { return false };
         self.groups[1..].iter().all(|g| {
             let (lo, p) = (i64::from(g.spec.window.lo(p)), i64::from(p));
@@ -52,9 +58,10 @@ impl Memory {
         self.groups.iter().all(|g| g.spec.size == self.groups[0].spec.size)
     }
 
-    /// Runs `f` on every group; all of it stays or none.
-    fn change(&mut self, f: impl FnMut(&mut Group)) -> Result<(), Refused> {
+    /// Runs `f` on every group, and `edit` on what is known of sequences; all of it stays or none.
+    fn change(&mut self, edit: Edit, f: impl FnMut(&mut Group)) -> Result<(), Refused> {
         self.groups.iter_mut().for_each(f);
+        let before = self.edit_past(edit);
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
         if self.compat || self.groups.len() == 1 {
             return Ok(());
@@ -64,6 +71,7 @@ impl Memory {
             return Ok(());
         }
         self.undo(&logs);
+        self.put_past_back(before);
         Err(LOST)
     }
 
@@ -84,18 +92,19 @@ impl Memory {
     /// Removes positions `p0..p1` of one sequence, or of all. A whole sequence always goes.
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
         let range = clip(p0, p1);
+        let edit = Edit::Cut { seq, at: range.0 };
         let Some(seq) = seq else {
-            return self.change(|g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx))));
+            return self.change(edit, |g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx))));
         };
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
-        self.change(|g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx)))
+        self.change(edit, |g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx)))
     }
 
     /// Removes every other sequence.
     pub fn seq_keep(&mut self, seq: u32) -> Result<(), Refused> {
         let own = self.stream_of(seq).ok_or(NO_SEQ)?;
         let compat = self.compat;
-        self.change(|g| {
+        self.change(Edit::Keep(seq), |g| {
             on_streams(g, |c, tx| {
                 let spared = compat && tx.stream != own;
                 let others = c.seqs().filter(|s| *s != seq && !spared);
@@ -134,7 +143,8 @@ impl Memory {
         if !self.compat && !self.moves_alike(stream, seq, (p0, p1), |c| to(c).0 != c.pos) {
             return Err(TORN);
         }
-        self.change(|g| {
+        let at = self.lowest_moved(stream, seq, (p0, p1), |c| to(c).0);
+        self.change(Edit::Moved { seqs: self.sharing(seq, p0, p1), at }, |g| {
             on_stream(g, stream, |c, tx| {
                 for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
                     match to(c.cell(cell)) {
@@ -144,6 +154,13 @@ impl Memory {
                 }
             });
         })
+    }
+
+    /// The smallest position that a cell of `seq` at `p0..p1` has or gets.
+    fn lowest_moved(&self, stream: u32, seq: u32, (p0, p1): (i64, i64), to: impl Fn(&Cell) -> i32) -> i32 {
+        let cells = &self.groups[0].streams[stream as usize];
+        let list = cells.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default();
+        list.into_iter().map(|c| cells.cell(c)).map(|c| c.pos.min(to(c))).min().unwrap_or(i32::MAX)
     }
 
     /// Whether every group would move the same cells of the sequences that share some with `seq`. A ring may have given up `seq`'s part of a cell that
@@ -172,8 +189,9 @@ impl Memory {
         if src == dst {
             return Ok(Vec::new());
         }
+        let edit = Edit::Copy { src, dst, at: p0 };
         if from == to {
-            self.change(|g| {
+            self.change(edit, |g| {
                 on_stream(g, from, |c, tx| {
                     c.runs(src).map(|r| r.cells(p0, p1)).unwrap_or_default().into_iter().for_each(|cell| c.join(cell, dst, tx))
                 })
@@ -184,13 +202,14 @@ impl Memory {
         if !self.groups.iter().all(|g| g.runs(from, src).is_none_or(whole)) {
             return Err(Refused("between streams only whole sequences are copied (kv_unified copies parts)"));
         }
-        self.change(|g| copy_across(g, (from, src), (to, dst)))?;
+        self.change(edit, |g| copy_across(g, (from, src), (to, dst)))?;
         Ok(self.groups.iter().enumerate().flat_map(|(i, g)| row_copies(i, g, (from, src), to)).collect())
     }
 
     /// Empties the memory.
     pub fn clear(&mut self) {
         self.groups.iter_mut().for_each(Group::clear);
+        self.clear_past();
     }
 
     /// Pending rotations of K rows, told once.

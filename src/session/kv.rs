@@ -71,7 +71,11 @@ pub struct Kv {
 impl Kv {
     pub fn new(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<Kv> {
         let (memory, stores) = make_memory(m, p, s, groups)?;
-        Ok(Kv { memory, stores })
+        let mut kv = Kv { memory, stores };
+        // Snapshots at most double what a context may come to take: whoever made room for its cells knows how much that is.
+        let budget = p.swa_snapshot_bytes.unwrap_or(kv.bytes());
+        kv.memory.keep_past(super::rewind::every(p.swa_snapshots), budget);
+        Ok(kv)
     }
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -95,6 +99,9 @@ impl Kv {
     /// Cells for every token of `ub`, in blocks that are safe to write.
     pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
+        self.secured(placed)
+    }
+    fn secured(&mut self, placed: Placed) -> std::result::Result<Placed, NoPlace> {
         let secured = placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b));
         match secured {
             Ok(()) => Ok(placed),
@@ -104,14 +111,46 @@ impl Kv {
             }
         }
     }
-    pub fn commit(&mut self, p: Placed) {
+    pub fn commit(&mut self, p: Placed, ub: &Ubatch, causal: bool) {
         self.memory.commit(p);
+        self.memory.remember(&self.stores, ub, causal);
         // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
         self.memory.freed();
     }
     pub fn revert(&mut self, p: Placed) {
         self.memory.revert(p);
     }
+
+    // ---- a window that is brought back
+
+    /// Kept rows into the windows of `seq` at `p`.
+    pub fn put_back(&mut self, seq: u32, p: i32) -> std::result::Result<(), NoPlace> {
+        let back = self.memory.put_back(seq, p).map_err(|Full| NoPlace::Full)?;
+        if let Err(e) = back.placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b)) {
+            self.memory.take_back(back.placed);
+            return Err(NoPlace::NoMemory(e));
+        }
+        match self.memory.fill_back(&self.stores, &back) {
+            Ok(()) => {
+                self.memory.keep_back(back);
+                Ok(())
+            }
+            Err(e) => {
+                self.memory.drop_back(back);
+                Err(NoPlace::NoMemory(e))
+            }
+        }
+    }
+    /// Cells for tokens that the base has.
+    pub fn place_again(&mut self, ub: &Ubatch) -> std::result::Result<Placed, NoPlace> {
+        let placed = self.memory.apply_again(ub).map_err(|Full| NoPlace::Full)?;
+        self.secured(placed)
+    }
+    pub fn commit_again(&mut self, p: Placed) {
+        self.memory.commit(p);
+        self.memory.freed();
+    }
+
     /// Pending rotations, told once.
     pub fn take_shifts(&mut self) -> Vec<KvShift> {
         let of =

@@ -1,7 +1,7 @@
 //! Maps of memory: read-only views of files, and lazily touched zero pages. The one door of `memmap2`. Knows bytes and pages only.
 use crate::error::{Error, Result};
 use crate::file::File;
-use memmap2::{Advice, Mmap, MmapOptions, MmapRaw, UncheckedAdvice};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::ops::Range;
 
 /// Maps start on a page; smaller alignments (a cache line, a file's 32 bytes) follow.
@@ -137,6 +137,32 @@ impl Anon {
     }
 }
 
+/// Zero-filled bytes of one owner on pages of their own, which go back to the system with it: what lies for long and is freed in any order
+/// would leave holes in the heap.
+#[derive(Debug)]
+pub struct Owned {
+    map: MmapMut,
+}
+
+impl Owned {
+    /// `bytes` that are there: memory that the system does not have is an error here. At least one byte.
+    pub fn new(bytes: usize) -> Result<Owned> {
+        let no = |e: std::io::Error| Error::no_memory(format!("no memory for {bytes} bytes: {e}"));
+        let map = MmapOptions::new().len(bytes.max(1)).map_anon().map_err(no)?;
+        match map.advise(Advice::PopulateWrite) {
+            // Kernels before 5.14 touch them later.
+            Err(e) if e.raw_os_error() != Some(libc::EINVAL) => Err(no(e)),
+            _ => Ok(Owned { map }),
+        }
+    }
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.map
+    }
+}
+
 /// Locks pages. Refusal is common (RLIMIT_MEMLOCK), so the message says what helps.
 fn lock(start: *const u8, len: usize) -> Result<()> {
     let page = page_size();
@@ -184,6 +210,15 @@ mod tests {
         let a = Anon::new(1 << 40).unwrap();
         assert_eq!(a.as_ptr() as usize % page_size(), 0);
         assert_eq!(byte(&a, (1 << 40) - 1), 0);
+    }
+
+    #[test]
+    fn owned_bytes_are_there_or_refused() {
+        let mut o = Owned::new(3 * page_size() + 1).unwrap();
+        assert!(o.bytes().iter().all(|b| *b == 0) && o.bytes().len() == 3 * page_size() + 1);
+        o.bytes_mut()[page_size()] = 9;
+        assert_eq!(o.bytes()[page_size()], 9);
+        assert!(Owned::new(usize::MAX / 2).is_err());
     }
 
     #[test]
