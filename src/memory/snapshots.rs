@@ -321,11 +321,21 @@ impl Memory {
         stops.into_iter().rev().find(|s| self.at_hand(seq, past, *s))
     }
 
-    /// The tokens that have to be computed again before `seq` can go on; `None` where its windows are whole, or cannot be made so.
+    /// What makes the windows of `seq` whole: rows are put back at the start of this, its tokens are computed again, and rows are put back at its end if
+    /// that is not where the sequence goes on. `None` where they are whole, or cannot be made so.
     pub fn owed(&self, seq: u32) -> Option<Range<i32>> {
-        self.past.as_ref()?;
-        let p = self.pos_max(seq)?.saturating_add(1);
-        if self.window_is_here(seq, p) { None } else { Some(self.way_to(seq, p)?..p) }
+        let (past, p) = (self.past_of(seq)?, self.pos_max(seq)?.saturating_add(1));
+        if self.window_is_here(seq, p) {
+            return None;
+        }
+        let from = self.way_to(seq, p)?;
+        Some(from..past.kept_below(p, self.n_groups()).max(from))
+    }
+
+    /// Whether a decode could go on at `p` if what is there and behind it were removed.
+    pub fn can_go_on(&self, seq: u32, p: i32) -> bool {
+        let last = self.base_runs(seq).and_then(|r| r.within(0, i64::from(p)).last());
+        last.is_none_or(|r| r.end() == i64::from(p) && self.can_continue(seq, p))
     }
 
     /// The sequences of which something is owed.

@@ -42,28 +42,26 @@ impl Context {
     /// Makes the windows of these sequences whole. A failure is a decode's; what was done until then stays, and the next call goes on from there.
     pub(super) fn bring_back(&mut self, seqs: impl IntoIterator<Item = u32>) -> std::result::Result<(), i32> {
         for seq in seqs {
-            if let Some(p) = self.memory().owed(seq) {
-                self.again(seq, p)?;
+            while let Some(p) = self.memory().owed(seq) {
+                self.kv.put_back(seq, p.start).map_err(no_place)?;
+                self.compute_again(seq, p)?;
             }
         }
         Ok(())
     }
 
-    fn again(&mut self, seq: u32, p: Range<i32>) -> std::result::Result<(), i32> {
-        self.kv.put_back(seq, p.start).map_err(no_place)?;
-        let ids = self.memory().ids(seq, p.clone()).unwrap_or_default();
-        for (tokens, first) in ids.chunks(self.sizes.n_ubatch as usize).zip(p.step_by(self.sizes.n_ubatch as usize)) {
-            let ub = ubatch(seq, first, tokens);
-            let placed = self.kv.place_again(&ub).map_err(no_place)?;
-            match self.run(&ub, &placed, &[]) {
-                Ok(()) => self.kv.commit_again(placed),
-                Err(stop) => {
-                    self.kv.revert(placed);
-                    return Err(stopped(&stop));
-                }
-            }
-            self.n_again += tokens.len() as u64;
+    /// One ubatch of it at most: where more rows are kept further on they are used.
+    fn compute_again(&mut self, seq: u32, p: Range<i32>) -> std::result::Result<(), i32> {
+        let end = p.end.min(p.start.saturating_add(self.sizes.n_ubatch as i32));
+        let Some(ids) = self.memory().ids(seq, p.start..end).filter(|ids| !ids.is_empty()) else { return Ok(()) };
+        let ub = ubatch(seq, p.start, &ids);
+        let placed = self.kv.place_again(&ub).map_err(no_place)?;
+        if let Err(stop) = self.run(&ub, &placed, &[]) {
+            self.kv.revert(placed);
+            return Err(stopped(&stop));
         }
+        self.kv.commit_again(placed);
+        self.n_again += ids.len() as u64;
         Ok(())
     }
 
@@ -85,8 +83,7 @@ impl Context {
 
     /// Whether a decode of `seq` could go on at `p`, after a `seq_rm` from there on where something is behind it.
     pub fn can_continue(&self, seq: u32, p: i32) -> bool {
-        let end = self.memory().pos_max(seq).map(|m| m.saturating_add(1));
-        seq < self.sizes.n_seq_max && p >= 0 && end.is_none_or(|e| p <= e && self.memory().can_continue(seq, p))
+        seq < self.sizes.n_seq_max && p >= 0 && self.memory().can_go_on(seq, p)
     }
 
     /// Tokens computed again so far.

@@ -22,7 +22,8 @@ struct Chat {
 impl Chat {
     fn new(seed: u64, wild: bool) -> Chat {
         let mut rng = Rng(0x9e37_79b9_7f4a_7c15 ^ (seed + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let m = &models()[rng.below(3)];
+        // The one that is partly on the device of the tests is slow.
+        let m = &models()[if seed.is_multiple_of(20) { 2 } else { rng.below(2) }];
         let n_seq = 1 + rng.below(3);
         let unified = rng.below(2) == 0;
         let size = N_CTX * n_seq;
@@ -97,7 +98,8 @@ impl Chat {
         let promised = self.ours.can_continue(seq as u32, p as i32);
         let done = self.both(&format!("rewind {seq} to {p}"), |c| c.seq_rm(Some(seq as u32), p as i32, -1).is_ok());
         assert!(done || self.known[seq].is_none(), "{}: {seq} to {p} of {n} is refused", self.what);
-        assert_eq!(done, promised || p == 0, "{}: can_continue", self.what);
+        // Where there are holes it goes on at the last position before one.
+        assert!(done == promised || (done && self.known[seq].is_none()), "{}: can_continue is {promised}", self.what);
         if done {
             self.known[seq] = std::mem::take(&mut self.known[seq]).filter(|_| p > 0).or((p == 0).then(Vec::new));
             if let Some(k) = &mut self.known[seq] {

@@ -73,6 +73,6 @@ pub fn logits(c: &mut Context, seq: i32, tokens: &[i32]) -> Vec<u32> {
 
 /// `tokens` from position 0 on in a context of their own.
 pub fn fresh(m: &Arc<Model>, p: &ContextParams, tokens: &[i32]) -> Vec<u32> {
-    let p = ContextParams { n_ctx: tokens.len() as u32 + 1, n_batch: 2048, n_seq_max: 1, swa_full: true, n_ubatch: 512, ..p.clone() };
+    let p = ContextParams { n_ctx: tokens.len() as u32 + 1, n_batch: 1 << 16, n_seq_max: 1, swa_full: true, swa_snapshots: Some(0), n_ubatch: 512, ..p.clone() };
     logits(&mut context(m, &p), 0, tokens)
 }

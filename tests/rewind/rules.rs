@@ -54,7 +54,8 @@ fn without_snapshots_it_is_refused_as_before() {
 #[test]
 fn snapshots_closer_than_a_window_share_rows() {
     let t = tokens(2, 700);
-    let (mut c, mut far) = (with(16), with(64));
+    let of = |every| context(&models()[BUNDLED], &ContextParams { swa_snapshot_bytes: Some(1 << 30), ..on(every) });
+    let (mut c, mut far) = (of(16), of(64));
     logits(&mut c, 0, &t);
     logits(&mut far, 0, &t);
     let page = 43 * 4096;
@@ -62,9 +63,9 @@ fn snapshots_closer_than_a_window_share_rows() {
     for p in [640, 333, 64, 20] {
         c.seq_rm(Some(0), p, -1).expect("served");
         assert!(logits(&mut c, 0, &[5]) == expected(&rewound(&t, p as usize, &[5])), "{p}");
+        assert_eq!(c.n_again(), 0, "{p}");
         c.seq_rm(Some(0), p, -1).expect("served");
     }
-    assert_eq!(c.n_again(), 0);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn an_abort_while_a_window_comes_back_loses_nothing() {
                 assert!(logits(&mut other, 0, &[4]) == expected(&rewound(&t, 390, &[4])), "{n}");
             }
         }
-        assert!(n % 3 == 1 || c.n_again() == 190, "what was done before the abort is not done twice: {done}, {}", c.n_again());
+        assert!(n % 3 == 1 || c.n_again() <= 190, "what was done before the abort is not done twice: {done}, {}", c.n_again());
     }
     assert!(aborts > 5);
 }
@@ -124,9 +125,9 @@ fn a_state_is_a_barrier() {
     let blob = save(&mut a, what);
     let mut b = with(64);
     assert!(state::load(&mut b, what, &blob).is_ok());
-    assert_eq!(b.memory().pos_min(0), Some(437), "the window of position 500");
+    assert_eq!(b.memory().pos_min(0), Some(436), "the window of its last position");
     assert!(logits(&mut b, 0, &t[500..]) == expected(&t));
-    assert_eq!(b.memory().pos_min(0), Some(437));
+    assert_eq!(b.memory().pos_min(0), Some(437), "the window of the first position that is known");
     for p in [650, 501, 500] {
         b.seq_rm(Some(0), p, -1).expect("served");
         assert!(logits(&mut b, 0, &[9, 8]) == expected(&rewound(&t, p as usize, &[9, 8])), "{p}");
