@@ -133,6 +133,7 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         no_perf: p.no_perf,
         swa_snapshots: None,
         swa_snapshot_bytes: None,
+        kv: None,
     })
 }
 

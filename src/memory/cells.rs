@@ -1,6 +1,7 @@
 //! The cells of one stream of one group: who sits where. Every change goes through five primitives that write an undo log.
 //! Knows neither bytes nor windows; which cells may be given up is decided in `place`.
 use super::blocks::Pool;
+use super::room::{Left, Room};
 use super::runs::Runs;
 use crate::backend::io::{BlockId, SeqSet};
 use platform::Result;
@@ -56,6 +57,7 @@ pub struct Cells {
     table: Vec<Option<BlockId>>,
     count: Vec<u16>,
     home: Vec<u32>,
+    room: Room,
     /// Some cell may have a `shift`.
     pub shifted: bool,
 }
@@ -74,6 +76,7 @@ impl Cells {
             table: try_zeroed(n_blocks, "KV block table")?,
             count: try_zeroed(n_blocks, "KV block table")?,
             home: try_zeroed(n_blocks, "KV block table")?,
+            room: Room::new(n_blocks)?,
             shifted: false,
         })
     }
@@ -116,9 +119,9 @@ impl Cells {
         tx.note(Undo::Put { cell, home: self.home[vb], opened: self.count[vb] == 0 });
         if self.count[vb] == 0 {
             self.table[vb] = tx.pool.take();
-            self.home[vb] = home.unwrap_or(self.home[vb]);
         }
-        self.count[vb] += 1;
+        let opened_for = home.filter(|_| self.count[vb] == 0).unwrap_or(self.home[vb]);
+        self.fill(vb, self.count[vb] + 1, opened_for);
         self.used += 1;
         self.taken[(cell / 64) as usize] |= 1 << (cell % 64);
         self.cells[cell as usize] = Cell { seqs: SeqSet::default(), ..what };
@@ -128,7 +131,7 @@ impl Cells {
     pub fn take(&mut self, cell: u32, tx: &mut Tx<'_>) {
         let vb = (cell / self.cells_per_block) as usize;
         tx.note(Undo::Take { cell, was: self.cells[cell as usize] });
-        self.count[vb] -= 1;
+        self.fill(vb, self.count[vb] - 1, self.home[vb]);
         if self.count[vb] == 0
             && let Some(b) = self.table[vb].take()
         {
@@ -197,7 +200,8 @@ impl Cells {
         match u {
             Undo::Put { cell, home, .. } => {
                 self.take(cell, tx);
-                self.home[(cell / self.cells_per_block) as usize] = home;
+                let vb = (cell / self.cells_per_block) as usize;
+                self.fill(vb, self.count[vb], home);
             }
             Undo::Take { cell, was } => self.put(cell, was, None, tx),
             Undo::Join { cell, seq } => self.leave(cell, seq, tx),
@@ -212,6 +216,7 @@ impl Cells {
         self.cells.fill(Cell::default());
         self.taken.fill(0);
         self.count.fill(0);
+        self.room.reset(self.count.len());
         self.runs.fill(Runs::default());
         (self.used, self.shifted) = (0, false);
     }
@@ -225,42 +230,61 @@ impl Cells {
         self.cells.iter_mut().enumerate().filter_map(shifted).collect()
     }
 
+    // ---- finding room
+
+    /// The one way to change how full a block is and for whom it was opened.
+    fn fill(&mut self, vb: usize, count: u16, home: u32) {
+        let was = self.left(vb);
+        (self.count[vb], self.home[vb]) = (count, home);
+        self.room.turn(vb, was, self.left(vb));
+    }
+
+    fn left(&self, vb: usize) -> Left {
+        match u32::from(self.count[vb]) {
+            0 => Left::All,
+            n if n == self.cells_of(vb).len() as u32 => Left::None,
+            _ => Left::Some(self.home[vb]),
+        }
+    }
+
+    fn cells_of(&self, vb: usize) -> std::ops::Range<u32> {
+        let from = vb as u32 * self.cells_per_block;
+        from..(from + self.cells_per_block).min(self.size())
+    }
+
     /// The cell where the next token of `seq` goes: behind its last one, in another block it opened, in an empty block, anywhere.
     pub fn next_cell(&self, seq: u32) -> Option<u32> {
         let behind = self.runs(seq).and_then(Runs::last).map(|(_, cell)| cell + 1).filter(|c| *c < self.size() && self.is_free(*c));
         let vb = |c: u32| (c / self.cells_per_block) as usize;
+        let block = || {
+            let own = self.room.first_open_of(seq, |b| self.home[b]);
+            own.or_else(|| self.room.first_empty()).or_else(|| self.room.first_open())
+        };
         behind
             .filter(|c| c % self.cells_per_block > 0 || self.count[vb(*c)] == 0 || self.home[vb(*c)] == seq)
-            .or_else(|| self.find(|b| self.count[b] > 0 && self.home[b] == seq))
-            .or_else(|| self.find(|b| self.count[b] == 0))
-            .or_else(|| self.find(|_| true))
+            .or_else(|| self.free_in(self.cells_of(block()?)).next())
     }
 
-    /// First free cell of the first block that `want`s and has one.
-    fn find(&self, want: impl Fn(usize) -> bool) -> Option<u32> {
-        (0..self.count.len()).filter(|b| want(*b)).find_map(|b| self.first_free(b))
-    }
-
-    fn first_free(&self, vb: usize) -> Option<u32> {
-        let from = vb as u32 * self.cells_per_block;
-        let to = (from + self.cells_per_block).min(self.size());
-        if u32::from(self.count[vb]) == to - from {
-            return None;
-        }
-        let mut at = from;
-        while at < to {
-            let free = !self.taken[(at / 64) as usize] >> (at % 64);
-            if free != 0 {
-                return Some(at + free.trailing_zeros()).filter(|c| *c < to);
+    /// The free cells of a range, a word of 64 at a time.
+    pub fn free_in(&self, cells: std::ops::Range<u32>) -> impl Iterator<Item = u32> + '_ {
+        let mut at = cells.start;
+        std::iter::from_fn(move || {
+            while at < cells.end {
+                let free = !self.taken[(at / 64) as usize] >> (at % 64);
+                if free != 0 {
+                    let cell = at + free.trailing_zeros();
+                    at = cell + 1;
+                    return Some(cell).filter(|c| *c < cells.end);
+                }
+                at = (at / 64 + 1) * 64;
             }
-            at = (at / 64 + 1) * 64;
-        }
-        None
+            None
+        })
     }
 
     #[cfg(test)]
     pub fn state(&self) -> impl PartialEq + use<> {
         let c = self.clone();
-        (c.cells, c.taken, c.runs, c.used, c.table, c.count, c.home)
+        (c.cells, c.taken, c.runs, c.used, c.table, c.count, c.home, c.room)
     }
 }

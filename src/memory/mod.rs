@@ -11,7 +11,10 @@ mod history;
 #[cfg(test)]
 mod naive;
 mod ops;
+pub mod reaper;
+pub mod resident;
 pub mod restore;
+mod room;
 pub mod rows;
 mod runs;
 pub mod snapshots;

@@ -78,15 +78,21 @@ impl Rows<'_> {
     /// Copies that bring `pieces` together, or apart where `out` is false: (place in the buffer, place in the rows).
     fn copies(&self, pieces: &[Piece], rows: &Range<u32>, out: bool) -> Vec<Copy2d> {
         let (width, pitch) = (self.at.head_bytes, self.row_bytes());
-        let one = |p: Piece, h: u32| {
-            let here = self.layer.row_at(self.plane, p.block, p.slot, h);
-            let there = p.row as usize * pitch + h as usize * width;
-            match out {
-                true => Copy2d { at: there, from: here, width, rows: p.len as usize, at_pitch: pitch, from_pitch: width },
-                false => Copy2d { at: here, from: there, width, rows: p.len as usize, at_pitch: width, from_pitch: pitch },
+        let mut list = Vec::new();
+        for p in within(pieces, rows) {
+            for h in 0..self.at.heads {
+                let mut there = p.row as usize * pitch + h as usize * width;
+                for s in self.layer.stretches(self.plane, p.block, p.slot, p.len as u16, h) {
+                    let (here, rows) = (s.at, s.n as usize);
+                    list.push(flat(match out {
+                        true => Copy2d { at: there, from: here, width, rows, at_pitch: pitch, from_pitch: width },
+                        false => Copy2d { at: here, from: there, width, rows, at_pitch: width, from_pitch: pitch },
+                    }));
+                    there += rows * pitch;
+                }
             }
-        };
-        within(pieces, rows).flat_map(|p| (0..self.at.heads).map(move |h| one(p, h))).map(flat).collect()
+        }
+        list
     }
 
     /// `rows` of the list into `dst`, [rows][heads * head].
@@ -175,7 +181,7 @@ mod tests {
         let far: Vec<Arc<dyn Backend>> = vec![Arc::new(Far::new(DeviceId(0)))];
         let plane = PlaneSpec { ty: DType::F16, heads, head_len: 4 };
         let layers = [LayerRows { il: 0, place: 0, planes: vec![plane, plane] }];
-        Store::new(&layers, &far, 1, 64, n_blocks).expect("small")
+        Store::new(&layers, &far, 1, 64, n_blocks, &platform::Backing::Heap).expect("small")
     }
 
     #[test]
@@ -185,9 +191,9 @@ mod tests {
         let s = store(1, 1);
         let rows = s.planes(0).next().expect("a layer");
         let copies = rows.copies(&p, &(0..8), false);
-        assert_eq!(copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(), [(8, 1), (16, 1), (24, 1), (16, 1)]);
+        assert_eq!(copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(), [(8, 1), (8, 1), (8, 1), (24, 1), (16, 1)], "15 and 16 are in two tiles");
         let two = store(2, 1);
-        assert_eq!(two.planes(1).next().expect("a layer").copies(&p, &(0..8), true).len(), 8);
+        assert_eq!(two.planes(1).next().expect("a layer").copies(&p, &(0..8), true).len(), 10);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::window::Window;
 use super::{Full, Memory, Placed, views};
 use crate::backend::io::{SeqSet, Ubatch};
 use platform::mmap::Owned;
+use platform::pressure::Guard;
 use platform::{Result, log};
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,7 +51,9 @@ fn planes(store: &Store) -> impl Iterator<Item = Rows<'_>> {
 impl Segment {
     fn gather(store: &Store, start: i32, at: &[RowAt], meter: &Arc<AtomicUsize>) -> Result<Segment> {
         let (n, from) = (at.len(), pieces(at));
-        let mut bytes = Owned::new(planes(store).map(|r| r.row_bytes() * n).sum())?;
+        let size = planes(store).map(|r| r.row_bytes() * n).sum();
+        Guard::system().allow(size)?;
+        let mut bytes = Owned::new(size)?;
         meter.fetch_add(bytes.bytes().len(), Ordering::Relaxed);
         let mut rest = bytes.bytes_mut();
         for rows in planes(store) {
@@ -188,12 +191,22 @@ impl Past {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Edit {
     /// Of one or of all: what stands at `at` and behind it is no longer what was computed from what is before.
-    Cut { seq: Option<u32>, at: i64 },
+    Cut {
+        seq: Option<u32>,
+        at: i64,
+    },
     /// `dst` got cells of `src` from `at` on.
-    Copy { src: u32, dst: u32, at: i64 },
+    Copy {
+        src: u32,
+        dst: u32,
+        at: i64,
+    },
     Keep(u32),
     /// Cells of all of these moved; none is below `at` before or after.
-    Moved { seqs: SeqSet, at: i32 },
+    Moved {
+        seqs: SeqSet,
+        at: i32,
+    },
 }
 
 /// What was known before a change, of the sequences that it touches.
@@ -583,7 +596,7 @@ impl Memory {
     }
 
     /// Rows may have been written, but not all.
-    pub fn drop_back(&mut self, back: Back) {
+    pub fn drop_back(&mut self, back: &Back) {
         self.undo_placing(&back.placed);
     }
 

@@ -289,6 +289,14 @@ impl Context {
     pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
         self.kv.parts()
     }
+    /// Bytes of the KV store that are in memory now.
+    pub fn kv_resident(&self) -> usize {
+        self.kv.resident()
+    }
+    /// Blocks of the KV store given back to the system so far.
+    pub fn kv_released(&self) -> u64 {
+        self.kv.released()
+    }
     pub fn memory_clear(&mut self) {
         self.kv.clear();
     }

@@ -4,7 +4,7 @@ use crate::blocks::RopeSettings;
 use crate::model::Model;
 use crate::model::hparams::RopeScaling;
 
-use platform::{Error, Result, log};
+use platform::{Backing, Error, Result, log};
 
 /// `llama_context_params` in Rust terms; zero and -1 mean "from the model" where llama.h says so.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct ContextParams {
     pub swa_snapshots: Option<u32>,
     /// Most bytes of snapshots; `None`: as many as the context's cells can come to take.
     pub swa_snapshot_bytes: Option<usize>,
+    /// What the KV store lies in; `None`: what `CAMELID_KV` says.
+    pub kv: Option<Backing>,
 }
 
 impl Default for ContextParams {
@@ -70,6 +72,7 @@ impl Default for ContextParams {
             no_perf: true,
             swa_snapshots: None,
             swa_snapshot_bytes: None,
+            kv: None,
         }
     }
 }

@@ -49,7 +49,15 @@ pub const BUNDLED: usize = 3;
 
 /// One thread: the models are too small to share.
 pub fn params() -> ContextParams {
-    ContextParams { n_ctx: 1024, n_batch: 1024, n_ubatch: 64, n_threads: 1, n_threads_batch: 1, swa_full: false, ..ContextParams::default() }
+    ContextParams {
+        n_ctx: 1024,
+        n_batch: 1024,
+        n_ubatch: 64,
+        n_threads: 1,
+        n_threads_batch: 1,
+        swa_full: false,
+        ..ContextParams::default()
+    }
 }
 
 pub fn context(m: &Arc<Model>, p: &ContextParams) -> Context {
@@ -73,6 +81,14 @@ pub fn logits(c: &mut Context, seq: i32, tokens: &[i32]) -> Vec<u32> {
 
 /// `tokens` from position 0 on in a context of their own.
 pub fn fresh(m: &Arc<Model>, p: &ContextParams, tokens: &[i32]) -> Vec<u32> {
-    let p = ContextParams { n_ctx: tokens.len() as u32 + 1, n_batch: 1 << 16, n_seq_max: 1, swa_full: true, swa_snapshots: Some(0), n_ubatch: 512, ..p.clone() };
+    let p = ContextParams {
+        n_ctx: tokens.len() as u32 + 1,
+        n_batch: 1 << 16,
+        n_seq_max: 1,
+        swa_full: true,
+        swa_snapshots: Some(0),
+        n_ubatch: 512,
+        ..p.clone()
+    };
     logits(&mut context(m, &p), 0, tokens)
 }
