@@ -4,7 +4,7 @@ use super::group::Group;
 use super::runs::Runs;
 use super::snapshots::Before;
 use super::window::Window;
-use super::{Full, Memory, Placed};
+use super::{Full, Memory, Placed, RowCopy, Stamp};
 use crate::backend::io::{BlockId, SeqSet, Views};
 
 /// One cell, apart from where it is.
@@ -33,6 +33,8 @@ pub struct Replaced {
     pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows of cells that were there before may be written over.
     pub displaces: bool,
+    /// Rows that leave blocks shared with another stream, in this order, before any is written.
+    pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
     /// What was known of sequences before.
     past: Before,
@@ -41,7 +43,7 @@ pub struct Replaced {
 impl Replaced {
     /// Tokens that are to be computed.
     pub(super) fn into_placed(self, views: Vec<Views>) -> Placed {
-        Placed { views, new_blocks: self.new_blocks, logs: self.logs }
+        Placed { views, new_blocks: self.new_blocks, copies: self.copies, logs: self.logs }
     }
 }
 
@@ -84,7 +86,7 @@ impl Memory {
                     done.and_then(|()| put(group, *stream, seq, list, part, self.compat, &mut rows[g])).map(|evicted| displaces |= evicted);
             }
         }
-        let last = lists.iter().flatten().flatten().map(|h| h.stamp + 1).max();
+        let last = lists.iter().flatten().flatten().map(|h| Stamp::arrival(h.stamp) + 1).max();
         let replaced = self.replaced(done, rows)?;
         self.clock = self.clock.max(last.unwrap_or(0));
         let past = self.forget_past(seq, lists.first().is_some_and(Option::is_some));
@@ -99,7 +101,7 @@ impl Memory {
             return Err(Full);
         }
         let new_blocks = self.new_blocks(&logs);
-        Ok(Replaced { rows, new_blocks, displaces: false, logs, past: Before::new() })
+        Ok(Replaced { rows, new_blocks, displaces: false, copies: self.take_copies(), logs, past: Before::new() })
     }
 
     /// The rows are there.
@@ -110,7 +112,7 @@ impl Memory {
     /// No row was written: exactly the state before.
     pub fn take_back(&mut self, r: Replaced) {
         self.undo(&r.logs);
-        self.put_past_back(r.past);
+        self.put_past_back(&r.past);
     }
 
     /// Some rows were written: the cells that they were for are empty, and so is what they displaced.

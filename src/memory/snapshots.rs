@@ -202,11 +202,6 @@ pub(super) enum Edit {
         at: i64,
     },
     Keep(u32),
-    /// Cells of all of these moved; none is below `at` before or after.
-    Moved {
-        seqs: SeqSet,
-        at: i32,
-    },
 }
 
 /// What was known before a change, of the sequences that it touches.
@@ -478,7 +473,6 @@ impl Memory {
             Edit::Cut { seq, at } => (seq.map_or(all.clone(), |s| s..s + 1).collect(), at as i32),
             Edit::Copy { dst, .. } => (vec![dst], 0),
             Edit::Keep(seq) => (all.filter(|s| *s != seq).collect(), 0),
-            Edit::Moved { seqs, at } => (seqs.iter().collect(), at),
         };
         let mut before = Before::new();
         for s in touched {
@@ -492,9 +486,9 @@ impl Memory {
         before
     }
 
-    pub(super) fn put_past_back(&mut self, before: Before) {
+    pub(super) fn put_past_back(&mut self, before: &Before) {
         if let Some(past) = &mut self.past {
-            before.into_iter().for_each(|(s, one)| past.seqs[s as usize] = one);
+            before.iter().for_each(|(s, one)| past.seqs[*s as usize] = one.clone());
         }
     }
 
@@ -522,21 +516,6 @@ impl Memory {
             past.seqs[s as usize].foreign = true;
         }
         before
-    }
-
-    pub(super) fn clear_past(&mut self) {
-        drop(self.edit_past(Edit::Cut { seq: None, at: 0 }));
-    }
-
-    /// Sequences that share cells of `seq` at `p0..p1`, itself among them.
-    pub(super) fn sharing(&self, seq: u32, p0: i64, p1: i64) -> SeqSet {
-        let mut all = SeqSet::one(seq);
-        if let Some(stream) = self.stream_of(seq).filter(|_| self.past.is_some()) {
-            let cells = &self.groups[0].streams[stream as usize];
-            let list = cells.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default();
-            list.into_iter().flat_map(|c| cells.cell(c).seqs.iter().collect::<Vec<_>>()).for_each(|s| all.insert(s));
-        }
-        all
     }
 
     // ---- bringing back

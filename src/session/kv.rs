@@ -6,7 +6,7 @@ use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
-use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
 use platform::{Backing, Error, Result, log};
 
@@ -122,7 +122,7 @@ impl Kv {
     fn secured(&mut self, placed: Placed) -> std::result::Result<Placed, NoPlace> {
         self.reaper.begin();
         let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
-        match self.secure(&cells) {
+        match self.secure(&cells).and_then(|()| self.copy(&placed.copies)) {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
@@ -154,6 +154,27 @@ impl Kv {
             }
         })
     }
+    /// Rows follow cells that left a shared block or a shared cell.
+    fn copy(&mut self, copies: &[RowCopy]) -> Result<()> {
+        for c in copies {
+            self.secure(&[(c.group, &[(c.to.0, c.to.1 + c.len.saturating_sub(1))])])?;
+            self.stores[c.group].copy(c.from, c.to, c.len)?;
+        }
+        Ok(())
+    }
+    /// An operation's rows follow, or it did not happen.
+    fn finish(&mut self, c: Changed) -> std::result::Result<(), Refused> {
+        let copied = self.copy(&c.copies);
+        match copied {
+            Ok(()) => self.memory.keep_change(c),
+            Err(_) => self.memory.take_back_change(&c),
+        }
+        self.tell_freed();
+        copied.map_err(|e| {
+            log::error(e);
+            Refused("no memory for copies of shared cells")
+        })
+    }
     /// Blocks that lost their last cell are given back some time later.
     fn tell_freed(&mut self) {
         self.reaper.freed(&self.memory.freed());
@@ -174,7 +195,7 @@ impl Kv {
         let places = |at: &Vec<RowAt>| at.iter().map(|r| (r.block, r.slot)).collect::<Vec<_>>();
         let cells: Vec<Vec<(BlockId, u16)>> = back.placed.rows.iter().map(places).collect();
         let cells: Vec<Cells<'_>> = cells.iter().map(Vec::as_slice).enumerate().collect();
-        if let Err(e) = self.secure(&cells) {
+        if let Err(e) = self.secure(&cells).and_then(|()| self.copy(&back.placed.copies)) {
             self.memory.take_back(back.placed);
             return Err(e);
         }
@@ -217,16 +238,7 @@ impl Kv {
         Ok(())
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
-        for c in copies {
-            let last = [(c.to.0, c.to.1 + c.len.saturating_sub(1))];
-            let copied = self.secure(&[(c.group, &last)]).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
-            if let Err(e) = copied {
-                log::error(format!("seq_cp: {e}"));
-                let _ = self.seq_rm(Some(dst), 0, i32::MAX);
-                return Err(Refused("no memory for the copy"));
-            }
-        }
+        self.memory.seq_cp(src, dst, p0, p1)?;
         self.tell_freed();
         Ok(())
     }
@@ -236,13 +248,11 @@ impl Kv {
         Ok(())
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_add(seq, p0, p1, delta)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_add(seq, p0, p1, delta)?;
+        self.finish(changed)
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_div(seq, p0, p1, d)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_div(seq, p0, p1, d)?;
+        self.finish(changed)
     }
 }

@@ -194,7 +194,7 @@ fn begin() {
 fn chats_that_are_rewound_say_what_fresh_ones_say() {
     begin();
     let mut again = 0;
-    for seed in 0..120 {
+    for seed in 0..60 {
         let mut c = Chat::new(seed, false);
         c.run(24, false);
         assert_eq!(c.n_refused, 0, "{}", c.what);
@@ -209,18 +209,18 @@ fn chats_that_are_rewound_say_what_fresh_ones_say() {
         let (m, p) = (c.ours.model.clone(), c.ours.params.clone());
         assert!(logits(&mut c.ours, seq as i32, &[3]) == fresh(&m, &p, &tokens), "{}", c.what);
     }
-    assert!(again > 10_000, "only {again} tokens were computed again: the chats are too short");
+    assert!(again > 2000, "only {again} tokens were computed again: the chats are too short");
 }
 
 #[test]
 fn whatever_is_done_in_between() {
     begin();
     let (mut refused, mut again) = (0, 0);
-    for seed in 1000..1150 {
+    for seed in 1000..1060 {
         let mut c = Chat::new(seed, true);
         c.run(30, true);
         refused += c.n_refused;
         again += c.ours.n_again();
     }
-    assert!(refused > 20 && again > 1000, "{refused} refused, {again} computed again");
+    assert!(refused > 5 && again > 500, "{refused} refused, {again} computed again");
 }
