@@ -47,6 +47,7 @@ impl What {
 
 /// Exact bytes of `save`.
 pub fn size(ctx: &mut Context, what: What) -> Result<usize> {
+    ctx.settle()?;
     let mut n = Count::default();
     write_state(ctx, what, &mut n)?;
     usize::try_from(n.written()).map_err(|_| Error::invalid("the state is larger than this machine's addresses"))
