@@ -77,16 +77,42 @@ impl Rows<'_> {
 
     /// Copies that bring `pieces` together, or apart where `out` is false: (place in the buffer, place in the rows).
     fn copies(&self, pieces: &[Piece], rows: &Range<u32>, out: bool) -> Vec<Copy2d> {
-        let (width, pitch) = (self.at.head_bytes, self.row_bytes());
-        let one = |p: Piece, h: u32| {
-            let here = self.layer.row_at(self.plane, p.block, p.slot, h);
-            let there = p.row as usize * pitch + h as usize * width;
-            match out {
-                true => Copy2d { at: there, from: here, width, rows: p.len as usize, at_pitch: pitch, from_pitch: width },
-                false => Copy2d { at: here, from: there, width, rows: p.len as usize, at_pitch: width, from_pitch: pitch },
+        let at = |p: &Piece, h| self.layer.row_at(self.plane, p.block, p.slot, h);
+        let turn = |c: Copy2d| Copy2d { at: c.from, from: c.at, at_pitch: c.from_pitch, from_pitch: c.at_pitch, ..c };
+        let (width, row) = (self.at.head_bytes, self.row_bytes());
+        let mut list = Vec::with_capacity(within(pieces, rows).map(|p| self.n_copies(&p)).sum());
+        for p in within(pieces, rows) {
+            let there = p.row as usize * row;
+            if self.by_cell() {
+                list.push(Copy2d::flat(at(&p, 0), there, row * p.len as usize));
+            } else {
+                // A cell at a time: the side where rows are whole is passed through in order.
+                let heads = at(&p, 1) - at(&p, 0);
+                let one = |i: usize| Copy2d {
+                    at: at(&p, 0) + i * width,
+                    from: there + i * row,
+                    width,
+                    rows: self.at.heads as usize,
+                    at_pitch: heads,
+                    from_pitch: width,
+                };
+                list.extend((0..p.len as usize).map(one));
             }
-        };
-        within(pieces, rows).flat_map(|p| (0..self.at.heads).map(move |h| one(p, h))).map(flat).collect()
+        }
+        if out {
+            list.iter_mut().for_each(|c| *c = turn(*c));
+        }
+        list
+    }
+
+    fn n_copies(&self, p: &Piece) -> usize {
+        if self.by_cell() { 1 } else { p.len as usize }
+    }
+
+    /// Whether the heads of a cell follow one another, so that rows of consecutive slots touch.
+    fn by_cell(&self) -> bool {
+        let at = |slot, h| self.layer.row_at(self.plane, BlockId(0), slot, h);
+        self.at.heads == 1 || at(0, 1) - at(0, 0) == self.at.head_bytes
     }
 
     /// `rows` of the list into `dst`, [rows][heads * head].

@@ -7,4 +7,5 @@ pub mod mmap;
 pub mod pages;
 pub mod pool;
 pub mod share;
+pub mod stream;
 pub use error::{Error, Result};

@@ -52,19 +52,9 @@ impl Buffer for CpuBuffer {
         if !list.iter().all(|c| c.fits(map.len(), src.len())) {
             return Err(Error::invalid("copy outside a buffer"));
         }
-        for c in list {
-            for r in 0..c.rows {
-                // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a
-                // block belong to one writer), and `src` is a separate borrow.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(
-                        src.as_ptr().add(c.from + r * c.from_pitch),
-                        map.as_ptr().add(c.at + r * c.at_pitch),
-                        c.width,
-                    )
-                };
-            }
-        }
+        // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a block belong to
+        // one writer), and `src` is a separate borrow.
+        unsafe { copy(list, map.as_ptr(), src.as_ptr()) };
         Ok(())
     }
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
@@ -75,14 +65,8 @@ impl Buffer for CpuBuffer {
         if !list.iter().all(|c| c.fits(dst.len(), len)) {
             return Err(Error::invalid("copy outside a buffer"));
         }
-        for c in list {
-            for r in 0..c.rows {
-                // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(base.add(c.from + r * c.from_pitch), dst.as_mut_ptr().add(c.at + r * c.at_pitch), c.width)
-                };
-            }
-        }
+        // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
+        unsafe { copy(list, dst.as_mut_ptr(), base) };
         Ok(())
     }
     fn secure(&self, range: Range<usize>) -> Result<()> {
@@ -99,5 +83,31 @@ impl Buffer for CpuBuffer {
                 platform::log::warn(e);
             }
         }
+    }
+}
+
+/// Calls that move more than this go past the cache: it would not hold what they write until it is read.
+const STREAM: usize = 1 << 20;
+
+/// # Safety
+/// Every run of `list` lies in memory that may be read at `src` and written at `dst`, and the two do not overlap.
+unsafe fn copy(list: &[Copy2d], dst: *mut u8, src: *const u8) {
+    let past = list.iter().map(|c| c.width * c.rows).sum::<usize>() > STREAM;
+    for c in list {
+        for r in 0..c.rows {
+            // SAFETY: the caller's promise.
+            let (to, from) = unsafe { (dst.add(c.at + r * c.at_pitch), src.add(c.from + r * c.from_pitch)) };
+            if past {
+                // SAFETY: the caller's promise; nobody else has these bytes during the call.
+                let (to, from) = unsafe { (std::slice::from_raw_parts_mut(to, c.width), std::slice::from_raw_parts(from, c.width)) };
+                platform::stream::copy(to, from);
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { std::ptr::copy_nonoverlapping(from, to, c.width) };
+            }
+        }
+    }
+    if past {
+        platform::stream::fence();
     }
 }
