@@ -1,14 +1,15 @@
 //! A context over a model: its memory, its lowered plan, its team. `decode` is the whole story of a batch.
 use super::batch::{self, BatchView};
+use super::kv::{Groups, Kv, NoPlace};
 use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
 use super::perf::Perf;
 use super::runner::Runner;
 use super::ubatch;
-use crate::backend::{Bound, GroupId, Io, KvShift, Limits, T, Ubatch};
+use crate::backend::{Bound, Io, Limits, T, Ubatch};
 use crate::blocks::{self, Settings};
-use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
-use crate::memory::{GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::memory::store::Store;
+use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
 use platform::pool::{Stop, Team, allowed_cores};
 use platform::{Error, Result, log};
@@ -33,8 +34,7 @@ pub struct Context {
     pub pooling_type: i32,
     pub outputs: Outputs,
     pub perf: Perf,
-    memory: Memory,
-    stores: Vec<Store>,
+    kv: Kv,
     runner: Runner,
     shifter: Runner,
     embd: T,
@@ -54,55 +54,6 @@ pub mod code {
     pub const INVALID: i32 = -1;
     pub const NO_MEMORY: i32 = -2;
     pub const FAILED: i32 = -3;
-}
-
-/// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
-struct Groups {
-    windows: Vec<Window>,
-    of: Vec<GroupId>,
-}
-
-impl Groups {
-    fn of(m: &Model) -> Groups {
-        let mut windows = vec![Window::All];
-        let group = |w: Window, windows: &mut Vec<Window>| {
-            let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
-                windows.push(w);
-                windows.len() - 1
-            });
-            GroupId(i as u16)
-        };
-        let of = m.layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
-        Groups { windows, of }
-    }
-
-    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
-        mine.map(|(il, l)| {
-            let a = &l.attn;
-            let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
-            let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
-            LayerRows { il, place: m.place[il], planes: vec![k, v] }
-        })
-        .collect()
-    }
-}
-
-fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
-    let (mut specs, mut stores) = (Vec::new(), Vec::new());
-    let n_streams = if p.kv_unified { 1 } else { s.n_seq_max };
-    for (g, window) in groups.windows.iter().enumerate() {
-        let layers = groups.layers(m, g, p);
-        let size = match window {
-            Window::All => s.n_ctx_seq,
-            w => ring_size(s.n_ctx_seq, w.n_swa(), p.kv_unified, s.n_seq_max, s.n_ubatch, p.swa_full),
-        };
-        let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
-        stores.push(Store::new(&layers, &m.backends, m.layers.len(), spec.cells_per_block, spec.n_blocks_max(n_streams))?);
-        specs.push(spec);
-    }
-    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
-    Ok((memory, stores))
 }
 
 /// Workers that take part: what the caller asks for, but never more than cores it may run on; more only slow each other down.
@@ -128,10 +79,10 @@ impl Context {
             }
         }
         let groups = Groups::of(&model);
-        let (memory, stores) = make_memory(&model, &params, &sizes, &groups)?;
+        let kv = Kv::new(&model, &params, &sizes, &groups)?;
         let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of };
         let planned = blocks::plan(&model, &settings);
-        let bound = Bound { weights: model.weights.clone(), kv: Arc::new(stores.iter().map(|s| s.group().clone()).collect()) };
+        let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv.groups()) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
@@ -146,8 +97,7 @@ impl Context {
             sizes,
             params,
             pooling_type,
-            memory,
-            stores,
+            kv,
             runner,
             shifter,
             embd: planned.embd,
@@ -166,8 +116,11 @@ impl Context {
             "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
             s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
         ));
-        let kv: usize = self.stores.iter().map(Store::bytes).sum();
-        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(self.runner.bytes())));
+        log::info(format!(
+            "context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used",
+            mib(self.kv.bytes()),
+            mib(self.runner.bytes())
+        ));
         if s.n_ctx_seq > self.model.hp.n_ctx_train {
             log::warn(format!(
                 "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
@@ -213,7 +166,7 @@ impl Context {
             causal: self.causal,
             output_all: self.params.embeddings,
         };
-        let batch = batch::check(b, &limits, &self.memory).map_err(|e| said("", &e, code::INVALID))?;
+        let batch = batch::check(b, &limits, self.kv.memory()).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
         let ubs = self.find_room(&batch, &limits)?;
         self.outputs.begin(&batch.output, self.params.embeddings).map_err(|e| said("", &e, code::NO_MEMORY))?;
@@ -229,7 +182,7 @@ impl Context {
     fn find_room(&mut self, batch: &batch::Batch, limits: &batch::Limits) -> std::result::Result<Vec<Ubatch>, i32> {
         for how in ubatch::ways(limits.unified) {
             match ubatch::split_as(batch, limits.n_ubatch, *how) {
-                Ok(ubs) if self.memory.check(&ubs).is_ok() => return Ok(ubs),
+                Ok(ubs) if self.kv.check(&ubs).is_ok() => return Ok(ubs),
                 Ok(_) => {}
                 Err(e) => log::error(format!("decode: {e}")),
             }
@@ -240,19 +193,17 @@ impl Context {
 
     /// Places, secures and computes one ubatch; on any failure it is taken back whole.
     fn one(&mut self, ub: &Ubatch, pool: &mut Pool) -> std::result::Result<(), i32> {
-        let placed = self.memory.apply(ub, self.causal).map_err(|_| code::FULL)?;
-        let secured = placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b));
-        if let Err(e) = secured {
-            log::error(format!("decode: {e}"));
-            self.memory.unplace(placed);
-            return Err(code::NO_MEMORY);
-        }
+        let placed = self.kv.place(ub, self.causal).map_err(|e| match e {
+            NoPlace::Full => code::FULL,
+            NoPlace::NoMemory(e) => {
+                log::error(format!("decode: {e}"));
+                code::NO_MEMORY
+            }
+        })?;
         let rows: Vec<u32> = (0..ub.n_tokens() as u32).filter(|i| ub.output[*i as usize]).collect();
         match self.run(ub, &placed, &rows) {
             Ok(()) => {
-                self.memory.commit(placed);
-                // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
-                self.memory.freed();
+                self.kv.commit(placed);
                 self.perf.n_reused += 1;
                 self.collect(ub, &rows, pool).map_err(|e| {
                     log::error(format!("decode: {e}"));
@@ -260,7 +211,7 @@ impl Context {
                 })
             }
             Err(stop) => {
-                self.memory.revert(placed);
+                self.kv.revert(placed);
                 log::error(format!("decode: {stop}"));
                 Err(if stop == Stop::Aborted { code::ABORTED } else { code::FAILED })
             }
@@ -298,12 +249,7 @@ impl Context {
 
     /// Carries out pending K rotations.
     fn flush(&mut self) -> std::result::Result<(), Stop> {
-        let shifts: Vec<KvShift> = self
-            .memory
-            .take_shifts()
-            .into_iter()
-            .map(|s| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta })
-            .collect();
+        let shifts = self.kv.take_shifts();
         if shifts.is_empty() {
             return Ok(());
         }
@@ -323,42 +269,33 @@ impl Context {
     // ---- memory, as llama.h has it; `seq` None means any
 
     pub fn memory(&self) -> &Memory {
-        &self.memory
+        self.kv.memory()
     }
     /// Memory and its rows, for the state room.
     pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
-        (&mut self.memory, &self.stores)
+        self.kv.parts()
     }
     /// Carries out what operations have left for later, so that rows are what positions say.
     pub fn settle(&mut self) -> Result<()> {
         self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))
     }
     pub fn memory_clear(&mut self) {
-        self.memory.clear();
+        self.kv.clear();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_rm(seq, p0, p1)
+        self.kv.seq_rm(seq, p0, p1)
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
-        for c in copies {
-            let copied = self.stores[c.group].secure(c.to.0).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
-            if let Err(e) = copied {
-                log::error(format!("seq_cp: {e}"));
-                let _ = self.memory.seq_rm(Some(dst), 0, i32::MAX);
-                return Err(Refused("no memory for the copy"));
-            }
-        }
-        Ok(())
+        self.kv.seq_cp(src, dst, p0, p1)
     }
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
-        self.memory.seq_keep(seq)
+        self.kv.seq_keep(seq)
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_add(seq, p0, p1, delta)
+        self.kv.seq_add(seq, p0, p1, delta)
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_div(seq, p0, p1, d)
+        self.kv.seq_div(seq, p0, p1, d)
     }
 
     // ---- switches

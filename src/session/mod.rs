@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
+mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;

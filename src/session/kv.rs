@@ -1,0 +1,151 @@
+//! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
+//! Knows neither tokens nor plans.
+use super::params::{ContextParams, Sizes};
+use crate::backend::{GroupId, KvGroup, KvShift, Ubatch};
+use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::model::Model;
+use platform::{Error, Result, log};
+
+/// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
+pub struct Groups {
+    windows: Vec<Window>,
+    pub of: Vec<GroupId>,
+}
+
+impl Groups {
+    pub fn of(m: &Model) -> Groups {
+        let mut windows = vec![Window::All];
+        let group = |w: Window, windows: &mut Vec<Window>| {
+            let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
+                windows.push(w);
+                windows.len() - 1
+            });
+            GroupId(i as u16)
+        };
+        let of = m.layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
+        Groups { windows, of }
+    }
+
+    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
+        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
+        mine.map(|(il, l)| {
+            let a = &l.attn;
+            let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
+            let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
+            LayerRows { il, place: m.place[il], planes: vec![k, v] }
+        })
+        .collect()
+    }
+}
+
+fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
+    let (mut specs, mut stores) = (Vec::new(), Vec::new());
+    let n_streams = if p.kv_unified { 1 } else { s.n_seq_max };
+    for (g, window) in groups.windows.iter().enumerate() {
+        let layers = groups.layers(m, g, p);
+        let size = match window {
+            Window::All => s.n_ctx_seq,
+            w => ring_size(s.n_ctx_seq, w.n_swa(), p.kv_unified, s.n_seq_max, s.n_ubatch, p.swa_full),
+        };
+        let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
+        stores.push(Store::new(&layers, &m.backends, m.layers.len(), spec.cells_per_block, spec.n_blocks_max(n_streams))?);
+        specs.push(spec);
+    }
+    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
+    Ok((memory, stores))
+}
+
+/// Why a ubatch found no place. Memory is as before.
+pub enum NoPlace {
+    Full,
+    NoMemory(Error),
+}
+
+pub struct Kv {
+    memory: Memory,
+    /// Per group.
+    stores: Vec<Store>,
+}
+
+impl Kv {
+    pub fn new(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<Kv> {
+        let (memory, stores) = make_memory(m, p, s, groups)?;
+        Ok(Kv { memory, stores })
+    }
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+    pub fn parts(&mut self) -> (&mut Memory, &[Store]) {
+        (&mut self.memory, &self.stores)
+    }
+    pub fn groups(&self) -> Vec<KvGroup> {
+        self.stores.iter().map(|s| s.group().clone()).collect()
+    }
+    /// Address space reserved, not memory used.
+    pub fn bytes(&self) -> usize {
+        self.stores.iter().map(Store::bytes).sum()
+    }
+
+    // ---- a decode
+
+    pub fn check(&mut self, ubs: &[Ubatch]) -> std::result::Result<(), Full> {
+        self.memory.check(ubs)
+    }
+    /// Cells for every token of `ub`, in blocks that are safe to write.
+    pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
+        let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
+        let secured = placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b));
+        match secured {
+            Ok(()) => Ok(placed),
+            Err(e) => {
+                self.memory.unplace(placed);
+                Err(NoPlace::NoMemory(e))
+            }
+        }
+    }
+    pub fn commit(&mut self, p: Placed) {
+        self.memory.commit(p);
+        // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
+        self.memory.freed();
+    }
+    pub fn revert(&mut self, p: Placed) {
+        self.memory.revert(p);
+    }
+    /// Pending rotations, told once.
+    pub fn take_shifts(&mut self) -> Vec<KvShift> {
+        let of =
+            |s: crate::memory::Shift| KvShift { group: GroupId(s.group as u16), block: s.block, slot: s.slot, len: s.len, delta: s.delta };
+        self.memory.take_shifts().into_iter().map(of).collect()
+    }
+
+    // ---- between decodes
+
+    pub fn clear(&mut self) {
+        self.memory.clear();
+    }
+    pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_rm(seq, p0, p1)
+    }
+    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
+        for c in copies {
+            let copied = self.stores[c.group].secure(c.to.0).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
+            if let Err(e) = copied {
+                log::error(format!("seq_cp: {e}"));
+                let _ = self.memory.seq_rm(Some(dst), 0, i32::MAX);
+                return Err(Refused("no memory for the copy"));
+            }
+        }
+        Ok(())
+    }
+    pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
+        self.memory.seq_keep(seq)
+    }
+    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_add(seq, p0, p1, delta)
+    }
+    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
+        self.memory.seq_div(seq, p0, p1, d)
+    }
+}
