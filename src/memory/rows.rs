@@ -6,6 +6,7 @@ use crate::backend::codec::{decode_row, encode_row};
 use crate::backend::{Copy2d, KvLayer, PlaneAt};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
+use std::io::IoSliceMut;
 use std::ops::Range;
 
 pub use crate::backend::{BlockId, DType, SeqSet};
@@ -32,7 +33,7 @@ pub fn pieces(at: &[RowAt]) -> Vec<Piece> {
 }
 
 /// The parts of `pieces` (ascending in row) with rows in `rows`, counted from its start.
-fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
+pub fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
     // A piece is never longer than a block.
     const LONGEST: u32 = 256;
     let from = pieces.partition_point(|p| p.row + LONGEST < rows.start);
@@ -83,7 +84,7 @@ impl Rows<'_> {
         let mut list = Vec::with_capacity(within(pieces, rows).map(|p| self.n_copies(&p)).sum());
         for p in within(pieces, rows) {
             let there = p.row as usize * row;
-            if self.by_cell() {
+            if self.is_flat() {
                 list.push(Copy2d::flat(at(&p, 0), there, row * p.len as usize));
             } else {
                 // A cell at a time: the side where rows are whole is passed through in order.
@@ -106,11 +107,11 @@ impl Rows<'_> {
     }
 
     fn n_copies(&self, p: &Piece) -> usize {
-        if self.by_cell() { 1 } else { p.len as usize }
+        if self.is_flat() { 1 } else { p.len as usize }
     }
 
     /// Whether the heads of a cell follow one another, so that rows of consecutive slots touch.
-    fn by_cell(&self) -> bool {
+    pub fn is_flat(&self) -> bool {
         let at = |slot, h| self.layer.row_at(self.plane, BlockId(0), slot, h);
         self.at.heads == 1 || at(0, 1) - at(0, 0) == self.at.head_bytes
     }
@@ -124,11 +125,16 @@ impl Rows<'_> {
     pub fn scatter(&self, pieces: &[Piece], rows: Range<u32>, src: &[u8]) -> Result<()> {
         self.layer.buf.write(&self.copies(pieces, &rows, false), src)
     }
-}
 
-/// Rows that touch on both sides are one run.
-fn flat(c: Copy2d) -> Copy2d {
-    if c.at_pitch == c.width && c.from_pitch == c.width { Copy2d::flat(c.at, c.from, c.width * c.rows) } else { c }
+    /// `read` fills the places of `rows`, all of which have one, in order. Only where `is_flat` and `host`.
+    pub fn read_into(&self, pieces: &[Piece], rows: Range<u32>, read: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
+        let ranges = self.copies(pieces, &rows, false).into_iter().map(|c| c.at..c.at + c.width);
+        self.layer.buf.lend(&ranges.collect::<Vec<_>>(), read)
+    }
+    /// Whether the host can address the rows.
+    pub fn host(&self) -> bool {
+        self.layer.buf.host().is_some()
+    }
 }
 
 /// How rows of a file become rows of a plane.

@@ -6,6 +6,7 @@ mod files;
 mod form;
 pub mod io;
 mod parse;
+mod plan;
 mod write;
 
 pub use files::{FileTokens, count_tokens, load_seq, load_session, save_seq, save_session};

@@ -44,6 +44,13 @@ pub struct PlaneBlob {
     pub channels: bool,
 }
 
+impl PlaneBlob {
+    /// Bytes of a row in the state.
+    pub fn row(&self) -> usize {
+        self.change.from.row_bytes(self.change.n_embd).unwrap_or(0)
+    }
+}
+
 fn bad<T>(what: String) -> Result<T> {
     Err(Error::invalid(what))
 }

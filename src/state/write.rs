@@ -1,5 +1,5 @@
 //! A KV blob from memory: the original's bytes for what is in it. Rows are brought together plane by plane, straight into where they go.
-use super::form::{Layout, Parts, rotation};
+use super::form::{Layout, Parts, rotation, transpose};
 use super::io::Sink;
 use crate::memory::Memory;
 use crate::memory::restore::Held;
@@ -7,9 +7,14 @@ use crate::memory::rows::{Piece, Rows, SeqSet, pieces};
 use crate::memory::store::Store;
 use platform::Result;
 use platform::error::try_zeroed;
+use platform::share::share;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-/// Bytes brought together at a time: a share of a core's second-level cache.
+/// Bytes that are turned around at a time: a share of a core's second-level cache.
 const CHUNK: usize = 256 << 10;
+/// Bytes that one thread brings together at a time: a start of a thread does not show beside them.
+const SHARE: usize = 4 << 20;
 
 /// What to write, and how.
 pub struct Write<'a> {
@@ -61,7 +66,10 @@ impl Write<'_> {
                     channels(rows, pieces, n, out)?;
                 } else {
                     out.put(&(rows.row_bytes() as u64).to_le_bytes())?;
-                    in_chunks(rows, n, |at| out.put_with(rows.row_bytes() * at.len(), &mut |dst| rows.gather(pieces, at.clone(), dst)))?;
+                    let step = out.step();
+                    in_chunks(rows, n, step, |at| {
+                        out.put_with(rows.row_bytes() * at.len(), &mut |dst| gather(rows, pieces, at.clone(), dst))
+                    })?;
                 }
             }
         }
@@ -86,24 +94,35 @@ fn cells<'a>(list: impl Iterator<Item = &'a Held>) -> Vec<u8> {
     b
 }
 
-fn in_chunks(rows: Rows<'_>, n: u32, mut f: impl FnMut(std::ops::Range<u32>) -> Result<()>) -> Result<()> {
-    let step = (CHUNK / rows.row_bytes().max(1)).max(1);
-    (0..n).step_by(step).try_for_each(|i| f(i..(i + step as u32).min(n)))
+/// `f` on rows of at most `bytes`, or one.
+fn in_chunks(rows: Rows<'_>, n: u32, bytes: usize, mut f: impl FnMut(Range<u32>) -> Result<()>) -> Result<()> {
+    let step = u32::try_from((bytes / rows.row_bytes().max(1)).max(1)).unwrap_or(u32::MAX);
+    (0..n).step_by(step as usize).try_for_each(|i| f(i..i.saturating_add(step).min(n)))
+}
+
+/// Rows `at` of the list, by several threads where there are many.
+fn gather(rows: Rows<'_>, pieces: &[Piece], at: Range<u32>, dst: &mut [u8]) -> Result<()> {
+    if dst.len() <= SHARE || !rows.host() {
+        return rows.gather(pieces, at, dst);
+    }
+    let step = (SHARE / rows.row_bytes()).max(1);
+    let part = |(i, dst)| Mutex::new((at.start + (i * step) as u32, dst));
+    let jobs: Vec<Mutex<(u32, &mut [u8])>> = dst.chunks_mut(step * rows.row_bytes()).enumerate().map(part).collect();
+    share(&jobs, |job| {
+        let mut job = job.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, n) = (job.0, (job.1.len() / rows.row_bytes()) as u32);
+        rows.gather(pieces, start..start + n, job.1)
+    })
 }
 
 /// [n_embd][n] instead of [n][n_embd].
 fn channels(rows: Rows<'_>, pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
     let (size, width) = (rows.ty().block_bytes(), rows.row_bytes());
     out.put_with(width * n as usize, &mut |dst| {
-        in_chunks(rows, n, |at| {
+        in_chunks(rows, n, CHUNK, |at| {
             let mut src = try_zeroed(width * at.len(), "rows of V")?;
             rows.gather(pieces, at.clone(), &mut src)?;
-            for (i, row) in src.chunks_exact(width).enumerate() {
-                for (j, v) in row.chunks_exact(size).enumerate() {
-                    let to = (j * n as usize + at.start as usize + i) * size;
-                    dst[to..to + size].copy_from_slice(v);
-                }
-            }
+            transpose(&src, width, &mut dst[at.start as usize * size..], n as usize * size, [at.len(), rows.n_embd()], size);
             Ok(())
         })
     })

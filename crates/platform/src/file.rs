@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 /// An open regular file whose size was taken once. Reads name the position, so threads share it without a lock.
 pub struct File {
@@ -171,11 +173,45 @@ pub struct Replacement {
     /// What waits to be written.
     buf: Vec<u8>,
     used: usize,
-    pages: Writing,
+    /// `None` after the first full buffer, if a thread could be had.
+    pages: Option<Writing>,
+    writer: Option<Writer>,
 }
 
 /// Bytes written at a time: what it costs to say where they go does not show.
 const WRITE_PIECE: usize = 4 << 20;
+
+/// A thread that writes one buffer while the next is filled.
+struct Writer {
+    full: SyncSender<(Vec<u8>, usize)>,
+    empty: Receiver<Vec<u8>>,
+    thread: JoinHandle<std::io::Result<Writing>>,
+}
+
+impl Writer {
+    /// Takes `pages` over; gives it back where there is no thread to be had.
+    fn start(std: &fs::File, pages: &mut Option<Writing>) -> Option<Writer> {
+        let std = std.try_clone().ok()?;
+        let ((full, to_write), (written, empty)) = (sync_channel::<(Vec<u8>, usize)>(0), sync_channel(2));
+        let (hand, taken) = sync_channel::<Writing>(1);
+        let work = move || {
+            let mut pages = taken.recv().map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+            for (buf, n) in to_write {
+                pages.write(&std, &buf[..n])?;
+                let _ = written.send(buf);
+            }
+            Ok(pages)
+        };
+        let thread = std::thread::Builder::new().spawn(work).ok()?;
+        hand.send(pages.take()?).ok()?;
+        Some(Writer { full, empty, thread })
+    }
+    /// All of it is written, or why not.
+    fn end(self) -> std::io::Result<Writing> {
+        drop(self.full);
+        self.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the writing thread panicked")))
+    }
+}
 
 impl Replacement {
     pub fn create(path: &Path) -> Result<Replacement> {
@@ -191,8 +227,8 @@ impl Replacement {
             match fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 opened => {
-                    let std = opened.map_err(fail)?;
-                    return Ok(Replacement { std, temporary, target, finished: false, buf: Vec::new(), used: 0, pages: Writing::new() });
+                    let (std, pages) = (opened.map_err(fail)?, Some(Writing::new()));
+                    return Ok(Replacement { std, temporary, target, finished: false, buf: Vec::new(), used: 0, pages, writer: None });
                 }
             }
         }
@@ -210,18 +246,52 @@ impl Replacement {
         Ok(())
     }
     fn flush(&mut self) -> Result<()> {
-        let written = self.pages.write(&self.std, &self.buf[..self.used]);
-        self.used = 0;
-        written.map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
+        let n = std::mem::take(&mut self.used);
+        if n == 0 {
+            return Ok(());
+        }
+        let first = self.writer.is_none();
+        if first {
+            self.writer = Writer::start(&self.std, &mut self.pages);
+        }
+        let written = match (&self.writer, &mut self.pages) {
+            (Some(w), _) => match w.full.send((std::mem::take(&mut self.buf), n)) {
+                // The second buffer is made when it is first needed.
+                Ok(()) if first => Ok(()),
+                Ok(()) => w.empty.recv().map(|buf| self.buf = buf).map_err(|_| ()),
+                Err(_) => Err(()),
+            },
+            (None, Some(pages)) => return pages.write(&self.std, &self.buf[..n]).map_err(|e| self.failed(e)),
+            (None, None) => Err(()),
+        };
+        written.or_else(|()| self.settled().map(drop))
+    }
+    /// Waits for the writing thread. It has ended by itself only if something went wrong.
+    fn settled(&mut self) -> Result<Writing> {
+        let pages = match (self.writer.take(), self.pages.take()) {
+            (Some(w), _) => w.end(),
+            (None, Some(pages)) => Ok(pages),
+            (None, None) => Err(std::io::ErrorKind::BrokenPipe.into()),
+        };
+        pages.map_err(|e| self.failed(e))
+    }
+    fn failed(&self, e: std::io::Error) -> Error {
+        Error::io(format_args!("cannot write {}", self.target.display()), e)
     }
     /// The new file is there, whole; or the old one is, and an error.
     pub fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.pages.finish(&self.std);
+        if self.writer.is_some() {
+            self.flush()?;
+        }
+        let mut pages = self.settled()?;
+        pages.write(&self.std, &self.buf[..self.used]).map_err(|e| self.failed(e))?;
+        // Before the name says that it is there; and some file systems tell only now that the disk is full.
+        self.std.sync_data().map_err(|e| self.failed(e))?;
+        pages.finish(&self.std);
         if let Ok(old) = fs::metadata(&self.target) {
             let _ = self.std.set_permissions(old.permissions());
         }
-        fs::rename(&self.temporary, &self.target).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))?;
+        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
         self.finished = true;
         Ok(())
     }
@@ -229,6 +299,9 @@ impl Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
+        if let Some(w) = self.writer.take() {
+            let _ = w.end();
+        }
         if !self.finished {
             let _ = fs::remove_file(&self.temporary);
         }

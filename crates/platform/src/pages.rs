@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::file::File;
 use std::fs;
-use std::io::Error as IoError;
+use std::io::{Error as IoError, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pages that were cached before are kept: asked for pieces of this size.
 const PIECE: u64 = 1 << 20;
-/// Bytes that may wait for the disk while a file is written: enough to keep it busy, little for everybody else.
-const LAG: u64 = 16 << 20;
+/// Bytes that may wait for the disk while a file is written, besides those of one write: enough to keep it busy, little for everybody else.
+const LAG: u64 = 32 << 20;
+/// Parts of memory that one read may fill (UIO_MAXIOV).
+const MOST_PARTS: usize = 1024;
 /// The same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
 
@@ -29,30 +31,33 @@ fn refused(e: &IoError) -> bool {
     matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS))
 }
 
-/// One positioned transfer with `RWF_DONTCACHE`; `None` where that is not possible.
-fn dontcache(f: &fs::File, at: u64, base: *mut u8, len: usize, write: bool) -> Option<std::io::Result<usize>> {
+/// `f(RWF_DONTCACHE)`, a system call's answer; `None` where the flag is not possible.
+fn dontcache(f: impl FnOnce(libc::c_int) -> libc::ssize_t) -> Option<std::io::Result<usize>> {
     if !DONTCACHE.load(Ordering::Relaxed) {
         return None;
     }
-    let iov = libc::iovec { iov_base: base.cast(), iov_len: len };
-    let (fd, at) = (f.as_raw_fd(), i64::try_from(at).ok()?);
-    // SAFETY: `base` and `len` are a live slice of the callers below, exclusive when it is read into; the descriptor is open.
-    let n = unsafe {
-        match write {
-            true => libc::pwritev2(fd, &iov, 1, at, libc::RWF_DONTCACHE),
-            false => libc::preadv2(fd, &iov, 1, at, libc::RWF_DONTCACHE),
-        }
-    };
-    match usize::try_from(n) {
-        Ok(n) => Some(Ok(n)),
-        Err(_) => Some(Err(IoError::last_os_error())).filter(|e| {
-            let no = e.as_ref().is_err_and(refused);
-            if no {
-                DONTCACHE.store(false, Ordering::Relaxed);
-            }
-            !no
-        }),
+    let done = told(f(libc::RWF_DONTCACHE));
+    let no = done.as_ref().is_err_and(refused);
+    if no {
+        DONTCACHE.store(false, Ordering::Relaxed);
     }
+    (!no).then_some(done)
+}
+
+fn told(n: libc::ssize_t) -> std::io::Result<usize> {
+    usize::try_from(n).map_err(|_| IoError::last_os_error())
+}
+
+fn pwrite(f: &fs::File, at: u64, bytes: &[u8], flags: libc::c_int) -> libc::ssize_t {
+    let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `iov` is one live slice, which is only read; the descriptor is open.
+    unsafe { libc::pwritev2(f.as_raw_fd(), &iov, 1, at.cast_signed(), flags) }
+}
+
+fn pread(f: &fs::File, at: u64, dst: &mut [IoSliceMut<'_>], flags: libc::c_int) -> libc::ssize_t {
+    let n = dst.len().min(MOST_PARTS) as libc::c_int;
+    // SAFETY: an IoSliceMut is an iovec by its promise, and all of them are exclusive live slices; the descriptor is open.
+    unsafe { libc::preadv2(f.as_raw_fd(), dst.as_mut_ptr().cast(), n, at.cast_signed(), flags) }
 }
 
 /// Repeats `step(done)` until `n` bytes are through.
@@ -116,7 +121,7 @@ impl Writing {
         let start = self.at;
         all(bytes.len(), |done| {
             let (at, rest) = (start + done as u64, &bytes[done..]);
-            let passing = if self.keep { None } else { dontcache(f, at, rest.as_ptr().cast_mut(), rest.len(), true) };
+            let passing = if self.keep { None } else { dontcache(|flag| pwrite(f, at, rest, flag)) };
             passing.unwrap_or_else(|| f.write_at(rest, at))
         })?;
         self.at += bytes.len() as u64;
@@ -162,13 +167,20 @@ impl<'a> Passing<'a> {
     }
     /// All of `dst` from `at`, or an error.
     pub fn read_exact_at(&self, at: u64, dst: &mut [u8]) -> Result<()> {
-        let (f, n) = (self.file.std(), dst.len());
+        self.read_parts_at(at, &mut [IoSliceMut::new(dst)])
+    }
+    /// All of `parts`, one after the other, from `at`, or an error.
+    pub fn read_parts_at(&self, at: u64, mut parts: &mut [IoSliceMut<'_>]) -> Result<()> {
+        let (f, n) = (self.file.std(), parts.iter().map(|p| p.len()).sum());
+        let mut last = 0;
         let read = all(n, |done| {
-            let (at, rest) = (at + done as u64, &mut dst[done..]);
-            let passing = if self.ours.is_empty() { None } else { dontcache(f, at, rest.as_mut_ptr(), rest.len(), false) };
-            passing.unwrap_or_else(|| f.read_at(rest, at))
+            IoSliceMut::advance_slices(&mut parts, done - std::mem::replace(&mut last, done));
+            let at = at + done as u64;
+            let passing = if self.ours.is_empty() { None } else { dontcache(|flag| pread(f, at, parts, flag)) };
+            passing.unwrap_or_else(|| told(pread(f, at, parts, 0)))
         });
-        self.drop_pieces(at / PIECE..(at + n as u64) / PIECE);
+        // Pieces at the ends are somebody else's to read too, at this moment perhaps.
+        self.drop_pieces(at.div_ceil(PIECE)..(at + n as u64) / PIECE);
         read.map_err(|e| Error::io(format_args!("cannot read {n} bytes at {at} of {}", self.file.name()), e))
     }
     fn drop_pieces(&self, pieces: Range<u64>) {

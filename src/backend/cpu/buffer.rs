@@ -2,6 +2,7 @@
 use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem};
 use platform::mmap::Anon;
 use platform::{Error, Result};
+use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -68,6 +69,19 @@ impl Buffer for CpuBuffer {
         // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
         unsafe { copy(list, dst.as_mut_ptr(), base) };
         Ok(())
+    }
+    fn lend(&self, ranges: &[Range<usize>], f: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
+        let Mem::Lazy(map) = &self.mem else { return Err(Error::invalid("write to a read-only buffer")) };
+        let mut sorted: Vec<&Range<usize>> = ranges.iter().collect();
+        sorted.sort_unstable_by_key(|r| r.start);
+        let apart = sorted.windows(2).all(|w| w[0].end <= w[1].start);
+        if !apart || !sorted.iter().all(|r| r.start <= r.end && r.end <= map.len()) {
+            return Err(Error::invalid("ranges that overlap or lie outside a buffer"));
+        }
+        // SAFETY: inside the map and apart from each other; the caller owns the rows, as in `write`.
+        let part = |r: &Range<usize>| unsafe { std::slice::from_raw_parts_mut(map.as_ptr().add(r.start), r.len()) };
+        let mut parts: Vec<IoSliceMut<'_>> = ranges.iter().map(|r| IoSliceMut::new(part(r))).collect();
+        f(&mut parts)
     }
     fn secure(&self, range: Range<usize>) -> Result<()> {
         match &self.mem {
