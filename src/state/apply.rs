@@ -8,7 +8,7 @@ use crate::memory::rows::{BlockId, Piece, Rows, pieces, within};
 use crate::memory::store::Store;
 use crate::memory::{Full, Memory};
 use platform::error::try_zeroed;
-use platform::share::{share, share_reads};
+use platform::share::{share, share_bytes, share_reads};
 use platform::{Error, Result, log};
 use std::ops::Range;
 
@@ -133,7 +133,7 @@ fn fill(
     let jobs: Vec<Job<'_>> = streams.flat_map(|(g, s)| jobs(&stores[g], s, &pieces[g], src)).collect();
     say(&jobs, blob);
     let done = match src.bytes(span.start, 1).is_some() {
-        true => share(&jobs, |j| j.run(src, &mut Vec::new())),
+        true => share_bytes(usize::try_from(span.end - span.start).unwrap_or(usize::MAX), &jobs, |j| j.run(src, &mut Vec::new())),
         // In the order of the file: its system reads ahead.
         false => share_reads(&jobs, Vec::new, |buf, j| j.run(src, buf)),
     };

@@ -7,6 +7,8 @@ mod form;
 pub mod io;
 mod parse;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use files::{FileTokens, count_tokens, load_seq, load_session, save_seq, save_session};

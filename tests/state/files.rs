@@ -3,17 +3,17 @@ use super::*;
 use std::fs;
 use std::path::PathBuf;
 
-struct Dir(PathBuf);
+pub struct Dir(PathBuf);
 impl Dir {
-    fn new(name: &str) -> Dir {
+    pub fn new(name: &str) -> Dir {
         let d = std::env::temp_dir().join(format!("camelid-state-{}-{name}", std::process::id()));
         fs::create_dir_all(&d).expect("a folder");
         Dir(d)
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let mut v: Vec<String> =
             fs::read_dir(&self.0).expect("a folder").map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
         v.sort();

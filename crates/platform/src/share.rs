@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More threads than this do not move bytes faster on the machines we know.
 const MOST: usize = 8;
+/// Bytes that are worth a thread: they take longer than its start.
+const WORTH: usize = 2 << 20;
 /// Threads that wait for a disk, at least: it answers several requests in the time of one.
 const WAITING: usize = 4;
 
@@ -12,6 +14,11 @@ const WAITING: usize = 4;
 /// The first error ends it.
 pub fn share<T: Sync>(jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     run(jobs, allowed_cores().len(), || (), |(), job| f(job))
+}
+
+/// The same for jobs that move `bytes` in all: a few need no help.
+pub fn share_bytes<T: Sync>(bytes: usize, jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    run(jobs, allowed_cores().len().min(bytes / WORTH), || (), |(), job| f(job))
 }
 
 /// The same for jobs that wait for a disk, with something that every thread makes once and keeps: a buffer.
@@ -60,7 +67,7 @@ mod tests {
             },
         )
         .unwrap();
-        assert_eq!(sum.into_inner(), 2 * 499_500);
+        assert_eq!(sum.into_inner(), 3 * 499_500);
         assert!(share(&jobs, |j| if *j == 500 { Err(Error::invalid("no")) } else { Ok(()) }).is_err());
         assert!(share::<u8>(&[], |_| Ok(())).is_ok());
     }
