@@ -84,15 +84,15 @@ pub struct Seg {
     pub len: u8,
 }
 
-/// At most 64 cells of one sequence with `pos / 64` equal, ordered by (pos, arrival). More than 64 (several cells share
-/// a position) make further leaves with the same `tile`.
+/// Cells of one sequence with `pos / 64` equal at consecutive positions, each at place `pos % 64`. What does not follow its predecessor in order of
+/// (pos, arrival) by one position, behind a hole or at a position that several cells share, begins a further leaf with the same `tile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// `pos / 64` of every cell in it.
     pub tile: i32,
     /// Range in `Views::segs`; the segments are disjoint and ascending in `at`.
     pub segs: std::ops::Range<u32>,
-    /// Number of places in it, `1..=64`; the first ones may be without cells.
+    /// Number of places in it, `1..=64`; the first ones are without cells where its positions begin later.
     pub len: u8,
     /// Range in `Views::pos`: the position at each of the `len` places, -1 where there is no cell.
     pub pos: u32,

@@ -17,7 +17,7 @@ pub use kernels::DType;
 pub use op::*;
 pub use system::system_info;
 
-use platform::Result;
+use platform::{Backing, Result};
 use platform::pool::{Stop, Team};
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,6 +83,8 @@ pub trait Backend: Send + Sync {
     fn stores(&self, ty: DType) -> bool;
     /// Zeroed memory, lazily touched where the platform can.
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>>;
+    /// Memory that is secured before use and released after it, in what `backing` says where the device has the choice.
+    fn alloc_in(&self, bytes: usize, what: &str, backing: &Backing) -> Result<Arc<dyn Buffer>>;
     /// Read-only host memory (a mapped file) as a buffer of this device; `None` where the device cannot use it in place.
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>>;
     /// Turns the steps `range` of a plan into something that runs.

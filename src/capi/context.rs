@@ -5,9 +5,9 @@ use super::convert;
 use super::handles::{ContextHandle, with_context};
 use super::stubs::stub;
 use super::types::*;
-use crate::session::Context;
+use crate::session::{Context, ContextParams};
 use llama_pooling_type::*;
-use platform::{Error, log};
+use platform::{Error, Result, log};
 use std::ffi::{c_int, c_void};
 
 /// The parameters to start from.
@@ -57,12 +57,21 @@ pub unsafe extern "C" fn llama_context_default_params() -> llama_context_params 
 /// Makes a context. NULL on failure, with one log line that says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_init_from_model(model: ModelPtr<'_>, params: llama_context_params) -> *mut llama_context {
-    attempt(std::ptr::null_mut(), || {
-        let m = model.ok_or_else(|| Error::invalid("the model is NULL"))?;
-        let mut ctx = Context::new(m.0.model.clone(), convert::context_params(&params)?).map_err(|e| e.within("cannot make a context"))?;
-        ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
-        Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
-    })
+    attempt(std::ptr::null_mut(), || init(model, &params, |_| {}))
+}
+
+/// A context; `more` adds what llama.h cannot say.
+pub(super) fn init(
+    model: ModelPtr<'_>,
+    params: &llama_context_params,
+    more: impl FnOnce(&mut ContextParams),
+) -> Result<*mut llama_context> {
+    let m = model.ok_or_else(|| Error::invalid("the model is NULL"))?;
+    let mut p = convert::context_params(params)?;
+    more(&mut p);
+    let mut ctx = Context::new(m.0.model.clone(), p).map_err(|e| e.within("cannot make a context"))?;
+    ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
+    Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
 }
 
 /// Old name of `llama_init_from_model`.

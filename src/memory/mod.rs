@@ -10,6 +10,8 @@ mod group;
 #[cfg(test)]
 mod naive;
 mod ops;
+pub mod reaper;
+pub mod resident;
 pub mod restore;
 mod room;
 pub mod rows;

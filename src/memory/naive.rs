@@ -363,8 +363,8 @@ impl Pair {
         }
     }
 
-    /// Every query sees exactly the tokens it should, in order, in leaves of at most 64 places of one tile. The first leaf of a tile begins at the place
-    /// that its first position has in the tile, and nothing stands before it; further ones begin at 0.
+    /// Every query sees exactly the tokens it should, in order, in leaves of consecutive positions of one tile, each at the place that its position has
+    /// there; and two leaves of a tile do not follow one another by one position.
     fn views(&self, g: usize, v: &Views, tokens: &[(i32, Vec<u32>)], after: &Naive) {
         for l in &v.leaves {
             let places = &v.pos[l.pos as usize..][..l.len as usize];
@@ -372,8 +372,10 @@ impl Pair {
             let start = usize::from(segs[0].at);
             let (nowhere, pos) = places.split_at(start);
             assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
-            assert!(!pos.is_empty() && pos.iter().all(|p| p / 64 == l.tile) && pos.is_sorted());
-            assert!(start == 0 || start as i32 == pos[0] % 64, "place {start} of position {}", pos[0]);
+            assert!(
+                !pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at),
+                "{pos:?} from place {start} on"
+            );
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
             assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
         }

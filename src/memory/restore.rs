@@ -1,6 +1,7 @@
 //! Reading out who sits where, and putting cells back: all groups or none. Bookkeeping only: rows are moved by `rows`, formats are not known here.
 use super::cells::{Cell, Cells, Log, Tx};
 use super::group::Group;
+use super::runs::Runs;
 use super::window::Window;
 use super::{Full, Memory};
 use crate::backend::io::{BlockId, SeqSet};
@@ -27,21 +28,23 @@ pub struct RowAt {
 pub struct Replaced {
     /// Per group, stream by stream, in each ascending in `row`; a row may have several places (one per stream) or none.
     pub rows: Vec<Vec<RowAt>>,
-    /// Blocks in use that were not before, as (group, block).
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows of cells that were there before may be written over.
     pub displaces: bool,
     logs: Vec<Log>,
 }
 
 impl Memory {
-    /// Cells of a stream by index, with their places: all, or those of `seq` that its own window does not hide from its last position.
+    /// Cells of a stream by index, with their places: all, or those of `seq` that its own window does not hide from its last position. By arrival
+    /// where a sequence has several at one position, for a list says who came first by its order alone.
     pub fn held(&self, group: usize, stream: u32, seq: Option<u32>) -> Vec<(RowAt, Held)> {
         let Some((g, cells)) = self.groups.get(group).and_then(|g| Some((g, g.streams.get(stream as usize)?))) else { return Vec::new() };
-        let list = match seq {
+        let mut list: Vec<u32> = match seq {
             None => (0..cells.size()).filter(|c| !cells.is_free(*c)).collect(),
             Some(s) => unmasked(cells, s, g.spec.window),
         };
+        if cells.seqs().filter_map(|s| cells.runs(s)).any(Runs::has_twins) {
+            list.sort_by_key(|c| cells.cell(*c).stamp);
+        }
         let one = |c: u32| {
             let (cell, (block, slot)) = (cells.cell(c), cells.place_of(c)?);
             Some((block, slot, Held { pos: cell.pos, seqs: seq.map_or(cell.seqs, SeqSet::one), stamp: cell.stamp }))
@@ -76,8 +79,7 @@ impl Memory {
             return Err(Full);
         }
         self.clock = self.clock.max(last.unwrap_or(0));
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Replaced { rows, new_blocks, displaces, logs })
+        Ok(Replaced { rows, displaces, logs })
     }
 
     /// The rows are there.
@@ -247,6 +249,20 @@ mod tests {
             m.take_back(r);
             assert!(before == m.state());
         }
+    }
+
+    #[test]
+    fn cells_of_one_position_come_back_in_the_order_of_their_arrival() {
+        let mut m = memory(true);
+        let mut of_two = list(1, 5..6).expect("one");
+        of_two.extend(list(1, 4..5).expect("one"));
+        of_two[0].stamp = 9;
+        let r = m.replace(Some(1), &[Some(of_two), list(1, 4..6)]).expect("room");
+        m.keep(r);
+        let stamps = |m: &Memory| m.held(0, 0, Some(1)).iter().map(|h| h.1.stamp).collect::<Vec<_>>();
+        assert_eq!(stamps(&m), [9, 4]);
+        m.seq_add(1, 5, 6, -1).expect("a position that is taken");
+        assert_eq!(stamps(&m), [4, 9]);
     }
 
     #[test]

@@ -62,6 +62,10 @@ impl Runs {
     pub fn within(&self, p0: i64, p1: i64) -> impl Iterator<Item = Run> + '_ {
         self.from(p0).iter().take_while(move |r| i64::from(r.pos) < p1).map(move |r| r.cut(p0, p1)).filter(|r| r.len > 0)
     }
+    /// Whether some position has several cells.
+    pub fn has_twins(&self) -> bool {
+        self.runs.windows(2).any(|w| w[0].end() > i64::from(w[1].pos))
+    }
     pub fn count(&self, p0: i64, p1: i64) -> u64 {
         self.within(p0, p1).map(|r| u64::from(r.len)).sum()
     }

@@ -1,7 +1,8 @@
 //! Where the rows of a group lie: one lazily touched buffer per device, cut into blocks; a block holds its cells of all layers of
 //! that device, so that what is used together lies together. Knows planes and sizes, not what they mean.
-use crate::backend::{Backend, BlockId, Buffer, Copy2d, DType, KvGroup, KvLayer, PlaneAt};
-use platform::{Error, Result};
+use super::resident::{Device, Resident};
+use crate::backend::{Backend, BlockId, Copy2d, DType, KvGroup, KvLayer, PlaneAt, Stretch};
+use platform::{Backing, Error, Result};
 use std::sync::Arc;
 
 /// One plane (K or V) of a layer.
@@ -24,7 +25,7 @@ pub struct LayerRows {
 /// Most bytes of a block over all layers, unless 32 cells need more: large enough for long runs and huge pages, small
 /// enough that the unused part of a sequence's last block does not show.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Planes start on cache lines.
+/// Planes start on cache lines, blocks on pages.
 const ALIGN: usize = 64;
 
 fn head_bytes(p: &PlaneSpec) -> Result<usize> {
@@ -45,12 +46,18 @@ pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
 /// The bytes of one group.
 pub struct Store {
     group: KvGroup,
-    /// (buffer, bytes of a block) per device that has layers.
-    devices: Vec<(Arc<dyn Buffer>, usize)>,
+    resident: Arc<Resident>,
 }
 
 impl Store {
-    pub fn new(layers: &[LayerRows], backends: &[Arc<dyn Backend>], n_layer: usize, cells_per_block: u32, n_blocks: u32) -> Result<Store> {
+    pub fn new(
+        layers: &[LayerRows],
+        backends: &[Arc<dyn Backend>],
+        n_layer: usize,
+        cells_per_block: u32,
+        n_blocks: u32,
+        backing: &Backing,
+    ) -> Result<Store> {
         let mut group = KvGroup { layers: vec![None; n_layer] };
         let mut devices = Vec::new();
         for (place, backend) in backends.iter().enumerate() {
@@ -63,27 +70,37 @@ impl Store {
             for l in &mine {
                 planes.push(l.planes.iter().map(|p| plane(p, cells_per_block, &mut at)).collect::<Result<Vec<_>>>()?);
             }
-            let bytes = at.checked_mul(n_blocks as usize).ok_or_else(|| Error::no_memory("KV store too large"))?;
-            let buf = backend.alloc(bytes, "KV store")?;
+            let block_bytes = at.next_multiple_of(platform::mmap::page_size());
+            let bytes = block_bytes.checked_mul(n_blocks as usize).ok_or_else(|| Error::no_memory("KV store too large"))?;
+            let buf = backend.alloc_in(bytes, "KV store", backing)?;
+            let spans = planes.iter().flatten().map(|p| (p.at, p.heads as usize * p.head_bytes)).collect();
             for (l, planes) in mine.iter().zip(planes) {
-                group.layers[l.il] = Some(KvLayer { buf: buf.clone(), block_bytes: at, cells_per_block, planes });
+                group.layers[l.il] = Some(KvLayer { buf: buf.clone(), block_bytes, cells_per_block, planes });
             }
-            devices.push((buf, at));
+            devices.push(Device { buf, block_bytes, planes: spans });
         }
-        Ok(Store { group, devices })
+        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?) })
     }
 
     pub fn group(&self) -> &KvGroup {
         &self.group
     }
+    /// Which of it is in memory.
+    pub fn resident(&self) -> &Arc<Resident> {
+        &self.resident
+    }
     /// Address space reserved, not memory used.
     pub fn bytes(&self) -> usize {
-        self.devices.iter().map(|d| d.0.len()).sum()
+        self.resident.reserved()
     }
 
-    /// Makes a block safe to write: refused memory is an error here and no surprise in a kernel.
+    /// Makes all cells of a block safe to write.
     pub fn secure(&self, b: BlockId) -> Result<()> {
-        self.devices.iter().try_for_each(|(buf, n)| buf.secure(b.0 as usize * n..(b.0 as usize + 1) * n))
+        self.resident.secure_whole(b)
+    }
+    /// Makes cells safe to write: refused memory is an error here and no surprise in a kernel.
+    pub fn secure_cells(&self, cells: impl Iterator<Item = (BlockId, u16)>) -> Result<()> {
+        self.resident.secure(cells)
     }
 
     /// Copies `len` rows of all layers between blocks.
@@ -93,8 +110,17 @@ impl Store {
                 let n = p.head_bytes * len as usize;
                 let mut row = platform::error::try_zeroed::<u8>(n, "rows to copy")?;
                 for h in 0..p.heads {
-                    l.buf.read(&[Copy2d::flat(0, l.row_at(i, from.0, from.1, h), n)], &mut row)?;
-                    l.buf.write(&[Copy2d::flat(l.row_at(i, to.0, to.1, h), 0, n)], &row)?;
+                    let copies = |(b, slot), out: bool| -> Vec<Copy2d> {
+                        let mut at = 0;
+                        let one = |s: Stretch| {
+                            let n = s.n as usize * p.head_bytes;
+                            at += n;
+                            if out { Copy2d::flat(at - n, s.at, n) } else { Copy2d::flat(s.at, at - n, n) }
+                        };
+                        l.stretches(i, b, slot, len, h).map(one).collect()
+                    };
+                    l.buf.read(&copies(from, true), &mut row)?;
+                    l.buf.write(&copies(to, false), &row)?;
                 }
             }
         }

@@ -23,21 +23,21 @@ fn add_leaves(v: &mut Views, cells: &Cells, runs: &Runs, lo: i32, hi: i32) {
 }
 
 /// Moves as much of the front of `run` as fits into one segment of one leaf; gives back the rest.
+/// Places go by position alone, so that sums do not depend on whether cells before a window's edge are still there: what does not follow its
+/// predecessor by one position begins a leaf of its own.
 fn add_piece(v: &mut Views, first: usize, cells: &Cells, run: Run) -> Run {
     let tile = run.pos / TILE;
-    let open = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile && i32::from(l.len) < TILE);
+    let open = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile) && v.pos.last() == Some(&(run.pos - 1));
     if !open {
         let n_segs = v.segs.len() as u32;
-        // Places go by position, so that sums do not depend on whether cells before a window's edge are still there.
-        let again = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile);
-        let empty = if again { 0 } else { run.pos % TILE };
+        let empty = run.pos % TILE;
         v.leaves.push(Leaf { tile, segs: n_segs..n_segs, len: empty as u8, pos: v.pos.len() as u32 });
         v.pos.extend(std::iter::repeat_n(NOWHERE, empty as usize));
     }
     let (Some(leaf), Some((block, slot))) = (v.leaves.last_mut(), cells.place_of(run.cell)) else { return Run { len: 0, ..run } };
     let in_tile = (TILE - run.pos % TILE) as u32;
     let in_block = cells.cells_per_block() - run.cell % cells.cells_per_block();
-    let len = run.len.min(in_tile).min(in_block).min(TILE as u32 - u32::from(leaf.len));
+    let len = run.len.min(in_tile).min(in_block);
     v.segs.push(Seg { block, slot, at: leaf.len, len: len as u8 });
     leaf.segs.end += 1;
     leaf.len += len as u8;

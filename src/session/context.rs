@@ -275,6 +275,14 @@ impl Context {
     pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
         self.kv.parts()
     }
+    /// Bytes of the KV store that are in memory now.
+    pub fn kv_resident(&self) -> usize {
+        self.kv.resident()
+    }
+    /// Blocks of the KV store given back to the system so far.
+    pub fn kv_released(&self) -> u64 {
+        self.kv.released()
+    }
     /// Carries out what operations have left for later, so that rows are what positions say.
     pub fn settle(&mut self) -> Result<()> {
         self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))

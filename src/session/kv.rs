@@ -1,11 +1,12 @@
 //! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
 //! Knows neither tokens nor plans.
 use super::params::{ContextParams, Sizes};
-use crate::backend::{GroupId, KvGroup, KvShift, Ubatch};
+use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
+use crate::memory::reaper::Reaper;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
 use crate::model::Model;
-use platform::{Error, Result, log};
+use platform::{Backing, Error, Result, log};
 
 /// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
 pub struct Groups {
@@ -41,6 +42,7 @@ impl Groups {
 
 fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
     let (mut specs, mut stores) = (Vec::new(), Vec::new());
+    let backing = p.kv.clone().unwrap_or_else(Backing::from_env);
     let n_streams = if p.kv_unified { 1 } else { s.n_seq_max };
     for (g, window) in groups.windows.iter().enumerate() {
         let layers = groups.layers(m, g, p);
@@ -49,7 +51,8 @@ fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Resu
             w => ring_size(s.n_ctx_seq, w.n_swa(), p.kv_unified, s.n_seq_max, s.n_ubatch, p.swa_full),
         };
         let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
-        stores.push(Store::new(&layers, &m.backends, m.layers.len(), spec.cells_per_block, spec.n_blocks_max(n_streams))?);
+        let (cells, n_blocks) = (spec.cells_per_block, spec.n_blocks_max(n_streams));
+        stores.push(Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?);
         specs.push(spec);
     }
     let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
@@ -62,16 +65,21 @@ pub enum NoPlace {
     NoMemory(Error),
 }
 
+/// Cells of a group, as block and slot.
+type Cells<'a> = (usize, &'a [(BlockId, u16)]);
+
 pub struct Kv {
     memory: Memory,
     /// Per group.
     stores: Vec<Store>,
+    reaper: Reaper,
 }
 
 impl Kv {
     pub fn new(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<Kv> {
         let (memory, stores) = make_memory(m, p, s, groups)?;
-        Ok(Kv { memory, stores })
+        let reaper = Reaper::new(stores.iter().map(|s| s.resident().clone()).collect());
+        Ok(Kv { memory, stores, reaper })
     }
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -86,31 +94,59 @@ impl Kv {
     pub fn bytes(&self) -> usize {
         self.stores.iter().map(Store::bytes).sum()
     }
+    /// Bytes in memory now.
+    pub fn resident(&self) -> usize {
+        self.stores.iter().map(|s| s.resident().bytes()).sum()
+    }
+    /// Blocks given back so far.
+    pub fn released(&self) -> u64 {
+        self.stores.iter().map(|s| s.resident().released()).sum()
+    }
 
     // ---- a decode
 
     pub fn check(&mut self, ubs: &[Ubatch]) -> std::result::Result<(), Full> {
         self.memory.check(ubs)
     }
-    /// Cells for every token of `ub`, in blocks that are safe to write.
+    /// Cells for every token of `ub`, safe to write.
     pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
-        let secured = placed.new_blocks.iter().try_for_each(|(g, b)| self.stores[*g].secure(*b));
-        match secured {
+        self.reaper.begin();
+        let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
+        match self.secure(&cells) {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
+                self.reaper.end();
+                self.tell_freed();
                 Err(NoPlace::NoMemory(e))
             }
         }
     }
     pub fn commit(&mut self, p: Placed) {
         self.memory.commit(p);
-        // Blocks stay with the store when their last cell goes: giving bytes back comes with sharing and snapshots.
-        self.memory.freed();
+        self.reaper.end();
+        self.tell_freed();
     }
     pub fn revert(&mut self, p: Placed) {
         self.memory.revert(p);
+        self.reaper.end();
+        self.tell_freed();
+    }
+    /// When memory is short, what nobody uses any more goes first.
+    fn secure(&mut self, cells: &[Cells<'_>]) -> Result<()> {
+        let all = |stores: &[Store]| cells.iter().try_for_each(|(g, c)| stores[*g].secure_cells(c.iter().copied()));
+        all(&self.stores).or_else(|e| {
+            self.tell_freed();
+            match self.reaper.release_now() {
+                0 => Err(e),
+                _ => all(&self.stores),
+            }
+        })
+    }
+    /// Blocks that lost their last cell are given back some time later.
+    fn tell_freed(&mut self) {
+        self.reaper.freed(&self.memory.freed());
     }
     /// Pending rotations, told once.
     pub fn take_shifts(&mut self) -> Vec<KvShift> {
@@ -123,29 +159,40 @@ impl Kv {
 
     pub fn clear(&mut self) {
         self.memory.clear();
+        self.tell_freed();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_rm(seq, p0, p1)
+        self.memory.seq_rm(seq, p0, p1)?;
+        self.tell_freed();
+        Ok(())
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         let copies = self.memory.seq_cp(src, dst, p0, p1)?;
         for c in copies {
-            let copied = self.stores[c.group].secure(c.to.0).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
+            let last = [(c.to.0, c.to.1 + c.len.saturating_sub(1))];
+            let copied = self.secure(&[(c.group, &last)]).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
             if let Err(e) = copied {
                 log::error(format!("seq_cp: {e}"));
-                let _ = self.memory.seq_rm(Some(dst), 0, i32::MAX);
+                let _ = self.seq_rm(Some(dst), 0, i32::MAX);
                 return Err(Refused("no memory for the copy"));
             }
         }
+        self.tell_freed();
         Ok(())
     }
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
-        self.memory.seq_keep(seq)
+        self.memory.seq_keep(seq)?;
+        self.tell_freed();
+        Ok(())
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_add(seq, p0, p1, delta)
+        self.memory.seq_add(seq, p0, p1, delta)?;
+        self.tell_freed();
+        Ok(())
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_div(seq, p0, p1, d)
+        self.memory.seq_div(seq, p0, p1, d)?;
+        self.tell_freed();
+        Ok(())
     }
 }

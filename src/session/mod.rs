@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
-mod kv;
+pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;

@@ -4,7 +4,7 @@ use crate::blocks::RopeSettings;
 use crate::model::Model;
 use crate::model::hparams::RopeScaling;
 
-use platform::{Error, Result, log};
+use platform::{Backing, Error, Result, log};
 
 /// `llama_context_params` in Rust terms; zero and -1 mean "from the model" where llama.h says so.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct ContextParams {
     pub swa_full: bool,
     pub kv_unified: bool,
     pub no_perf: bool,
+    /// What the KV store lies in; `None`: what `CAMELID_KV` says.
+    pub kv: Option<Backing>,
 }
 
 impl Default for ContextParams {
@@ -64,6 +66,7 @@ impl Default for ContextParams {
             swa_full: true,
             kv_unified: false,
             no_perf: true,
+            kv: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::io::{Source, Staged};
 use super::parse::{GroupBlob, PlaneBlob, StreamBlob};
 use super::plan::{How, Shape, Transfer, plan, turned};
 use crate::memory::restore::{Held, Replaced, RowAt};
-use crate::memory::rows::{BlockId, Piece, Rows, pieces, within};
+use crate::memory::rows::{Piece, Rows, SeqSet, pieces, within};
 use crate::memory::store::Store;
 use crate::memory::{Full, Memory};
 use platform::error::try_zeroed;
@@ -14,8 +14,8 @@ use std::ops::Range;
 
 /// Bytes of rows that are turned around at a time, where a call costs nothing.
 const TURNED: usize = 1 << 20;
-/// Blocks that one thread makes usable at a time.
-const BLOCKS: usize = 16;
+/// Cells that one thread makes usable at a time: some blocks, which are asked for in one go.
+const SECURED: usize = 2048;
 
 /// Replaces what `parts` names by `blob`, whose rows are in `src` between `start` and `end`.
 pub fn apply(
@@ -70,13 +70,16 @@ fn give_up(memory: &mut Memory, parts: &Parts, placed: Replaced, written: bool) 
 
 // ---- arrivals
 
-/// Numbers cells in the order in which they stand; a cell of a window gets the number that its token has in the base.
+/// Numbers cells by position, those of one position in the order in which they stand: where cells lay says nothing about who came first.
+/// A cell of a window gets the number that its token has in the base.
 fn arrive(memory: &Memory, parts: &Parts, blob: &mut [GroupBlob]) -> Result<()> {
     let clock = memory.clock();
     let live: Vec<Held>;
     let (base, windows): (&[Held], &mut [GroupBlob]) = match (parts.groups.start, blob) {
         (0, [base, windows @ ..]) => {
-            base.cells.iter_mut().zip(clock..).for_each(|(h, stamp)| h.stamp = stamp);
+            let mut by_pos: Vec<&mut Held> = base.cells.iter_mut().collect();
+            by_pos.sort_by_key(|h| h.pos);
+            by_pos.into_iter().zip(clock..).for_each(|(h, stamp)| h.stamp = stamp);
             (&base.cells, windows)
         }
         (_, windows) => {
@@ -91,18 +94,19 @@ fn arrive(memory: &Memory, parts: &Parts, blob: &mut [GroupBlob]) -> Result<()> 
 
 /// `base` is sorted by position. A cell of a window whose token the base lacks would be a promise that nobody made.
 fn arrive_with(base: &[&Held], cells: &mut [Held], compat: bool) -> Result<()> {
-    let mut taken = try_zeroed::<bool>(base.len(), "cells")?;
+    // Of a cell that sequences share in the base each may have one of its own in the window.
+    let mut taken = try_zeroed::<SeqSet>(base.len(), "cells")?;
     for c in cells {
         let first = base.partition_point(|b| b.pos < c.pos);
         let same = base[first..].iter().take_while(|b| b.pos == c.pos);
-        let holds = |b: &Held| c.seqs.iter().all(|s| b.seqs.contains(s));
-        let Some(i) = same.enumerate().map(|(i, b)| (first + i, b)).find(|(i, b)| !taken[*i] && holds(b)).map(|(i, _)| i) else {
+        let holds = |i: usize, b: &Held| c.seqs.iter().all(|s| b.seqs.contains(s) && !taken[i].contains(s));
+        let Some(i) = same.enumerate().map(|(i, b)| (first + i, b)).find(|(i, b)| holds(*i, b)).map(|(i, _)| i) else {
             if compat {
                 continue;
             }
             return Err(Error::invalid(format!("a window has position {} of a sequence, but the base of the memory lacks it", c.pos)));
         };
-        taken[i] = true;
+        c.seqs.iter().for_each(|s| taken[i].insert(s));
         c.stamp = base[i].stamp;
     }
     Ok(())
@@ -119,8 +123,9 @@ fn fill(
     span: Range<u64>,
 ) -> std::result::Result<(), Failed> {
     let early = |e| Failed { e, written: false };
-    let blocks: Vec<&[(usize, BlockId)]> = placed.new_blocks.chunks(BLOCKS).collect();
-    share(&blocks, |b| b.iter().try_for_each(|(g, b)| stores[*g].secure(*b))).map_err(early)?;
+    let cells: Vec<(usize, &[RowAt])> =
+        placed.rows.iter().enumerate().flat_map(|(g, at)| at.chunks(SECURED).map(move |at| (g, at))).collect();
+    share(&cells, |(g, at)| stores[*g].secure_cells(at.iter().map(|r| (r.block, r.slot)))).map_err(early)?;
     let staged;
     let mut src = src;
     if placed.displaces && src.bytes(span.start, 1).is_none() && span.start < span.end {

@@ -25,7 +25,7 @@ fn world(backend: Arc<dyn Backend>, cells: u32, heads: u32) -> World {
     let plane = PlaneSpec { ty: DType::F16, heads, head_len: HEAD };
     let layers: Vec<LayerRows> = (0..LAYERS).map(|il| LayerRows { il, place: 0, planes: vec![plane, plane] }).collect();
     let spec = GroupSpec { window: Window::All, size: cells, cells_per_block: 64, keep_masked: true };
-    let store = Store::new(&layers, &[backend], LAYERS, 64, spec.n_blocks_max(1)).expect("small");
+    let store = Store::new(&layers, &[backend], LAYERS, 64, spec.n_blocks_max(1), &platform::Backing::Mmap).expect("small");
     World { memory: Memory::new(vec![spec], 4, true).expect("valid"), stores: vec![store] }
 }
 

@@ -22,7 +22,12 @@ pub const SWITCHES: &[Switch] = &[
     },
     Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes and GB/s per op when a context is freed" },
     Switch { name: "CAMELID_COMPAT", values: "1", help: "do as the original does where we deviate on purpose (README, deviations)" },
-    Switch { name: "CAMELID_KV_KEEP_PAGES", values: "1", help: "state files stay in the page cache like any other file" },
+    Switch {
+        name: "CAMELID_KV",
+        values: "mmap|heap|file:DIR",
+        help: "what a context's KV store lies in (default mmap: pages come and go with use)",
+    },
+    Switch { name: "CAMELID_KV_KEEP_PAGES", values: "1", help: "state files and idle KV files stay in the page cache like any other file" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },

@@ -57,14 +57,9 @@ impl std::error::Error for Error {}
 /// From here on it is worth asking the system what it has.
 const LARGE: usize = 256 << 20;
 
-/// Bytes that can be touched without the kernel ending somebody: /proc/meminfo; all there are where that cannot be read.
+/// Bytes that can be touched without the kernel ending somebody.
 fn available() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let of = |name: &str| -> Option<usize> {
-        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
-    };
-    of("MemAvailable:").map_or(usize::MAX, |free| free.saturating_add(of("SwapFree:").unwrap_or(0)))
+    usize::try_from(crate::pressure::available(std::path::Path::new("/"))).unwrap_or(usize::MAX)
 }
 
 /// A zeroed vector whose size came from outside: refused memory is an error, not an abort. All of it is touched, so what the system would

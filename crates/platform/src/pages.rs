@@ -19,7 +19,7 @@ const MOST_PARTS: usize = 1024;
 const SYS_CACHESTAT: libc::c_long = 451;
 
 /// `CAMELID_KV_KEEP_PAGES`: the page cache is treated like anybody's.
-fn keep() -> bool {
+pub(crate) fn keep() -> bool {
     crate::env::flag("CAMELID_KV_KEEP_PAGES")
 }
 
@@ -75,7 +75,7 @@ fn all(n: usize, mut step: impl FnMut(usize) -> std::io::Result<usize>) -> std::
 }
 
 /// Drops clean whole pages of a range. A hint.
-fn drop_range(f: &fs::File, r: Range<u64>) {
+pub(crate) fn drop_range(f: &fs::File, r: Range<u64>) {
     let (Ok(at), Ok(n)) = (i64::try_from(r.start), i64::try_from(r.end.saturating_sub(r.start))) else { return };
     if n > 0 {
         // SAFETY: an open descriptor; no memory of ours.
@@ -84,7 +84,7 @@ fn drop_range(f: &fs::File, r: Range<u64>) {
 }
 
 /// Starts writing a range to the disk, or waits for it.
-fn write_back(f: &fs::File, r: Range<u64>, wait: bool) {
+pub(crate) fn write_back(f: &fs::File, r: Range<u64>, wait: bool) {
     let (Ok(at), Ok(n)) = (i64::try_from(r.start), i64::try_from(r.end.saturating_sub(r.start))) else { return };
     let waits = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     let flags = libc::SYNC_FILE_RANGE_WRITE | if wait { waits } else { 0 };

@@ -50,7 +50,11 @@ fn camelid(root: &Path) -> Result<String> {
     config.includes = vec!["llama.h".into()];
     config.sys_includes.clear();
     config.after_includes = None;
-    config.export.include.clear();
+    config.export.include = vec!["camelid_kv".into()];
+    config.export.rename.extend([("camelid_kv_int".into(), "enum camelid_kv".into())]);
+    for known in ["llama_context", "llama_context_params"] {
+        config.export.rename.insert(known.into(), format!("struct {known}"));
+    }
     generate(root, config, &["ext"])
 }
 

@@ -1,7 +1,7 @@
 //! Attention over position tiles (contract 2): for each KV head and tile of query tokens, leaves in order inside a span of 16
 //! tiles, spans merged in order. The tree depends on positions alone, so prefill, decode and every split give the same bits.
 use super::exec::{CpuOp, Ctx, Lower};
-use super::rows::{layer_of, row_ptr};
+use super::rows::{bytes_at, layer_of};
 use crate::backend::*;
 use kernels::attn::{self, AttnLeaf, KvRun, LeafArgs};
 use platform::Result;
@@ -20,6 +20,9 @@ pub struct Attend {
 /// Query rows (tokens x heads of one KV head) that share a pass over the KV rows: enough to pay for converting a leaf, few
 /// enough that their states stay in the cache.
 const QUERY_ROWS: usize = 64;
+
+/// Query rows that are done with a leaf before the next has arrived by itself.
+const FEW: usize = 8;
 
 /// Consecutive tokens of one sequence.
 struct Tile {
@@ -145,6 +148,10 @@ impl Attend {
                 merge(room.total, room.span, state, head_v);
             }
             span = Some(this);
+            // Many queries compute longer than a leaf takes to arrive.
+            if il + 1 < last && n_q <= FEW {
+                self.read_ahead(v, il + 1, h as u32, &mut runs);
+            }
             self.runs(v, leaf, h as u32, &mut runs);
             let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
             let args = LeafArgs {
@@ -175,12 +182,25 @@ impl Attend {
     fn runs(&self, v: &Views, leaf: &Leaf, h: u32, runs: &mut Vec<KvRun>) {
         runs.clear();
         for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
-            let row = |plane| row_ptr(&self.layer, plane, s.block, s.slot + u16::from(s.len) - 1, h);
-            // The last row was checked to lie in the store; the first lies before it.
-            let back = usize::from(s.len) - 1;
-            let first = |plane: usize| row(plane).cast_const().wrapping_sub(back * self.layer.planes[plane].head_bytes);
-            runs.push(KvRun { k: first(0), v: first(1), at: s.at, len: s.len });
+            let mut at = s.at;
+            let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
+            for (k, val) in stretches(0).zip(stretches(1)) {
+                runs.push(KvRun { k: self.rows_at(0, k), v: self.rows_at(1, val), at, len: k.n as u8 });
+                at += k.n as u8;
+            }
         }
+    }
+
+    /// Address of rows that lie in the store.
+    fn rows_at(&self, plane: usize, s: Stretch) -> *const u8 {
+        bytes_at(&self.layer, s.at, s.n as usize * self.layer.planes[plane].head_bytes)
+    }
+
+    /// Starts reading the next leaf while this one is computed: rows of one head are in pieces that the hardware does not foresee.
+    fn read_ahead(&self, v: &Views, il: u32, h: u32, runs: &mut Vec<KvRun>) {
+        self.runs(v, &v.leaves[il as usize], h, runs);
+        let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
+        runs.iter().for_each(|r| attn::prefetch(r, k.head_bytes, val.head_bytes));
     }
 
     fn finish(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, h: usize, total: &[f32], state: usize) {

@@ -1,7 +1,9 @@
-//! Host memory as a `Buffer`: an anonymous lazily touched map, or somebody else's read-only bytes (a mapped model file).
+//! Host memory as a `Buffer`: anonymous pages, a heap allocation, a file, or somebody else's read-only bytes (a mapped model file).
 use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem};
-use platform::mmap::Anon;
-use platform::{Error, Result};
+use platform::heap::Heap;
+use platform::mmap::{Anon, Backed};
+use platform::pressure::Guard;
+use platform::{Backing, Error, Result};
 use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,10 +14,20 @@ pub struct CpuBuffer {
 }
 
 enum Mem {
+    /// Usable as it is.
     Lazy(Anon),
+    /// Secured in parts: small pages, but where a whole huge one is wanted.
+    Parts(Anon, Arc<Guard>),
+    Heap(Heap),
+    File(Backed),
     /// Read-only bytes kept alive by their owner.
     Foreign(Arc<dyn HostBytes>),
 }
+
+/// Where all of a range this large is wanted at once, it is asked for as huge pages; everywhere else they are declined, so that few cells cost
+/// few bytes whatever the system's setting is. On an EPYC (family 26) with Linux 6.18: first touch of 1 GiB 0.83 s in small pages and 0.11 s in
+/// huge ones, giving it back 154 ms and 9 ms, reading it in runs of 64 KiB 10.8 and 12.6 GB/s, head by head as attention does 7.0 and 7.3 GB/s.
+const HUGE: usize = 2 << 20;
 
 impl CpuBuffer {
     /// Zeroed, nothing touched until used.
@@ -23,10 +35,57 @@ impl CpuBuffer {
         let map = Anon::new(bytes.max(1)).map_err(|e| e.within(what))?;
         Ok(CpuBuffer { device, mem: Mem::Lazy(map) })
     }
+    /// Zeroed, every part secured before its first use.
+    pub fn backed(device: DeviceId, bytes: usize, what: &str, backing: &Backing, guard: &Arc<Guard>) -> Result<CpuBuffer> {
+        let mem = match backing {
+            Backing::Mmap => Anon::reserve(bytes).map(|a| {
+                a.huge_pages(0..a.len(), false);
+                Mem::Parts(a, guard.clone())
+            }),
+            Backing::Heap => guard.allow(bytes).and_then(|()| Heap::new(bytes)).map(Mem::Heap),
+            Backing::File(dir) => Backed::new(dir, bytes).map(Mem::File),
+        };
+        Ok(CpuBuffer { device, mem: mem.map_err(|e| e.within(what))? })
+    }
     /// A read-only view of bytes that `owner` keeps.
     pub fn foreign(device: DeviceId, owner: Arc<dyn HostBytes>) -> CpuBuffer {
         CpuBuffer { device, mem: Mem::Foreign(owner) }
     }
+
+    fn base(&self) -> *mut u8 {
+        match &self.mem {
+            Mem::Lazy(a) | Mem::Parts(a, _) => a.as_ptr(),
+            Mem::Heap(h) => h.as_ptr(),
+            Mem::File(f) => f.as_ptr(),
+            Mem::Foreign(f) => f.bytes().as_ptr().cast_mut(),
+        }
+    }
+    fn writable(&self) -> bool {
+        !matches!(self.mem, Mem::Foreign(_))
+    }
+}
+
+/// The whole huge pages of a range of `map`.
+fn huge(map: &Anon, range: &Range<usize>) -> Option<Range<usize>> {
+    let before = map.as_ptr().align_offset(HUGE) % HUGE;
+    let start = range.start.saturating_sub(before).next_multiple_of(HUGE) + before;
+    let end = range.end.checked_sub(before)? / HUGE * HUGE + before;
+    (start < end).then_some(start..end)
+}
+
+fn populate(map: &Anon, guard: &Guard, range: Range<usize>) -> Result<()> {
+    guard.allow(range.len())?;
+    let huge = huge(map, &range);
+    if let Some(h) = &huge {
+        map.huge_pages(h.clone(), true);
+    }
+    // SAFETY: a range is secured before its first use, by the one who owns the memory (cells that were just placed).
+    let done = unsafe { map.populate(range) };
+    if let Some(h) = huge {
+        // Pages stay as they are; parts that are given back and wanted again come back small.
+        map.huge_pages(h, false);
+    }
+    done
 }
 
 impl Buffer for CpuBuffer {
@@ -35,51 +94,47 @@ impl Buffer for CpuBuffer {
     }
     fn len(&self) -> usize {
         match &self.mem {
-            Mem::Lazy(a) => a.len(),
+            Mem::Lazy(a) | Mem::Parts(a, _) => a.len(),
+            Mem::Heap(h) => h.len(),
+            Mem::File(f) => f.len(),
             Mem::Foreign(f) => f.bytes().len(),
         }
     }
     fn host(&self) -> Option<HostMem> {
-        Some(match &self.mem {
-            Mem::Lazy(a) => HostMem { base: a.as_ptr(), len: a.len(), writable: true },
-            Mem::Foreign(f) => {
-                let b = f.bytes();
-                HostMem { base: b.as_ptr().cast_mut(), len: b.len(), writable: false }
-            }
-        })
+        Some(HostMem { base: self.base(), len: self.len(), writable: self.writable() })
     }
     fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()> {
-        let Mem::Lazy(map) = &self.mem else { return Err(Error::invalid("write to a read-only buffer")) };
-        if !list.iter().all(|c| c.fits(map.len(), src.len())) {
+        if !self.writable() {
+            return Err(Error::invalid("write to a read-only buffer"));
+        }
+        if !list.iter().all(|c| c.fits(self.len(), src.len())) {
             return Err(Error::invalid("copy outside a buffer"));
         }
         // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a block belong to
         // one writer), and `src` is a separate borrow.
-        unsafe { copy(list, map.as_ptr(), src.as_ptr()) };
+        unsafe { copy(list, self.base(), src.as_ptr()) };
         Ok(())
     }
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
-        let (base, len) = match &self.mem {
-            Mem::Lazy(a) => (a.as_ptr().cast_const(), a.len()),
-            Mem::Foreign(f) => (f.bytes().as_ptr(), f.bytes().len()),
-        };
-        if !list.iter().all(|c| c.fits(dst.len(), len)) {
+        if !list.iter().all(|c| c.fits(dst.len(), self.len())) {
             return Err(Error::invalid("copy outside a buffer"));
         }
         // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
-        unsafe { copy(list, dst.as_mut_ptr(), base) };
+        unsafe { copy(list, dst.as_mut_ptr(), self.base()) };
         Ok(())
     }
     fn lend(&self, ranges: &[Range<usize>], f: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
-        let Mem::Lazy(map) = &self.mem else { return Err(Error::invalid("write to a read-only buffer")) };
+        if !self.writable() {
+            return Err(Error::invalid("write to a read-only buffer"));
+        }
         let mut sorted: Vec<&Range<usize>> = ranges.iter().collect();
         sorted.sort_unstable_by_key(|r| r.start);
         let apart = sorted.windows(2).all(|w| w[0].end <= w[1].start);
-        if !apart || !sorted.iter().all(|r| r.start <= r.end && r.end <= map.len()) {
+        if !apart || !sorted.iter().all(|r| r.start <= r.end && r.end <= self.len()) {
             return Err(Error::invalid("ranges that overlap or lie outside a buffer"));
         }
         // SAFETY: inside the map and apart from each other; the caller owns the rows, as in `write`.
-        let part = |r: &Range<usize>| unsafe { std::slice::from_raw_parts_mut(map.as_ptr().add(r.start), r.len()) };
+        let part = |r: &Range<usize>| unsafe { std::slice::from_raw_parts_mut(self.base().add(r.start), r.len()) };
         let mut parts: Vec<IoSliceMut<'_>> = ranges.iter().map(|r| IoSliceMut::new(part(r))).collect();
         f(&mut parts)
     }
@@ -87,15 +142,37 @@ impl Buffer for CpuBuffer {
         match &self.mem {
             // SAFETY: a range is secured before its first use, by the one who owns the memory (a block that was just placed).
             Mem::Lazy(a) => unsafe { a.populate(range) },
-            Mem::Foreign(_) => Ok(()),
+            Mem::Parts(a, guard) => populate(a, guard, range),
+            Mem::File(f) => f.populate(range),
+            Mem::Heap(_) | Mem::Foreign(_) => Ok(()),
         }
     }
     fn release(&self, range: Range<usize>) {
-        if let Mem::Lazy(a) = &self.mem {
-            // SAFETY: a range is released when nobody uses it any more (a block without cells, outside a run).
-            if let Err(e) = unsafe { a.release(range) } {
-                platform::log::warn(e);
-            }
+        let done = match &self.mem {
+            // SAFETY: a range is released when nobody uses it any more (a block without cells).
+            Mem::Lazy(a) | Mem::Parts(a, _) => unsafe { a.release(range) },
+            // SAFETY: as above.
+            Mem::File(f) => unsafe { f.release(range) },
+            Mem::Heap(_) | Mem::Foreign(_) => Ok(()),
+        };
+        if let Err(e) = done {
+            platform::log::warn(e);
+        }
+    }
+    fn rest(&self, busy: &dyn Fn() -> bool) {
+        if let Mem::File(f) = &self.mem {
+            f.rest(busy);
+        }
+    }
+    fn rests(&self) -> bool {
+        matches!(self.mem, Mem::File(_))
+    }
+    fn resident(&self, range: Range<usize>) -> usize {
+        let n = range.len();
+        match &self.mem {
+            Mem::Lazy(a) | Mem::Parts(a, _) => a.resident(range).unwrap_or(n),
+            Mem::File(f) => f.resident(range).unwrap_or(n),
+            Mem::Heap(_) | Mem::Foreign(_) => n,
         }
     }
 }

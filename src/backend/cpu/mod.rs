@@ -14,19 +14,27 @@ pub use buffer::CpuBuffer;
 
 use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Limits, Plan};
 use kernels::{DType, Isa};
-use platform::Result;
+use platform::pressure::Guard;
+use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub struct Cpu {
     device: DeviceId,
     isa: Isa,
+    /// Asked before memory is touched.
+    guard: Arc<Guard>,
 }
 
 impl Cpu {
     /// A CPU backend whose kernels use `isa` at most.
     pub fn new(device: DeviceId, isa: Isa) -> Cpu {
-        Cpu { device, isa: isa.min(Isa::detect()) }
+        Cpu { device, isa: isa.min(Isa::detect()), guard: Guard::system() }
+    }
+    /// For tests: somebody else says what memory there is.
+    #[must_use]
+    pub fn guarded_by(self, guard: Arc<Guard>) -> Cpu {
+        Cpu { guard, ..self }
     }
 
     /// The level that `CAMELID_ISA` allows, or the best this CPU has.
@@ -62,6 +70,9 @@ impl Backend for Cpu {
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
+    }
+    fn alloc_in(&self, bytes: usize, what: &str, backing: &Backing) -> Result<Arc<dyn Buffer>> {
+        Ok(Arc::new(CpuBuffer::backed(self.device, bytes, what, backing, &self.guard)?))
     }
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
         Some(Arc::new(CpuBuffer::foreign(self.device, owner)))

@@ -132,8 +132,12 @@ pub fn layer_of<'a>(l: &Lower<'a>, group: GroupId) -> Result<&'a KvLayer> {
 
 /// Address of a row of the store.
 pub fn row_ptr(l: &KvLayer, plane: usize, b: BlockId, slot: u16, h: u32) -> *mut u8 {
-    let (at, mem) = (l.row_at(plane, b, slot, h), l.buf.host());
-    let mem = mem.filter(|m| at + l.planes[plane].head_bytes <= m.len).unwrap_or_else(|| panic!("block {} is outside the store", b.0));
+    bytes_at(l, l.row_at(plane, b, slot, h), l.planes[plane].head_bytes)
+}
+
+/// Address of `n` bytes of the store.
+pub fn bytes_at(l: &KvLayer, at: usize, n: usize) -> *mut u8 {
+    let mem = l.buf.host().filter(|m| at + n <= m.len).unwrap_or_else(|| panic!("byte {at} is outside the store"));
     // SAFETY: just checked.
     unsafe { mem.base.add(at) }
 }

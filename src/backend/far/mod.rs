@@ -121,6 +121,9 @@ impl Backend for Far {
         let v = platform::error::try_zeroed(bytes, what)?;
         Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v), counts: self.counts.clone() }))
     }
+    fn alloc_in(&self, bytes: usize, what: &str, _: &Backing) -> Result<Arc<dyn Buffer>> {
+        self.alloc(bytes, what)
+    }
     fn adopt(&self, _: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
         None
     }

@@ -241,7 +241,12 @@ fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Resul
     let width = l.planes[plane].head_bytes;
     let mut out = vec![0; width * leaf.len as usize];
     for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
-        l.buf.read(&[Copy2d::flat(s.at as usize * width, l.row_at(plane, s.block, s.slot, h), s.len as usize * width)], &mut out)?;
+        let mut at = s.at as usize * width;
+        for r in l.stretches(plane, s.block, s.slot, u16::from(s.len), h) {
+            let n = r.n as usize * width;
+            l.buf.read(&[Copy2d::flat(at, r.at, n)], &mut out)?;
+            at += n;
+        }
     }
     Ok(out)
 }

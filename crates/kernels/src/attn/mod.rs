@@ -92,6 +92,17 @@ unsafe fn leaf_avx2(a: &LeafArgs) {
     unsafe { leaf::leaf(crate::float::avx2::Avx2::new(), a) }
 }
 
+/// Asks for the rows of a run, `k` and `v` bytes each and without gaps, to be brought near. Reads nothing, changes nothing.
+pub fn prefetch(r: &KvRun, k: usize, v: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for (p, n) in [(r.k, k), (r.v, v)] {
+        for at in (0..n * usize::from(r.len)).step_by(64) {
+            // SAFETY: a hint, which may name any address.
+            unsafe { std::arch::x86_64::_mm_prefetch(p.wrapping_add(at).cast(), std::arch::x86_64::_MM_HINT_T0) };
+        }
+    }
+}
+
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.
 pub fn attn_leaf(isa: Isa) -> AttnLeaf {
     pick(ATTN_LEAF, isa.min(Isa::detect()))

@@ -1,0 +1,157 @@
+//! When memory is given back: some time after nothing happens any more, by a thread that sleeps otherwise; at once when memory is short.
+//! A chat that clears and refills its context keeps its pages. Knows no bytes: `resident` does it.
+use super::resident::Resident;
+use crate::backend::BlockId;
+use platform::log;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Nothing was placed or freed for so long: what is free now will stay so. Longer than a host takes between two calls, well under the second
+/// within which memory is to be back.
+const QUIET: Duration = Duration::from_millis(300);
+/// Idle for so long that bytes which are on a disk can leave memory: reading them back costs more than faulting empty pages in.
+const ASLEEP: Duration = Duration::from_millis(700);
+
+pub struct Reaper {
+    shared: Arc<Shared>,
+    /// With the process that started it: a fork has no such thread.
+    thread: Option<(u32, JoinHandle<()>)>,
+    /// Some store has something to do at rest.
+    rests: bool,
+}
+
+struct Shared {
+    stores: Vec<Arc<Resident>>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    /// When something happened last.
+    last: Instant,
+    /// Between placing and the end of a run.
+    running: bool,
+    freed: bool,
+    used: bool,
+    quit: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Flags and a time: whole at any moment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn busy(&self) -> bool {
+        let s = self.lock();
+        s.quit || s.running || s.last.elapsed() < ASLEEP
+    }
+
+    /// The thread.
+    fn work(&self) {
+        let mut s = self.lock();
+        while !s.quit {
+            let after = match (s.freed, s.used) {
+                (true, _) => QUIET,
+                (false, true) => ASLEEP,
+                _ => {
+                    s = self.wake.wait(s).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+            };
+            let since = s.last.elapsed();
+            if since < after || (!s.freed && s.running) {
+                let rest = after.saturating_sub(since).max(QUIET / 8);
+                s = self.wake.wait_timeout(s, rest).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let freed = s.freed;
+            (s.freed, s.used) = (false, freed && s.used);
+            drop(s);
+            if freed {
+                self.release();
+            } else {
+                self.stores.iter().for_each(|r| r.rest(&|| self.busy()));
+            }
+            s = self.lock();
+        }
+    }
+    /// Everything that is idle, a few blocks at a time.
+    fn release(&self) -> usize {
+        self.stores.iter().map(|r| std::iter::from_fn(|| Some(r.release_some()).filter(|n| *n > 0)).sum::<usize>()).sum()
+    }
+}
+
+impl Reaper {
+    pub fn new(stores: Vec<Arc<Resident>>) -> Reaper {
+        let rests = stores.iter().any(|r| r.rests());
+        let state = State { last: Instant::now(), running: false, freed: false, used: false, quit: false };
+        Reaper { shared: Arc::new(Shared { stores, state: Mutex::new(state), wake: Condvar::new() }), thread: None, rests }
+    }
+
+    /// Something begins to work on the bytes.
+    pub fn begin(&mut self) {
+        let mut s = self.shared.lock();
+        (s.last, s.running) = (Instant::now(), true);
+    }
+    /// And has ended.
+    pub fn end(&mut self) {
+        let mut s = self.shared.lock();
+        (s.last, s.running) = (Instant::now(), false);
+        let news = self.rests && !s.used;
+        s.used |= self.rests;
+        drop(s);
+        if news {
+            self.wake();
+        }
+    }
+    /// These (group, block) have no cells any more.
+    pub fn freed(&mut self, blocks: &[(usize, BlockId)]) {
+        if blocks.is_empty() {
+            return;
+        }
+        for (g, store) in self.shared.stores.iter().enumerate() {
+            store.free(blocks.iter().filter(|b| b.0 == g).map(|b| b.1));
+        }
+        let mut s = self.shared.lock();
+        s.last = Instant::now();
+        s.used |= self.rests;
+        let news = !std::mem::replace(&mut s.freed, true);
+        drop(s);
+        if news {
+            self.wake();
+        }
+    }
+    /// Memory is short: everything that is idle goes now. How many blocks.
+    pub fn release_now(&self) -> usize {
+        self.shared.release()
+    }
+
+    fn wake(&mut self) {
+        if self.thread.as_ref().is_some_and(|t| t.0 == std::process::id()) {
+            return self.shared.wake.notify_one();
+        }
+        let shared = self.shared.clone();
+        match std::thread::Builder::new().name("camelid-kv".into()).spawn(move || shared.work()) {
+            Ok(t) => {
+                // One of before a fork does not exist here, and cannot be waited for.
+                std::mem::forget(self.thread.replace((std::process::id(), t)));
+            }
+            Err(e) => {
+                log::warn(format!("no thread to give memory back: {e}; doing it at once"));
+                self.shared.release();
+            }
+        }
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.shared.lock().quit = true;
+        self.shared.wake.notify_one();
+        match self.thread.take() {
+            Some((pid, t)) if pid == std::process::id() => drop(t.join()),
+            other => std::mem::forget(other),
+        }
+    }
+}

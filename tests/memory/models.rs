@@ -1,0 +1,205 @@
+//! The smallest models that have everything memory can tell apart: grouped heads, windows, several layers of each kind. Random weights.
+use llama::gguf::{Array, DType, Layout, LoadMode, Meta, NewTensor, Source, Value};
+use llama::model::{LoadParams, Model};
+use std::io::Write;
+use std::sync::Arc;
+
+const N_EMBD: u64 = 32;
+const N_FF: u64 = 32;
+const HEAD: u64 = 32;
+const N_HEAD: u64 = 2;
+pub const N_VOCAB: usize = 32;
+
+/// What a file of an architecture says and holds beyond the common.
+pub struct Shape {
+    pub arch: &'static str,
+    n_layer: u32,
+    /// Names of keys that say the window, if it has one.
+    pub windowed: bool,
+    keys: &'static [(&'static str, Key)],
+    /// Further tensors of each layer, with their shapes; `.weight` unless the name has a dot.
+    layer: &'static [(&'static str, &'static [u64])],
+    /// Tensors of a layer that it does not have.
+    without: &'static [&'static str],
+    /// An output matrix of its own.
+    output: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Key {
+    U(u32),
+    F(f32),
+}
+
+const QK_NORM: [(&str, &[u64]); 2] = [("attn_q_norm", &[HEAD]), ("attn_k_norm", &[HEAD])];
+const POST_NORMS: [(&str, &[u64]); 2] = [("post_attention_norm", &[N_EMBD]), ("post_ffw_norm", &[N_EMBD])];
+const DENSE: &[&str] = &["ffn_gate", "ffn_up", "ffn_down"];
+
+/// One line per architecture. Those that are not there yet are left out, loudly.
+pub static SHAPES: &[Shape] = &[
+    Shape { arch: "llama", n_layer: 2, windowed: false, keys: &[], layer: &[], without: &[], output: true },
+    Shape {
+        arch: "qwen2",
+        n_layer: 2,
+        windowed: false,
+        keys: &[],
+        layer: &[("attn_q.bias", &[N_HEAD * HEAD]), ("attn_k.bias", &[HEAD]), ("attn_v.bias", &[HEAD])],
+        without: &[],
+        output: true,
+    },
+    Shape {
+        arch: "qwen3moe",
+        n_layer: 2,
+        windowed: false,
+        keys: &[("expert_count", Key::U(4)), ("expert_used_count", Key::U(2)), ("expert_feed_forward_length", Key::U(32))],
+        layer: &[
+            QK_NORM[0],
+            QK_NORM[1],
+            ("ffn_gate_inp", &[N_EMBD, 4]),
+            ("ffn_gate_exps", &[N_EMBD, 32, 4]),
+            ("ffn_up_exps", &[N_EMBD, 32, 4]),
+            ("ffn_down_exps", &[32, N_EMBD, 4]),
+        ],
+        without: DENSE,
+        output: true,
+    },
+    Shape {
+        arch: "gemma2",
+        n_layer: 3,
+        windowed: true,
+        keys: &[("attn_logit_softcapping", Key::F(50.0)), ("final_logit_softcapping", Key::F(30.0))],
+        layer: &POST_NORMS,
+        without: &[],
+        output: false,
+    },
+    Shape {
+        arch: "gemma3",
+        n_layer: 3,
+        windowed: true,
+        keys: &[("attention.sliding_window_pattern", Key::U(2)), ("rope.freq_base_swa", Key::F(100.0))],
+        layer: &[POST_NORMS[0], POST_NORMS[1], QK_NORM[0], QK_NORM[1]],
+        without: &[],
+        output: false,
+    },
+    Shape { arch: "qwen3", n_layer: 2, windowed: false, keys: &[], layer: &QK_NORM, without: &[], output: true },
+];
+
+/// splitmix64.
+#[derive(Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.draw() % n.max(1) as u64) as usize
+    }
+    pub fn chance(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+}
+
+fn meta(s: &Shape, n_swa: u32) -> Meta {
+    let mut meta = Meta::default();
+    let mut put = |key: &str, v: Value| meta.kv.push((key.into(), v));
+    put("general.architecture", Value::Str(s.arch.into()));
+    let sizes = [
+        ("block_count", s.n_layer),
+        ("context_length", 4096),
+        ("embedding_length", N_EMBD as u32),
+        ("feed_forward_length", N_FF as u32),
+        ("attention.head_count", N_HEAD as u32),
+        ("attention.head_count_kv", 1),
+        ("attention.key_length", HEAD as u32),
+        ("attention.value_length", HEAD as u32),
+        ("rope.dimension_count", HEAD as u32),
+    ];
+    let mut key = |k: &str, v: Value| put(&format!("{}.{k}", s.arch), v);
+    sizes.into_iter().for_each(|(k, v)| key(k, Value::U32(v)));
+    key("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+    // A small base: positions far apart still look different.
+    key("rope.freq_base", Value::F32(500.0));
+    if s.windowed {
+        key("attention.sliding_window", Value::U32(n_swa));
+    }
+    for (k, v) in s.keys {
+        key(k, if let Key::U(n) = v { Value::U32(*n) } else { Value::F32(if let Key::F(x) = v { *x } else { 0.0 }) });
+    }
+    vocab(&mut meta);
+    meta
+}
+
+fn vocab(meta: &mut Meta) {
+    let mut put = |key: &str, v: Value| meta.kv.push((format!("tokenizer.ggml.{key}"), v));
+    let mut tokens: Vec<Vec<u8>> = (b'a'..=b'z').map(|c| vec![c]).collect();
+    tokens.extend(["\u{120}", "\u{10a}", "ab", "abc", "<s>", "</s>"].map(|t| t.as_bytes().to_vec()));
+    put("model", Value::Str("gpt2".into()));
+    put("pre", Value::Str("gpt-2".into()));
+    put("tokens", Value::Array(Array::Str(tokens)));
+    put("token_type", Value::Array(Array::I32((0..N_VOCAB).map(|i| if i < 30 { 1 } else { 3 }).collect())));
+    put("merges", Value::Array(Array::Str(vec![b"a b".to_vec(), b"ab c".to_vec()])));
+    put("bos_token_id", Value::U32(30));
+    put("eos_token_id", Value::U32(31));
+}
+
+fn tensors(s: &Shape) -> Vec<NewTensor> {
+    let (n, v) = (N_EMBD, N_VOCAB as u64);
+    let mut list: Vec<(String, Vec<u64>)> = vec![("token_embd.weight".into(), vec![n, v]), ("output_norm.weight".into(), vec![n])];
+    if s.output {
+        list.push(("output.weight".into(), vec![n, v]));
+    }
+    let common: [(&str, &[u64]); 9] = [
+        ("attn_norm", &[n]),
+        ("attn_q", &[n, N_HEAD * HEAD]),
+        ("attn_k", &[n, HEAD]),
+        ("attn_v", &[n, HEAD]),
+        ("attn_output", &[N_HEAD * HEAD, n]),
+        ("ffn_norm", &[n]),
+        ("ffn_gate", &[n, N_FF]),
+        ("ffn_up", &[n, N_FF]),
+        ("ffn_down", &[N_FF, n]),
+    ];
+    for il in 0..s.n_layer {
+        for (name, shape) in common.iter().chain(s.layer).filter(|(name, _)| !s.without.contains(name)) {
+            let tail = if name.contains('.') { "" } else { ".weight" };
+            list.push((format!("blk.{il}.{name}{tail}"), shape.to_vec()));
+        }
+    }
+    list.into_iter().map(|(name, shape)| NewTensor { name, ty: DType::F32, shape }).collect()
+}
+
+/// Matrices around 0, norms around 1.
+fn values(shape: &[u64], rng: &mut Rng) -> Vec<u8> {
+    let n: u64 = shape.iter().product();
+    let mut one = || (rng.below(2001) as f32 / 1000.0) - 1.0;
+    (0..n).flat_map(|_| if shape.len() == 1 { 1.0 + 0.2 * one() } else { 0.4 * one() }.to_le_bytes()).collect()
+}
+
+/// A model of `s` whose windows are `n_swa` long; `None` when the library does not know the architecture.
+pub fn load(s: &Shape, n_swa: u32) -> Option<Arc<Model>> {
+    let (list, mut rng) = (tensors(s), Rng(0x5eed + u64::from(n_swa)));
+    let data: Vec<Vec<u8>> = list.iter().map(|t| values(&t.shape, &mut rng)).collect();
+    let (mut out, mut i) = (Vec::new(), 0);
+    let mut write = |_: &_, w: &mut dyn Write| {
+        i += 1;
+        w.write_all(&data[i - 1]).map_err(|e| llama::Error::io("write", e))
+    };
+    Layout::new(&meta(s, n_swa), &list).expect("a file").write(&mut out, &mut write).expect("a file");
+    let path = std::env::temp_dir().join(format!("camelid-memory-{}-{n_swa}-{}.gguf", s.arch, std::process::id()));
+    std::fs::write(&path, out).expect("a temporary file");
+    let p = LoadParams { vocab_only: false, check_tensors: false, far_layers: Some(0), progress: &mut |_| true };
+    let made = Source::open(&path, LoadMode::None).and_then(|source| Model::load(&source, p));
+    let _ = std::fs::remove_file(&path);
+    match made {
+        Ok(m) => Some(Arc::new(m)),
+        Err(e) if e.to_string().contains("unknown model architecture") => None,
+        Err(e) => panic!("{}: {e}", s.arch),
+    }
+}
