@@ -8,6 +8,7 @@ use crate::memory::rows::{Piece, Rows, SeqSet, pieces, within};
 use crate::memory::store::Store;
 use crate::memory::{Full, Memory};
 use platform::error::try_zeroed;
+use platform::huge::Huge;
 use platform::share::{share, share_bytes, share_reads};
 use platform::{Error, Result, log};
 use std::ops::Range;
@@ -138,9 +139,9 @@ fn fill(
     let jobs: Vec<Job<'_>> = streams.flat_map(|(g, s)| jobs(&stores[g], s, &pieces[g], src)).collect();
     say(&jobs, blob);
     let done = match src.bytes(span.start, 1).is_some() {
-        true => share_bytes(usize::try_from(span.end - span.start).unwrap_or(usize::MAX), &jobs, |j| j.run(src, &mut Vec::new())),
+        true => share_bytes(usize::try_from(span.end - span.start).unwrap_or(usize::MAX), &jobs, |j| j.run(src, &mut Huge::default())),
         // In the order of the file: its system reads ahead.
-        false => share_reads(&jobs, Vec::new, |buf, j| j.run(src, buf)),
+        false => share_reads(&jobs, Huge::default, |buf, j| j.run(src, buf)),
     };
     done.map_err(|e| Failed { e, written: placed.displaces })
 }
@@ -192,16 +193,16 @@ fn jobs<'a>(store: &'a Store, s: &'a StreamBlob, pieces: &'a [Piece], src: &dyn 
 }
 
 impl Job<'_> {
-    fn run(&self, src: &dyn Source, buf: &mut Vec<u8>) -> Result<()> {
+    fn run(&self, src: &dyn Source, buf: &mut Huge) -> Result<()> {
         let (p, here) = (&self.plane, &self.transfer.rows);
         let at = p.at + u64::from(here.start) * p.row() as u64;
         let n = here.len() * p.row();
         // The rows by their numbers in the list of cells.
         let list = self.span.start + here.start..self.span.start + here.end;
         match self.transfer.how {
-            _ if p.channels => with_bytes(src, at, n, buf, &mut |all| self.turned(all)),
+            _ if p.channels => self.turned(src.fetch(at, n, buf)?),
             How::Direct => self.rows.read_into(self.pieces, list, &mut |parts| src.read_parts(at, parts)),
-            How::Batched | How::Staged => with_bytes(src, at, n, buf, &mut |b| self.put(list.clone(), b)),
+            How::Batched | How::Staged => self.put(list, src.fetch(at, n, buf)?),
         }
     }
 
@@ -227,16 +228,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-/// `f` on bytes of a source, in place where it has them, else by way of `buf`.
-fn with_bytes(src: &dyn Source, at: u64, n: usize, buf: &mut Vec<u8>, f: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    if let Some(b) = src.bytes(at, n) {
-        return f(b);
-    }
-    if buf.len() < n {
-        *buf = try_zeroed(n, "rows of a state")?;
-    }
-    src.read(at, &mut buf[..n])?;
-    f(&buf[..n])
 }

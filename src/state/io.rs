@@ -2,6 +2,7 @@
 //! Knows no layout.
 use platform::error::try_zeroed;
 use platform::file::Replacement;
+use platform::huge::Huge;
 use platform::pages::Passing;
 use platform::share::share_reads;
 use platform::{Error, Result};
@@ -107,6 +108,15 @@ pub trait Source: Sync {
     }
     /// The bytes themselves where the host has them.
     fn bytes(&self, at: u64, n: usize) -> Option<&[u8]>;
+    /// The bytes themselves, or what was read of them into `buf`.
+    fn fetch<'b>(&'b self, at: u64, n: usize, buf: &'b mut Huge) -> Result<&'b [u8]> {
+        if let Some(b) = self.bytes(at, n) {
+            return Ok(b);
+        }
+        let dst = buf.get(n)?;
+        self.read(at, dst)?;
+        Ok(dst)
+    }
 }
 
 fn past_the_end() -> Error {
@@ -139,6 +149,9 @@ impl Source for Passing<'_> {
     }
     fn bytes(&self, _: u64, _: usize) -> Option<&[u8]> {
         None
+    }
+    fn fetch<'b>(&'b self, at: u64, n: usize, buf: &'b mut Huge) -> Result<&'b [u8]> {
+        Passing::fetch(self, at, n, buf)
     }
 }
 

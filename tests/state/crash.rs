@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Where a child works; the parent says.
-const FOLDER: &str = "CAMELID_TEST_FOLDER";
+pub const FOLDER: &str = "CAMELID_TEST_FOLDER";
 
 /// This program again, with one ignored test, by way of `sh`: `before` is what the shell does first.
 fn child(test: &str, folder: &Dir, before: &str) -> Command {
@@ -20,7 +20,7 @@ fn child(test: &str, folder: &Dir, before: &str) -> Command {
 }
 
 /// Whether it ended well; `None` where `before` could not be done.
-fn run(test: &str, folder: &Dir, before: &str) -> Option<bool> {
+pub fn run(test: &str, folder: &Dir, before: &str) -> Option<bool> {
     let out = child(test, folder, before).output().expect("a shell");
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     if !said.contains("running 1 test") {

@@ -4,6 +4,7 @@ pub mod env;
 pub mod error;
 pub mod file;
 pub mod heap;
+pub mod huge;
 pub mod log;
 #[cfg(not(camelid_no_mmap))]
 pub mod mmap;

@@ -58,6 +58,7 @@ mod tests {
             Ok(())
         };
         share(&jobs, add).unwrap();
+        share_bytes(1 << 30, &jobs, add).unwrap();
         share_reads(
             &jobs,
             || 0,
