@@ -3,7 +3,7 @@ use super::cells::{Cell, Cells, Log, Tx};
 use super::group::Group;
 use super::runs::Runs;
 use super::window::Window;
-use super::{Full, Memory};
+use super::{Full, Memory, Stamp};
 use crate::backend::io::{BlockId, SeqSet};
 
 /// One cell, apart from where it is.
@@ -74,7 +74,7 @@ impl Memory {
                     done.and_then(|()| put(group, *stream, seq, list, part, self.compat, &mut rows[g])).map(|evicted| displaces |= evicted);
             }
         }
-        let last = lists.iter().flatten().flatten().map(|h| h.stamp + 1).max();
+        let last = lists.iter().flatten().flatten().map(|h| Stamp::arrival(h.stamp) + 1).max();
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
         if done.is_err() {
             self.undo(&logs);

@@ -4,7 +4,7 @@ use super::params::{ContextParams, Sizes};
 use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
 use crate::memory::reaper::Reaper;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
-use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
 use platform::{Backing, Error, Result, log};
 
@@ -113,7 +113,7 @@ impl Kv {
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
         self.reaper.begin();
         let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
-        match self.secure(&cells) {
+        match self.secure(&cells).and_then(|()| self.copy(&placed.copies)) {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
@@ -144,6 +144,27 @@ impl Kv {
             }
         })
     }
+    /// Rows follow cells that left a shared block or a shared cell.
+    fn copy(&mut self, copies: &[RowCopy]) -> Result<()> {
+        for c in copies {
+            self.secure(&[(c.group, &[(c.to.0, c.to.1 + c.len.saturating_sub(1))])])?;
+            self.stores[c.group].copy(c.from, c.to, c.len)?;
+        }
+        Ok(())
+    }
+    /// An operation's rows follow, or it did not happen.
+    fn finish(&mut self, c: Changed) -> std::result::Result<(), Refused> {
+        let copied = self.copy(&c.copies);
+        match copied {
+            Ok(()) => self.memory.keep_change(c),
+            Err(_) => self.memory.take_back_change(&c),
+        }
+        self.tell_freed();
+        copied.map_err(|e| {
+            log::error(e);
+            Refused("no memory for copies of shared cells")
+        })
+    }
     /// Blocks that lost their last cell are given back some time later.
     fn tell_freed(&mut self) {
         self.reaper.freed(&self.memory.freed());
@@ -167,16 +188,7 @@ impl Kv {
         Ok(())
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
-        for c in copies {
-            let last = [(c.to.0, c.to.1 + c.len.saturating_sub(1))];
-            let copied = self.secure(&[(c.group, &last)]).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
-            if let Err(e) = copied {
-                log::error(format!("seq_cp: {e}"));
-                let _ = self.seq_rm(Some(dst), 0, i32::MAX);
-                return Err(Refused("no memory for the copy"));
-            }
-        }
+        self.memory.seq_cp(src, dst, p0, p1)?;
         self.tell_freed();
         Ok(())
     }
@@ -186,13 +198,11 @@ impl Kv {
         Ok(())
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_add(seq, p0, p1, delta)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_add(seq, p0, p1, delta)?;
+        self.finish(changed)
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_div(seq, p0, p1, d)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_div(seq, p0, p1, d)?;
+        self.finish(changed)
     }
 }

@@ -91,7 +91,7 @@ def operations(kind, seed, n):
             d = (s + 1) % n_seq
             yield ("cp", s, d)
             past[d], new[d] = past[s], 0
-        elif what < 0.99 and past[s] > 30 and kind not in EQUAL:
+        elif what < 0.99 and past[s] > N_SWA + 24 and kind not in EQUAL:  # of what no window shows any more
             k = r.randrange(1, 20)  # a context shift
             yield ("rm", s, 4, 4 + k)
             yield ("add", s, 4 + k, -k)
@@ -261,7 +261,7 @@ class Memory(unittest.TestCase):
             with self.subTest(model=name, op="div"):
                 self.assertEqual(at, bt)
                 self.assertLess(nmse(a, b), SHIFT_NOISE)
-                self.assertGreater(nmse(right, b), 10 * SHIFT_NOISE)
+                self.assertGreater(nmse(right, b), 5 * nmse(a, b), "the original turns the right way now")
             said.append(f"{name} div: nmse {nmse(a, b):.1e} (turned the right way {nmse(right, b):.1e})")
         row("D10 shifts", "; ".join(said))
 
