@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
+# Targets: demo, examples, test, test-memory, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -6,6 +6,7 @@ CC      ?= cc
 MODEL   ?= models/tinystories-llama-q8_0.gguf
 N       ?= 300
 SHARED  ?= ../shared
+SEEDS   ?= 0..10000
 
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
@@ -13,7 +14,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched
 
-.PHONY: all lib demo examples test headers install tools test-differential test-conformance bench clean
+.PHONY: all lib demo examples test test-memory headers install tools test-differential test-conformance bench clean
 
 all: lib examples
 
@@ -41,6 +42,10 @@ test:
 	$(CARGO) xtask matrix --check
 	$(CARGO) test --workspace --quiet
 	$(MAKE) --no-print-directory test-differential test-conformance
+
+# Ten thousand random sequences of memory operations against a memory that forgets nothing; minutes. SEEDS=a..b picks some.
+test-memory:
+	CAMELID_TEST_SEEDS=$(SEEDS) $(CARGO) test --test memory -- --include-ignored --nocapture
 
 headers:
 	$(CARGO) xtask headers
