@@ -7,6 +7,7 @@
 mod blocks;
 mod cells;
 mod group;
+mod history;
 #[cfg(test)]
 mod naive;
 mod ops;
@@ -16,6 +17,7 @@ pub mod restore;
 mod room;
 pub mod rows;
 mod runs;
+pub mod snapshots;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -118,6 +120,8 @@ impl Stamp {
 pub struct Changed {
     pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
+    /// What was known of sequences before.
+    past: snapshots::Before,
 }
 
 /// Where one ubatch was put. Ends in `commit`, `revert` or `unplace` before anything else is placed or changed.
@@ -141,6 +145,8 @@ pub struct Memory {
     n_parted: u32,
     unified: bool,
     compat: bool,
+    /// Where windows can be brought back.
+    past: Option<snapshots::Past>,
 }
 
 /// Sequence ids that exist at all (LLAMA_MAX_SEQ); a unified memory answers for every one of them, whatever n_seq_max is.
@@ -154,8 +160,9 @@ impl Memory {
         }
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
-        let groups = groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false })
+        let groups =
+            groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
+        Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false, past: None })
     }
 
     /// CAMELID_COMPAT: rewinds are never refused, positions are answered by the last group alone, a cell of several sequences is never reused,
@@ -255,6 +262,11 @@ impl Memory {
         self.take_copies();
         self.groups.iter_mut().zip(freed).for_each(|(g, n)| g.pool.forget_freed(n));
         result
+    }
+
+    /// Places `ubs` for good without saying where: for a copy, to see what a memory would hold.
+    pub fn occupy(&mut self, ubs: &[Ubatch]) -> Result<(), Full> {
+        ubs.iter().try_for_each(|ub| self.place(ub).map(drop))
     }
 
     /// Gives every token of one ubatch its cells and says what its queries see.

@@ -399,17 +399,10 @@ impl Pair {
     /// there; and two leaves of a tile do not follow one another by one position.
     fn views(&self, g: usize, v: &Views, tokens: &[(i32, Vec<u32>)], after: &Naive) {
         for l in &v.leaves {
-            let places = &v.pos[l.pos as usize..][..l.len as usize];
             let segs = &v.segs[l.segs.start as usize..l.segs.end as usize];
-            let start = usize::from(segs[0].at);
-            let (nowhere, pos) = places.split_at(start);
-            assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
-            assert!(
-                !pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at),
-                "{pos:?} from place {start} on"
-            );
+            assert!(l.from < l.to && l.to <= 64);
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
-            assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
+            assert_eq!(at, (l.from..l.to).collect::<Vec<u8>>());
         }
         for (row, (pos, seqs)) in v.rows.iter().zip(tokens) {
             let w = self.naive.specs[g].window;
@@ -420,7 +413,7 @@ impl Pair {
                 let mut any = false;
                 for s in &v.segs[l.segs.start as usize..l.segs.end as usize] {
                     for i in 0..s.len {
-                        let p = v.pos[l.pos as usize + (s.at + i) as usize];
+                        let p = l.tile * 64 + i32::from(s.at + i);
                         any |= sees(p);
                         if sees(p) {
                             got.push(self.rows[&(g, s.block, s.slot + u16::from(i))].0);

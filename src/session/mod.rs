@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
+mod foresight;
+mod identity;
 pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;
+mod rewind;
 mod runner;
 pub mod ubatch;
 pub use crate::backend::system_info;

@@ -204,7 +204,7 @@ impl FullHistory {
         for t in tokens {
             let all = of.entry(t.seqs[0]).or_insert_with_key(|s| add_leaves(&mut v, &self.lists[g][*s as usize])).clone();
             let (lo, hi) = (visible_from(self.windows[g], t.pos), t.pos);
-            let seen: Vec<u32> = all.filter(|l| places(&v, *l).iter().any(|p| (lo..=hi).contains(p))).collect();
+            let seen: Vec<u32> = all.filter(|l| (lo..=hi).any(|p| holds(&v.leaves[*l as usize], p))).collect();
             let leaves = seen.first().map_or(0..0, |first| *first..seen[seen.len() - 1] + 1);
             v.rows.push(QueryRow { leaves, lo, hi });
         }
@@ -237,10 +237,8 @@ fn insert(list: &mut Cells, c: Cell) {
     list.insert(at, c);
 }
 
-/// The positions at the places of leaf `l`.
-fn places(v: &Views, l: u32) -> &[i32] {
-    let l = &v.leaves[l as usize];
-    &v.pos[l.pos as usize..][..l.len as usize]
+fn holds(l: &Leaf, p: i32) -> bool {
+    p / 64 == l.tile && (i32::from(l.from)..i32::from(l.to)).contains(&(p % 64))
 }
 
 /// The cells cut into leaves: consecutive positions of one tile of 64, each at its position's place in the tile.
@@ -254,13 +252,12 @@ fn add_leaves(v: &mut Views, cells: &[Cell]) -> Range<u32> {
 
 /// `cells` at places `at..`.
 fn add_leaf(v: &mut Views, at: usize, cells: &[Cell]) {
-    let (pos, segs) = (v.pos.len() as u32, v.segs.len() as u32);
-    v.pos.extend(std::iter::repeat_n(-1, at).chain(cells.iter().map(|c| c.pos)));
+    let segs = v.segs.len() as u32;
     for (i, c) in cells.iter().enumerate() {
         let (block, slot) = place(c.row);
         v.segs.push(Seg { block, slot, at: (at + i) as u8, len: 1 });
     }
-    v.leaves.push(Leaf { tile: cells[0].pos / 64, segs: segs..v.segs.len() as u32, len: (at + cells.len()) as u8, pos });
+    v.leaves.push(Leaf { tile: cells[0].pos / 64, segs: segs..v.segs.len() as u32, from: at as u8, to: (at + cells.len()) as u8 });
 }
 
 /// What llama.h says of the operations.
