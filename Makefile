@@ -1,4 +1,5 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, bench-state, clean
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
+#          bench-state, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -6,6 +7,7 @@ CC      ?= cc
 MODEL   ?= models/tinystories-llama-q8_0.gguf
 N       ?= 300
 SHARED  ?= ../shared
+SEEDS   ?= 0..10000
 
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
@@ -13,7 +15,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-slow test-no-mmap headers install tools test-differential test-conformance bench bench-state clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory headers install tools test-differential test-conformance bench bench-state clean
 
 all: lib examples
 
@@ -42,6 +44,10 @@ test:
 	$(CARGO) test --workspace --quiet
 	$(NO_MMAP) check --workspace --all-targets --quiet
 	$(MAKE) --no-print-directory test-differential test-conformance
+
+# Ten thousand random sequences of memory operations against a memory that forgets nothing; minutes. SEEDS=a..b picks some.
+test-memory:
+	CAMELID_TEST_SEEDS=$(SEEDS) $(CARGO) test --test memory -- --include-ignored --nocapture
 
 # A platform without memory maps: models are read, KV lies on the heap. In a target folder of its own, or every build would undo the other's.
 NO_MMAP := RUSTFLAGS='--cfg camelid_no_mmap' CARGO_TARGET_DIR=$(TARGET)/no-mmap $(CARGO)

@@ -104,9 +104,7 @@ fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
             LayerRows { il, place: m.place[il], planes: vec![plane(p.type_k, a.head_k), plane(p.type_v, a.head_v)] }
         })
         .collect();
-    let s = Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store");
-    (0..N_BLOCKS).for_each(|b| s.secure(BlockId(b)).expect("memory"));
-    s
+    Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store")
 }
 
 impl FullHistory {
@@ -148,6 +146,9 @@ impl FullHistory {
 
     fn new_row(&mut self) -> u32 {
         assert!(self.n_rows < N_BLOCKS * ROWS_PER_BLOCK, "the full history is full: shorter sequences of operations, please");
+        if self.n_rows.is_multiple_of(ROWS_PER_BLOCK) {
+            self.stores.iter().for_each(|s| s.secure(BlockId(self.n_rows / ROWS_PER_BLOCK)).expect("memory"));
+        }
         self.n_rows += 1;
         self.n_rows - 1
     }

@@ -248,15 +248,6 @@ impl<'a> Pair<'a> {
 
     pub fn apply(&mut self, op: &Op) -> Result<(), Violation> {
         self.counts.ops += 1;
-        if std::env::var("SKIP_SHARED").is_ok()
-            && let Op::Add { seq, .. } | Op::Div { seq, .. } = op
-        {
-            let shared =
-                |s: u32| self.full.lists.iter().any(|g| g[s as usize].iter().any(|c| g[*seq as usize].iter().any(|d| d.id == c.id)));
-            if (0..self.kind.n_seq).any(|s| s != *seq && shared(s)) {
-                return Ok(());
-            }
-        }
         match op {
             Op::Decode { parts, turns, start, seed, abort } => self.decode(parts, *turns, *start, *seed, *abort)?,
             Op::Clear => {
@@ -266,9 +257,11 @@ impl<'a> Pair<'a> {
             Op::Rm { seq, p0, p1 } => self.change(op, |c| c.seq_rm(*seq, *p0, *p1).is_ok(), |f, _| f.rm(*seq, *p0, *p1))?,
             Op::Keep { seq } => self.change(op, |c| c.seq_keep(*seq).is_ok(), |f, _| f.keep(*seq))?,
             Op::Add { seq, p0, p1, delta } => {
+                self.copies(*seq, *p0, *p1);
                 self.change(op, |c| c.seq_add(*seq, *p0, *p1, *delta).is_ok(), |f, _| f.add(*seq, *p0, *p1, *delta))?;
             }
             Op::Div { seq, p0, p1, d } => {
+                self.copies(*seq, *p0, *p1);
                 self.change(op, |c| c.seq_div(*seq, *p0, *p1, *d).is_ok(), |f, _| f.div(*seq, *p0, *p1, *d))?;
             }
             Op::Cp { src, dst, p0, p1 } => self.cp(op, *src, *dst, *p0, *p1)?,
@@ -287,12 +280,26 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         self.counts.refused_ops += 1;
-        let why = (0..self.kind.n_seq).any(|s| !self.complete(s));
+        let full = |g| (0..self.n_streams()).any(|s| self.n_cells(&self.full.lists, g, s, self.is_ring(g)) > self.size(g));
+        let why = (0..self.kind.n_seq).any(|s| !self.complete(s)) || (0..self.full.windows.len()).any(full);
         self.full.lists = lists;
         if self.shown() != before {
             return Err(format!("{op:?} was refused but changed {before:?} to {:?}", self.shown()));
         }
         if why { Ok(()) } else { Err(format!("{op:?} was refused: {} (everything is there)", platform::log::last_error())) }
+    }
+
+    /// A shift gives `seq` cells of its own for those that it shares: a ring may have to give up others for them.
+    fn copies(&mut self, seq: u32, p0: i32, p1: i32) {
+        let stream = self.stream(seq);
+        for g in self.rings() {
+            let lists = &self.full.lists[g];
+            let others: BTreeSet<u64> =
+                self.seqs_of(stream).iter().filter(|s| **s != seq).flat_map(|s| lists[*s as usize].iter().map(|c| c.id)).collect();
+            let n = lists[seq as usize].iter().filter(|c| range(p0, p1).contains(&c.pos) && others.contains(&c.id)).count();
+            self.stored[g][stream] += n;
+        }
+        self.forget(&[], false);
     }
 
     fn cp(&mut self, op: &Op, src: u32, dst: u32, p0: i32, p1: i32) -> Result<(), Violation> {

@@ -3,6 +3,7 @@ use crate::tiny::{Batch, Ctx, Model, Tiny, ctx_params, errors, said};
 use llama::capi::model::llama_model_free;
 use llama::capi::types::*;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Logits of a prompt and twenty greedy steps.
 fn run(c: &Ctx, first: i32) -> Vec<f32> {
@@ -21,13 +22,55 @@ fn run(c: &Ctx, first: i32) -> Vec<f32> {
 fn two_threads_two_contexts_one_model() {
     for arch in ["llama", "gemma3", "qwen3moe"] {
         let m = Tiny::new(arch).load("threads");
-        let alone: Vec<_> = (0..4).map(|i| run(&m.ctx(ctx_params()), i)).collect();
+        // Contexts of different kinds: each has threads, buffers and a store of its own.
+        let kind = |i: i32| llama_context_params {
+            n_threads: 1 + i % 2,
+            n_threads_batch: 2 - i % 2,
+            swa_full: i < 2,
+            n_seq_max: 1 + i as u32,
+            n_ctx: 1024,
+            type_k: [0, 1, 8, 1][i as usize],
+            ..ctx_params()
+        };
+        let alone: Vec<_> = (0..4).map(|i| run(&m.ctx(kind(i)), i)).collect();
         let both: Vec<_> = std::thread::scope(|s| {
             let m = &m;
-            let jobs: Vec<_> = (0..4).map(|i| s.spawn(move || run(&m.ctx(ctx_params()), i))).collect();
+            let jobs: Vec<_> = (0..4).map(|i| s.spawn(move || run(&m.ctx(kind(i)), i))).collect();
             jobs.into_iter().map(|j| j.join().expect("no panic")).collect()
         });
         assert_eq!(alone, both, "{arch}");
+    }
+}
+
+/// Contexts of one model come and go, in the middle of what another one does: its bits stay what they are alone.
+#[test]
+fn contexts_are_freed_while_another_works() {
+    for arch in ["llama", "gemma3", "qwen3moe"] {
+        let m = Tiny::new(arch).load("freed");
+        let want = run(&m.ctx(ctx_params()), 1);
+        let rounds = AtomicU32::new(0);
+        std::thread::scope(|s| {
+            let (m, rounds) = (&m, &rounds);
+            let worker = s.spawn(move || {
+                for _ in 0..10 {
+                    let c = m.ctx(ctx_params());
+                    rounds.fetch_add(1, Ordering::Release);
+                    assert_eq!(run(&c, 1), want, "{arch}");
+                }
+                rounds.store(u32::MAX, Ordering::Release);
+            });
+            let mut freed = 0;
+            while rounds.load(Ordering::Acquire) != u32::MAX && !worker.is_finished() {
+                // One that was never used, one whose threads have worked, one with half of a batch refused.
+                drop(m.ctx(ctx_params()));
+                let c = m.ctx(llama_context_params { n_threads: 1, n_threads_batch: 1, ..ctx_params() });
+                assert_eq!(c.decode(&Batch::new(&[1, 2, 3])), 0);
+                assert_eq!(c.decode(&Batch::new(&[1]).at(9)), -1);
+                freed += 2;
+            }
+            worker.join().expect("no panic");
+            assert!(freed > 0);
+        });
     }
 }
 
@@ -92,30 +135,45 @@ fn a_broken_worker() {
     }
 }
 
-/// fork after loading, and after a context was made, before its first decode: the child decodes as if nothing had been.
+/// fork after loading, and after a context was made, before the first decode: parent and child decode alike, in that context and in new ones.
 #[test]
 fn fork_before_the_first_decode() {
     if in_child().is_none() {
         child("processes::fork_before_the_first_decode", &[(MARK, "1".to_owned())]);
         return;
     }
-    let m = Tiny::new("llama").load("fork");
-    let c = m.ctx(ctx_params());
-    // SAFETY: the child works with what it has and leaves by _exit.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0);
-    let want = (pid > 0).then(|| run(&c, 1));
-    if pid == 0 {
-        let made_here = run(&m.ctx(ctx_params()), 1);
-        let code = i32::from(run(&c, 1) != made_here);
-        // SAFETY: no destructors, no test harness in the child.
-        unsafe { libc::_exit(code) };
+    for arch in ["llama", "gemma3"] {
+        let m = Tiny::new(arch).load("fork");
+        let c = m.ctx(ctx_params());
+        let work = || [run(&c, 1), run(&m.ctx(ctx_params()), 1)].map(|l| bits(&l));
+        let mut ends = [0; 2];
+        // SAFETY: room for two descriptors.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        // SAFETY: the child works with what it has and leaves by _exit.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            let got = work();
+            // SAFETY: two numbers; no destructors, no test harness in the child.
+            unsafe {
+                let n = libc::write(ends[1], got.as_ptr().cast(), size_of_val(&got));
+                libc::_exit(i32::from(n != size_of_val(&got) as isize));
+            }
+        }
+        let (want, mut got, mut status) = (work(), [0u64; 2], -1);
+        // SAFETY: our own child and pipe, room for two numbers.
+        unsafe {
+            libc::waitpid(pid, &raw mut status, 0);
+            assert_eq!(status, 0, "the child failed");
+            assert_eq!(libc::read(ends[0], got.as_mut_ptr().cast(), size_of_val(&got)), size_of_val(&got) as isize);
+        }
+        assert_eq!(got, want, "{arch}: the child computes other logits");
+        assert_eq!(want[0], want[1], "{arch}");
     }
-    let mut status = -1;
-    // SAFETY: our own child.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!(status, 0, "the child failed");
-    assert!(want.is_some_and(|w| w.iter().all(|v| v.is_finite())));
+}
+
+fn bits(logits: &[f32]) -> u64 {
+    logits.iter().fold(0xcbf2_9ce4_8422_2325, |h, v| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3))
 }
 
 pub fn address_space() -> u64 {
