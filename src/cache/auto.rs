@@ -178,6 +178,10 @@ impl Auto {
         if !parts.iter().any(|p| p.known && p.free >= BLOCK) {
             return None;
         }
+        // What comes from disk has no snapshots: a host that counts on them would be refused a rewind that it is promised.
+        if ctx.memory().keeps_past() {
+            return None;
+        }
         let key = key_of(ctx).ok()?;
         let text = |p: &Part| [self.past.get(&p.seq).map_or(&[][..], |past| &past.tokens), &p.tokens[..]].concat();
         let may_gain = |p: &Part| p.known && p.free >= BLOCK && self.cache.knows(&key, &text(p));

@@ -265,6 +265,9 @@ fn drop_from(cells: &mut Cells, seq: u32, p0: i32, tx: &mut Tx<'_>) {
 }
 
 impl Memory {
+    pub fn keeps_past(&self) -> bool {
+        self.past.is_some()
+    }
     /// Keeps a snapshot every `every` tokens, of `budget` bytes at most altogether. Without windows, or where rewinds are never refused, there is
     /// nothing to bring back; a symmetric window sees what comes later, which depends on how a batch was cut.
     pub fn keep_past(&mut self, every: u32, budget: usize) {
