@@ -129,8 +129,6 @@ pub struct Changed {
 pub struct Placed {
     /// Per group.
     pub views: Vec<Views>,
-    /// Blocks in use that were not before, as (group, block): the store makes them usable.
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows that leave blocks shared with another stream, in this order, before the ubatch is computed.
     pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
@@ -160,7 +158,8 @@ impl Memory {
         }
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
-        let groups = groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
+        let groups =
+            groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
         Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false, past: None })
     }
 
@@ -263,33 +262,29 @@ impl Memory {
         result
     }
 
+    /// Places `ubs` for good without saying where: for a copy, to see what a memory would hold.
+    pub fn occupy(&mut self, ubs: &[Ubatch]) -> Result<(), Full> {
+        ubs.iter().try_for_each(|ub| self.place(ub).map(drop))
+    }
+
     /// Gives every token of one ubatch its cells and says what its queries see.
     pub fn apply(&mut self, ub: &Ubatch, causal: bool) -> Result<Placed, Full> {
         let (at, logs) = self.place(ub)?;
         let views = self.groups.iter().zip(&at).map(|(g, at)| views::build(&g.streams, g.spec.window, ub, at, causal)).collect();
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Placed { views, new_blocks, copies: self.take_copies(), logs })
+        Ok(Placed { views, copies: self.take_copies(), logs })
     }
 
     fn take_copies(&mut self) -> Vec<RowCopy> {
         self.groups.iter_mut().flat_map(Group::take_copies).collect()
     }
 
-    /// Blocks opened by what `logs` say.
-    fn new_blocks(&self, logs: &[Log]) -> Vec<(usize, BlockId)> {
-        let mut new = Vec::new();
-        for (g, log) in logs.iter().enumerate() {
-            let group = &self.groups[g];
-            let opened = log.iter().filter_map(|(s, u)| match u {
-                cells::Undo::Put { cell, opened: true, .. } => group.place_of(*s, *cell).map(|(b, _)| b),
-                cells::Undo::Own { vb, .. } => group.streams[*s as usize].block(*vb),
-                _ => None,
-            });
-            new.extend(opened.map(|b| (g, b)));
-        }
-        new.sort_unstable();
-        new.dedup();
-        new
+    /// As (group, block).
+    #[cfg(test)]
+    fn blocks(&self) -> std::collections::BTreeSet<(usize, BlockId)> {
+        let of = |(i, g): (usize, &Group)| {
+            (0..g.spec.n_blocks_max(self.n_streams())).map(BlockId).filter(|b| g.pool.in_use(*b)).map(move |b| (i, b)).collect::<Vec<_>>()
+        };
+        self.groups.iter().enumerate().flat_map(of).collect()
     }
 
     /// The ubatch was computed: it stays.

@@ -204,6 +204,9 @@ pub(super) enum Edit {
     Keep(u32),
 }
 
+/// Group, positions and places of rows that are to be kept.
+type Wanted = (usize, Range<i32>, Vec<RowAt>);
+
 /// What was known before a change, of the sequences that it touches.
 pub(super) type Before = Vec<(u32, SeqPast)>;
 
@@ -406,7 +409,7 @@ impl Memory {
                 } else if one.history.push(pos, ub.tokens[i]) {
                     points.push((seq, Point { at: pos, first: true }));
                 }
-                if (pos + 1) as u32 % past.every == 0 {
+                if ((pos + 1) as u32).is_multiple_of(past.every) {
                     points.push((seq, Point { at: pos + 1, first: false }));
                 }
             }
@@ -435,8 +438,8 @@ impl Memory {
         Ok(())
     }
 
-    /// (group, positions, places) of what the windows at `p` show and is not kept; `None` where it is not all there, or nothing.
-    fn to_keep(&self, seq: u32, p: i32) -> Option<Vec<(usize, Range<i32>, Vec<RowAt>)>> {
+    /// What the windows at `p` show and is not kept; `None` where it is not all there, or nothing.
+    fn to_keep(&self, seq: u32, p: i32) -> Option<Vec<Wanted>> {
         let (past, stream) = (self.past_of(seq)?, self.stream_of(seq)?);
         let (mut out, mut any) = (Vec::new(), false);
         for (g, group) in self.groups.iter().enumerate().skip(1) {

@@ -29,6 +29,11 @@ pub const SWITCHES: &[Switch] = &[
     },
     Switch { name: "CAMELID_KV_KEEP_PAGES", values: "1", help: "state files and idle KV files stay in the page cache like any other file" },
     Switch {
+        name: "CAMELID_PREFIX_CACHE",
+        values: "DIR[:BYTES]",
+        help: "beginnings of prompts are kept in DIR and not computed again (BYTES may end in K, M, G, T; default 4G)",
+    },
+    Switch {
         name: "CAMELID_SWA_SNAPSHOTS",
         values: "on|K",
         help: "contexts can be rewound past their sliding windows: windows are kept every K tokens (on: 512), at most K are computed again",
