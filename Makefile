@@ -11,7 +11,7 @@ TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | 
 RELEASE := $(TARGET)/release
 VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
-EXAMPLES := build/simple build/chat build/batched
+EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
 .PHONY: all lib demo examples test test-no-mmap headers install tools test-differential test-conformance bench clean
 

@@ -154,7 +154,8 @@ impl Memory {
         }
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
-        let groups = groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
+        let groups =
+            groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
         Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false })
     }
 
@@ -255,6 +256,11 @@ impl Memory {
         self.take_copies();
         self.groups.iter_mut().zip(freed).for_each(|(g, n)| g.pool.forget_freed(n));
         result
+    }
+
+    /// Places `ubs` for good without saying where: for a copy, to see what a memory would hold.
+    pub fn occupy(&mut self, ubs: &[Ubatch]) -> Result<(), Full> {
+        ubs.iter().try_for_each(|ub| self.place(ub).map(drop))
     }
 
     /// Gives every token of one ubatch its cells and says what its queries see.
