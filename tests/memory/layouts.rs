@@ -16,6 +16,7 @@ fn kinds(shape: usize, n_seq: u32, n_ctx_seq: u32) -> impl Iterator<Item = Kind>
         unified: i & 2 == 0,
         swa_full: i & 4 == 0,
         flash_attn: i % 3 > 0,
+        snapshots: 0,
         threads: 1 + (i / 8) as i32,
         kv: if i & 8 == 0 { (DType::F16, DType::F16) } else { (DType::Q8_0, DType::Q8_0) },
     });
