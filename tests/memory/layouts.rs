@@ -130,4 +130,11 @@ mod found {
         ];
         everywhere(3, 512, |k| k.unified && k.n_ubatch == 7, &ops);
     }
+
+    /// A ring that is full of cells that two sequences share: a shift of one of them copies what it still sees, the rest it leaves.
+    #[test]
+    fn a_shift_of_shared_cells_needs_room_for_those_it_sees_only() {
+        let ops = [decode(&[(&[2, 1], 266)]), decode(&[(&[2], 2), (&[1], 8)]), add(1, 72, -61), decode(&[(&[1], 30), (&[2], 30)])];
+        everywhere(3, 1024, |k| k.unified && k.n_ubatch == 7, &ops);
+    }
 }
