@@ -99,6 +99,15 @@ impl Group {
         Some(())
     }
 
+    /// Takes `seq` out of the cells that it does not see any more: those it shares need no copies then.
+    pub fn leave_masked(&mut self, stream: u32, seq: u32) {
+        let (window, keep) = (self.spec.window, self.spec.keep_masked || self.spec.window == Window::All);
+        let (cells, mut tx) = self.open(stream);
+        let Some((runs, max)) = cells.runs(seq).filter(|_| !keep).and_then(|r| Some((r, r.max()?))) else { return };
+        let gone = runs.cells(0, i64::from(window.lo(max.saturating_add(1))));
+        gone.into_iter().for_each(|c| cells.drop_from(c, seq, &mut tx));
+    }
+
     /// Evicts `victims`, and with each every cell of its sequences up to its position, so that [pos_min, pos_max] stays without holes.
     fn give_up(&mut self, stream: u32, victims: &[u32]) {
         let (cells, mut tx) = self.open(stream);

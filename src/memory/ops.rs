@@ -163,9 +163,10 @@ impl Memory {
         let edit = Edit::Cut { seq: Some(seq), at: self.lowest_moved(stream, seq, range, |c| to(c).0) };
         let changed = self.change(edit, |g| {
             let parts = |c: &Cell| to(c).0 >= 0 && to(c) != (c.pos, c.shift);
-            let shared = g.streams[stream as usize].shared_in(seq, range, parts);
-            if !compat && shared > 0 {
-                g.make_room(stream, shared, false).ok_or(NO_ROOM)?;
+            let room = |g: &mut Group| g.make_room(stream, g.streams[stream as usize].shared_in(seq, range, parts), false);
+            if !compat && room(g).is_none() {
+                g.leave_masked(stream, seq);
+                room(g).ok_or(NO_ROOM)?;
             }
             let (c, mut tx) = g.open(stream);
             move_cells(c, seq, range, &to, (!compat).then_some(n_parted), &mut tx).ok_or(NO_ROOM)

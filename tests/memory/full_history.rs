@@ -23,6 +23,8 @@ pub struct Cell {
     pub id: u64,
     /// Where its K and V are.
     row: u32,
+    /// The row, in every group, that its token was computed into, while that is what its place and past still say.
+    born: Option<u32>,
     /// Positions that K has yet to be turned by: operations only say so, the next decode or save does it.
     turn: i32,
     pub token: i32,
@@ -173,7 +175,7 @@ impl FullHistory {
         let mut dst = Vec::new();
         for t in tokens {
             let (row, now) = (self.new_row(), self.tick());
-            let cell = Cell { pos: t.pos, arrival: now, id: now, row, turn: 0, token: t.id, lost: false };
+            let cell = Cell { pos: t.pos, arrival: now, id: now, row, born: Some(row), turn: 0, token: t.id, lost: false };
             for group in &mut self.lists {
                 t.seqs.iter().for_each(|s| insert(&mut group[*s as usize], cell));
             }
@@ -288,6 +290,13 @@ impl FullHistory {
             list.retain(|c| !range(p0, p1).contains(&c.pos));
         }
     }
+    /// Windows as they were when the base's tokens were computed.
+    pub fn bring_back(&mut self, seq: u32) {
+        let base = self.lists[0][seq as usize].clone();
+        for g in 1..self.lists.len() {
+            self.lists[g][seq as usize] = base.iter().filter_map(|c| Some(Cell { row: c.born?, lost: false, ..*c })).collect();
+        }
+    }
     pub fn keep(&mut self, seq: u32) {
         (0..self.n_seq()).filter(|s| *s != seq).for_each(|s| self.rm(Some(s), -1, -1));
     }
@@ -331,7 +340,7 @@ impl FullHistory {
                 let pos = if range(p0, p1).contains(&c.pos) { to(c.pos) } else { c.pos };
                 let id = if pos != c.pos && others.contains(&c.id) { self.tick() } else { c.id };
                 if pos >= 0 {
-                    insert(&mut new, Cell { pos, id, turn: c.turn + pos - c.pos, ..c });
+                    insert(&mut new, Cell { pos, id, turn: c.turn + pos - c.pos, born: c.born.filter(|_| pos == c.pos), ..c });
                 }
             }
             self.lists[g][seq as usize] = new;

@@ -16,6 +16,7 @@ fn kinds(shape: usize, n_seq: u32, n_ctx_seq: u32) -> impl Iterator<Item = Kind>
         unified: i & 2 == 0,
         swa_full: i & 4 == 0,
         flash_attn: i % 3 > 0,
+        snapshots: 0,
         threads: 1 + (i / 8) as i32,
         kv: if i & 8 == 0 { (DType::F16, DType::F16) } else { (DType::Q8_0, DType::Q8_0) },
     });
@@ -128,5 +129,12 @@ mod found {
             decode(&[(&[1], 1), (&[2], 1)]),
         ];
         everywhere(3, 512, |k| k.unified && k.n_ubatch == 7, &ops);
+    }
+
+    /// A ring that is full of cells that two sequences share: a shift of one of them copies what it still sees, the rest it leaves.
+    #[test]
+    fn a_shift_of_shared_cells_needs_room_for_those_it_sees_only() {
+        let ops = [decode(&[(&[2, 1], 266)]), decode(&[(&[2], 2), (&[1], 8)]), add(1, 72, -61), decode(&[(&[1], 30), (&[2], 30)])];
+        everywhere(3, 1024, |k| k.unified && k.n_ubatch == 7, &ops);
     }
 }

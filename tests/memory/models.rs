@@ -1,5 +1,6 @@
 //! The smallest models that have everything memory can tell apart: grouped heads, windows, several layers of each kind. Random weights.
 use llama::gguf::{Array, DType, Layout, LoadMode, Meta, NewTensor, Source, Value};
+use llama::memory::Window;
 use llama::model::{LoadParams, Model};
 use std::io::Write;
 use std::sync::Arc;
@@ -33,33 +34,23 @@ enum Key {
 
 const QK_NORM: [(&str, &[u64]); 2] = [("attn_q_norm", &[HEAD]), ("attn_k_norm", &[HEAD])];
 const POST_NORMS: [(&str, &[u64]); 2] = [("post_attention_norm", &[N_EMBD]), ("post_ffw_norm", &[N_EMBD])];
+const EXPERTS: [(&str, &[u64]); 4] = [
+    ("ffn_gate_inp", &[N_EMBD, 4]),
+    ("ffn_gate_exps", &[N_EMBD, 32, 4]),
+    ("ffn_up_exps", &[N_EMBD, 32, 4]),
+    ("ffn_down_exps", &[32, N_EMBD, 4]),
+];
 const DENSE: &[&str] = &["ffn_gate", "ffn_up", "ffn_down"];
 
 /// One line per architecture. Those that are not there yet are left out, loudly.
 pub static SHAPES: &[Shape] = &[
     Shape { arch: "llama", n_layer: 2, windowed: false, keys: &[], layer: &[], without: &[], output: true },
     Shape {
-        arch: "qwen2",
-        n_layer: 2,
-        windowed: false,
-        keys: &[],
-        layer: &[("attn_q.bias", &[N_HEAD * HEAD]), ("attn_k.bias", &[HEAD]), ("attn_v.bias", &[HEAD])],
-        without: &[],
-        output: true,
-    },
-    Shape {
         arch: "qwen3moe",
         n_layer: 2,
         windowed: false,
         keys: &[("expert_count", Key::U(4)), ("expert_used_count", Key::U(2)), ("expert_feed_forward_length", Key::U(32))],
-        layer: &[
-            QK_NORM[0],
-            QK_NORM[1],
-            ("ffn_gate_inp", &[N_EMBD, 4]),
-            ("ffn_gate_exps", &[N_EMBD, 32, 4]),
-            ("ffn_up_exps", &[N_EMBD, 32, 4]),
-            ("ffn_down_exps", &[32, N_EMBD, 4]),
-        ],
+        layer: &[QK_NORM[0], QK_NORM[1], EXPERTS[0], EXPERTS[1], EXPERTS[2], EXPERTS[3]],
         without: DENSE,
         output: true,
     },
@@ -81,7 +72,52 @@ pub static SHAPES: &[Shape] = &[
         without: &[],
         output: false,
     },
-    Shape { arch: "qwen3", n_layer: 2, windowed: false, keys: &[], layer: &QK_NORM, without: &[], output: true },
+    // Windows in chunks; every fourth layer sees all and knows no positions.
+    Shape {
+        arch: "llama4",
+        n_layer: 4,
+        windowed: true,
+        keys: &[("expert_feed_forward_length", Key::U(32)), ("interleave_moe_layer_step", Key::U(0))],
+        layer: &[],
+        without: &[],
+        output: true,
+    },
+    // Sinks.
+    Shape {
+        arch: "gpt-oss",
+        n_layer: 3,
+        windowed: true,
+        keys: &[("expert_count", Key::U(4)), ("expert_used_count", Key::U(2)), ("expert_feed_forward_length", Key::U(32))],
+        layer: &[
+            POST_NORMS[0],
+            EXPERTS[0],
+            EXPERTS[1],
+            EXPERTS[2],
+            EXPERTS[3],
+            ("attn_output.bias", &[N_EMBD]),
+            ("attn_sinks", &[N_HEAD]),
+            ("ffn_gate_inp.bias", &[4]),
+            ("ffn_gate_exps.bias", &[32, 4]),
+            ("ffn_up_exps.bias", &[32, 4]),
+            ("ffn_down_exps.bias", &[N_EMBD, 4]),
+        ],
+        without: &["ffn_norm", "ffn_gate", "ffn_up", "ffn_down"],
+        output: true,
+    },
+    // Attention and FFN side by side, positions in the sliding layers only.
+    Shape {
+        arch: "cohere2",
+        n_layer: 3,
+        windowed: true,
+        keys: &[
+            ("attention.layer_norm_epsilon", Key::F(1e-5)),
+            ("logit_scale", Key::F(0.25)),
+            ("attention.sliding_window_pattern", Key::U(2)),
+        ],
+        layer: &[],
+        without: &["ffn_norm"],
+        output: false,
+    },
 ];
 
 /// splitmix64.
@@ -198,7 +234,13 @@ pub fn load(s: &Shape, n_swa: u32) -> Option<Arc<Model>> {
     let made = Source::open(&path, LoadMode::None).and_then(|source| Model::load(&source, p));
     let _ = std::fs::remove_file(&path);
     match made {
-        Ok(m) => Some(Arc::new(m)),
+        Ok(mut m) => {
+            // Files do not say how long a chunk is.
+            let chunked = |w: &Window| matches!(w, Window::Chunked(_));
+            m.layers.iter_mut().filter(|l| chunked(&l.attn.window)).for_each(|l| l.attn.window = Window::Chunked(n_swa));
+            m.hp.n_swa = m.hp.n_swa.min(n_swa);
+            Some(Arc::new(m))
+        }
         Err(e) if e.to_string().contains("unknown model architecture") => None,
         Err(e) => panic!("{}: {e}", s.arch),
     }

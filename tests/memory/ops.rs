@@ -18,6 +18,8 @@ pub struct Kind {
     pub swa_full: bool,
     pub flash_attn: bool,
     pub threads: i32,
+    /// Tokens between snapshots of small windows, 0: none. With them a rewind past a window may be served, and then has to be exact.
+    pub snapshots: u32,
     pub kv: (DType, DType),
 }
 
@@ -38,6 +40,7 @@ impl Kind {
             swa_full: rng.chance(4),
             flash_attn: !rng.chance(4),
             threads: if rng.chance(8) { 2 } else { 1 },
+            snapshots: rng.pick(&[0, 0, 0, 16, 50]),
             kv: rng.pick(&KV),
         }
     }

@@ -92,6 +92,7 @@ pub fn params(k: &Kind) -> ContextParams {
         flash_attn: k.flash_attn,
         swa_full: k.swa_full,
         kv_unified: k.unified,
+        swa_snapshots: Some(k.snapshots),
         ..ContextParams::default()
     }
 }
@@ -138,6 +139,16 @@ impl<'a> Pair<'a> {
     }
     fn is_ring(&self, g: usize) -> bool {
         self.full.windows[g] != Window::All && !self.kind.swa_full
+    }
+
+    /// Whether the full history itself has in its windows all that its base has (a state of windows alone may have left it otherwise).
+    fn there(&self, seq: u32) -> bool {
+        let Some(max) = self.full.pos_max(seq) else { return true };
+        (1..self.full.windows.len()).all(|g| {
+            let lo = visible_from(self.full.windows[g], max + 1);
+            let at = |l: &Cells| l.iter().filter(|c| c.pos >= lo).map(|c| c.pos).collect::<Vec<_>>();
+            at(&self.full.lists[g][seq as usize]) == at(self.full.cells(seq))
+        })
     }
 
     /// Whether a decode behind the end of `seq` certainly finds all that its windows show of the base's cells.
@@ -418,6 +429,7 @@ impl<'a> Pair<'a> {
             return Err(format!("{} of {} tokens have no logits", tokens.len() - kept.len(), tokens.len()));
         }
         self.count_stored(tokens);
+        self.served(tokens);
         let expected = self.full.decode(&kept);
         self.forget(&kept, done);
         let wrong: Vec<(i32, u32, f32)> = kept
@@ -431,6 +443,16 @@ impl<'a> Pair<'a> {
             None => Ok(()),
             Some((pos, seq, off)) => {
                 Err(format!("{} of {} tokens have other logits, first sequence {seq} at {pos}, off by {off:e}", wrong.len(), kept.len()))
+            }
+        }
+    }
+
+    /// With snapshots a window that lacks something the base has is brought back before a decode, as it was computed.
+    fn served(&mut self, tokens: &[Token]) {
+        let seqs: BTreeSet<u32> = tokens.iter().flat_map(|t| t.seqs.clone()).collect();
+        for s in seqs {
+            if self.kind.snapshots > 0 && !self.there(s) {
+                self.full.bring_back(s);
             }
         }
     }

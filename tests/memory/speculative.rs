@@ -18,6 +18,7 @@ fn tight(shape: usize) -> Vec<Kind> {
         unified,
         swa_full: false,
         flash_attn: true,
+        snapshots: 0,
         threads: 1,
         kv: (DType::F16, DType::F16),
     };
