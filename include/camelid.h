@@ -1,4 +1,4 @@
-// What libllama of Camelid has beyond llama.h. Made from src/capi/ext.rs by `cargo xtask headers`: change it there.
+// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache}.rs by `cargo xtask headers`: change it there.
 
 #ifndef CAMELID_H
 #define CAMELID_H
@@ -16,6 +16,9 @@ enum camelid_kv {
     // a nameless file in `kv_dir`: what does not fit into memory goes to the disk
     CAMELID_KV_FILE = 3,
 };
+
+// A directory of sequences that were computed before, for prompts that begin as one of them did. Any number of threads and processes may use one.
+struct camelid_cache;
 
 // What can be said of a context beyond `llama_context_params`. Start from `camelid_context_default_params`.
 struct camelid_context_params {
@@ -47,6 +50,38 @@ struct llama_context *camelid_init_from_model(struct llama_model * model,
 
 // Bytes of the context's KV store that are in memory now.
 LLAMA_API uint64_t camelid_kv_resident(const struct llama_context *ctx);
+
+// Opens the prefix cache in `dir`, which is made if it is not there. Its entries take at most `max_bytes` (bytes); the least recently used go
+// first. A directory that cannot be written to can still be restored from. NULL on failure, with one log line that says why.
+LLAMA_API
+struct camelid_cache *camelid_cache_open(const char *dir,
+                                         uint64_t max_bytes);
+
+// Frees what `camelid_cache_open` gave. The directory stays.
+LLAMA_API void camelid_cache_free(struct camelid_cache *cache);
+
+// Puts the longest stored beginning of a prompt into a sequence, in place of what the sequence has: positions 0 to the returned number of tokens,
+// less than `n_tokens` because the last one must be decoded to have logits. The rows are those that a decode of the tokens would compute, bit by
+// bit: entries of another model, other RoPE settings, KV types, kernels or another build of the library are not taken.
+// 0: there is none, or an error (a log line); the sequence is as it was.
+// With sliding windows and without `swa_full` an earlier part may be refused by `llama_memory_seq_rm` that a decode would have left there.
+LLAMA_API
+int32_t camelid_cache_restore(struct camelid_cache * cache,
+                              struct llama_context * ctx,
+                              llama_seq_id seq_id,
+                              const llama_token *tokens,
+                              int32_t n_tokens);
+
+// Stores a sequence that holds exactly `tokens` at positions 0 to `n_tokens`, as decodes of them left it (not moved, divided or loaded from
+// elsewhere: nothing can check that). At least 32 tokens. Returns when it is on disk; stored before: only marks it as used.
+// false: not stored, with a log line (a full disk, no right to write, larger than the budget, tokens that are not what the sequence holds);
+// what was in the cache is still there, but entries may have made room.
+LLAMA_API
+bool camelid_cache_store(struct camelid_cache * cache,
+                         struct llama_context * ctx,
+                         llama_seq_id seq_id,
+                         const llama_token *tokens,
+                         int32_t n_tokens);
 
 #ifdef __cplusplus
 }  // extern "C"

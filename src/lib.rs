@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`capi`] | the C face: every `llama_*` function, three lines each |
 //! | [`session`] | a context: batches in, logits out; place, run, collect |
+//! | [`cache`] | sequences on disk: prompts that begin alike are computed once |
 //! | [`state`] | a context's memory as bytes and files, and back: all of it or nothing |
 //! | [`blocks`] | layer parts (attention, FFN, MoE ...) that write backend ops |
 //! | [`model`] | architectures as values, hyper-parameters, weights bound to names |
@@ -14,6 +15,7 @@
 //! | `kernels`, `platform` | crates below: compute kernels, the operating system |
 pub mod backend;
 pub mod blocks;
+pub mod cache;
 pub mod capi;
 pub mod chat;
 pub mod gguf;

@@ -17,8 +17,8 @@ pub use kernels::DType;
 pub use op::*;
 pub use system::system_info;
 
-use platform::{Backing, Result};
 use platform::pool::{Stop, Team};
+use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -76,6 +76,10 @@ impl HostBytes for platform::mmap::FileMap {
 /// A place that computes. Implementations: `cpu::Cpu`, `far::Far`.
 pub trait Backend: Send + Sync {
     fn name(&self) -> &str;
+    /// The name, and what else decides the bits it computes.
+    fn identity(&self) -> String {
+        self.name().to_owned()
+    }
     fn device(&self) -> DeviceId;
     /// Whether this backend has a kernel for weights of type `ty`.
     fn supports(&self, ty: DType) -> bool;

@@ -162,7 +162,7 @@ pub unsafe extern "C" fn llama_decode(ctx: ContextPtr<'_>, batch: llama_batch) -
         // SAFETY: the arrays of the batch have n_tokens elements.
         let view = unsafe { convert::batch(&batch, c.0.n_embd, c.0.sizes.n_batch) };
         match view {
-            Ok(view) => with_context("llama_decode", Some(&c.0.ctx), -3, |ctx| ctx.decode(&view)),
+            Ok(view) => with_context("llama_decode", Some(&c.0.ctx), -3, |ctx| c.0.decode(ctx, &view)),
             Err(e) => {
                 log::error(format_args!("llama_decode: {e}"));
                 -1

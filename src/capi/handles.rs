@@ -1,10 +1,12 @@
 //! What stands behind the handles: a model with its texts as C wants them, a context behind a lock. Knows no C pointer.
 use super::boundary::with;
 use super::types::{llama_memory_i, llama_model, llama_vocab};
+use crate::cache::Auto;
 use crate::gguf::{FType, Source, Value};
 use crate::memory::Refused;
 use crate::model::Model;
 use crate::session::Context;
+use crate::session::batch::BatchView;
 use crate::session::params::Sizes;
 use platform::{Result, log};
 use std::ffi::CString;
@@ -70,13 +72,24 @@ pub struct ContextHandle {
     pub sizes: Sizes,
     pub pooling_type: i32,
     pub n_embd: usize,
+    /// `CAMELID_PREFIX_CACHE`; only ever locked by who has `ctx`.
+    auto: Mutex<Option<Auto>>,
 }
 
 impl ContextHandle {
     pub fn new(ctx: Context, model: *const llama_model) -> ContextHandle {
         let (sizes, pooling_type, n_embd) = (ctx.sizes, ctx.pooling_type, ctx.model.hp.n_embd as usize);
+        let auto = Mutex::new(Auto::from_env(&ctx));
         let ctx = Arc::new(Mutex::new(ctx));
-        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd }
+        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd, auto }
+    }
+
+    /// A decode, by way of the prefix cache where there is one.
+    pub fn decode(&self, ctx: &mut Context, b: &BatchView<'_>) -> i32 {
+        match self.auto.lock().as_deref_mut() {
+            Ok(Some(auto)) => auto.decode(ctx, b),
+            _ => ctx.decode(b),
+        }
     }
 }
 

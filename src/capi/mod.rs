@@ -13,6 +13,7 @@ mod stubs;
 pub mod adapter;
 pub mod backend;
 pub mod batch;
+pub mod cache;
 pub mod chat;
 pub mod context;
 pub mod ext;

@@ -5,7 +5,7 @@ use crate::backend::io::BlockId;
 #[derive(Clone, Debug)]
 pub struct Pool {
     free: Vec<u32>,
-    /// Users per block; 0 or 1 until blocks are shared.
+    /// Streams that use each block.
     refs: Vec<u16>,
     /// Given back since the last `freed`; may hold ids that were taken again.
     back: Vec<u32>,
@@ -26,6 +26,20 @@ impl Pool {
         let b = self.free.pop()?;
         self.refs[b as usize] = 1;
         Some(BlockId(b))
+    }
+    /// Another stream uses `b`; or one takes back what it gave last.
+    pub fn join(&mut self, b: BlockId) {
+        let r = &mut self.refs[b.0 as usize];
+        *r += 1;
+        if *r == 1 {
+            // On top unless somebody undoes in another order.
+            let at = self.free.iter().rposition(|f| *f == b.0);
+            at.into_iter().for_each(|at| _ = self.free.remove(at));
+        }
+    }
+    /// A write to it would be seen by another stream.
+    pub fn is_shared(&self, b: BlockId) -> bool {
+        self.refs[b.0 as usize] > 1
     }
     pub fn give(&mut self, b: BlockId) {
         let r = &mut self.refs[b.0 as usize];

@@ -1,5 +1,6 @@
-//! The cells of one stream of one group: who sits where. Every change goes through five primitives that write an undo log.
+//! The cells of one stream of one group: who sits where. Every change goes through primitives that write an undo log.
 //! Knows neither bytes nor windows; which cells may be given up is decided in `place`.
+use super::RowCopy;
 use super::blocks::Pool;
 use super::room::{Left, Room};
 use super::runs::Runs;
@@ -12,7 +13,7 @@ pub struct Cell {
     pub pos: i32,
     /// Added to `pos` since its K row was last rotated.
     pub shift: i32,
-    /// Arrival, the same number in every group: cells of equal position are ordered by it.
+    /// Arrival (see `Stamp`), the same number in every group: cells of equal position are ordered by it.
     pub stamp: u64,
     pub seqs: SeqSet,
 }
@@ -20,11 +21,35 @@ pub struct Cell {
 /// One step of a change, as what takes it back.
 #[derive(Clone, Copy, Debug)]
 pub enum Undo {
-    Put { cell: u32, home: u32, opened: bool },
-    Take { cell: u32, was: Cell },
-    Join { cell: u32, seq: u32 },
-    Leave { cell: u32, seq: u32 },
-    Move { cell: u32, pos: i32, shift: i32 },
+    Put {
+        cell: u32,
+        home: u32,
+        opened: bool,
+    },
+    /// `block`: what its block was, where it was the last cell in it.
+    Take {
+        cell: u32,
+        was: Cell,
+        block: Option<BlockId>,
+    },
+    /// A block shared with another stream was left for one of its own.
+    Own {
+        vb: u32,
+        was: BlockId,
+    },
+    Join {
+        cell: u32,
+        seq: u32,
+    },
+    Leave {
+        cell: u32,
+        seq: u32,
+    },
+    Move {
+        cell: u32,
+        pos: i32,
+        shift: i32,
+    },
 }
 
 /// Stream and step, in order of happening.
@@ -34,7 +59,10 @@ pub type Log = Vec<(u32, Undo)>;
 pub struct Tx<'a> {
     pub pool: &'a mut Pool,
     pub log: &'a mut Log,
+    /// Rows that have to follow, in this order, before any is written.
+    pub copies: &'a mut Vec<RowCopy>,
     pub stream: u32,
+    pub group: usize,
 }
 
 impl Tx<'_> {
@@ -53,6 +81,8 @@ pub struct Cells {
     first: u32,
     used: u32,
     cells_per_block: u32,
+    /// Its logarithm: a division per row piece of a long sequence is most of what a token costs.
+    block_bits: u32,
     /// Per virtual block: physical block, cells in use, sequence that opened it.
     table: Vec<Option<BlockId>>,
     count: Vec<u16>,
@@ -73,6 +103,7 @@ impl Cells {
             first,
             used: 0,
             cells_per_block,
+            block_bits: cells_per_block.trailing_zeros(),
             table: try_zeroed(n_blocks, "KV block table")?,
             count: try_zeroed(n_blocks, "KV block table")?,
             home: try_zeroed(n_blocks, "KV block table")?,
@@ -86,11 +117,21 @@ impl Cells {
     pub fn used(&self) -> u32 {
         self.used
     }
+    fn vb(&self, cell: u32) -> usize {
+        (cell >> self.block_bits) as usize
+    }
+    fn slot(&self, cell: u32) -> u16 {
+        (cell & (self.cells_per_block - 1)) as u16
+    }
     pub fn cells_per_block(&self) -> u32 {
         self.cells_per_block
     }
     pub fn cell(&self, i: u32) -> &Cell {
         &self.cells[i as usize]
+    }
+    /// For who keeps the order of arrival.
+    pub fn set_stamp(&mut self, cell: u32, stamp: u64) {
+        self.cells[cell as usize].stamp = stamp;
     }
     /// Sequences that may live here.
     pub fn seqs(&self) -> std::ops::Range<u32> {
@@ -104,39 +145,62 @@ impl Cells {
     }
     /// Block and slot of a cell in use.
     pub fn place_of(&self, cell: u32) -> Option<(BlockId, u16)> {
-        let block = self.table[(cell / self.cells_per_block) as usize]?;
-        Some((block, (cell % self.cells_per_block) as u16))
+        let block = self.table[self.vb(cell)]?;
+        Some((block, self.slot(cell)))
+    }
+    pub fn block(&self, vb: u32) -> Option<BlockId> {
+        self.table.get(vb as usize).copied().flatten()
     }
     pub fn is_free(&self, cell: u32) -> bool {
         self.taken[(cell / 64) as usize] >> (cell % 64) & 1 == 0
     }
-    // ---- the five primitives
+    // ---- the primitives
 
-    /// Takes a free cell. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
+    /// Takes a free cell to write to. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
     pub fn put(&mut self, cell: u32, what: Cell, home: Option<u32>, tx: &mut Tx<'_>) {
+        let vb = self.vb(cell) as u32;
+        self.own(vb, tx);
+        let block = self.table[vb as usize].is_none().then(|| tx.pool.take()).flatten();
+        self.put_in(cell, what, home, block, tx);
+    }
+
+    /// The same, without a word about writing: its row is there. `block`: where a block that it opens lies.
+    pub fn put_in(&mut self, cell: u32, what: Cell, home: Option<u32>, block: Option<BlockId>, tx: &mut Tx<'_>) {
         debug_assert!(self.is_free(cell), "cell {cell} is in use");
-        let vb = (cell / self.cells_per_block) as usize;
+        let vb = self.vb(cell);
         tx.note(Undo::Put { cell, home: self.home[vb], opened: self.count[vb] == 0 });
         if self.count[vb] == 0 {
-            self.table[vb] = tx.pool.take();
+            self.table[vb] = block;
         }
         let opened_for = home.filter(|_| self.count[vb] == 0).unwrap_or(self.home[vb]);
         self.fill(vb, self.count[vb] + 1, opened_for);
         self.used += 1;
         self.taken[(cell / 64) as usize] |= 1 << (cell % 64);
         self.cells[cell as usize] = Cell { seqs: SeqSet::default(), ..what };
+        self.shifted |= what.shift != 0;
+    }
+
+    /// A cell whose row another stream has in `block`: used by both until one of them writes.
+    pub fn put_shared(&mut self, cell: u32, what: Cell, home: u32, block: Option<BlockId>, tx: &mut Tx<'_>) {
+        if self.count[self.vb(cell)] == 0 {
+            block.into_iter().for_each(|b| tx.pool.join(b));
+        }
+        self.put_in(cell, what, Some(home), block, tx);
+    }
+
+    /// Cells of `seq` with positions in `range` that other sequences have too, as far as they are `wanted`.
+    pub fn shared_in(&self, seq: u32, (p0, p1): (i64, i64), wanted: impl Fn(&Cell) -> bool) -> usize {
+        let cells = self.runs(seq).into_iter().flat_map(|r| r.within(p0, p1)).flat_map(|r| r.cell..r.cell + r.len);
+        cells.filter(|c| self.cell(*c).seqs.len() > 1 && wanted(self.cell(*c))).count()
     }
 
     /// Frees a cell that no sequence holds.
     pub fn take(&mut self, cell: u32, tx: &mut Tx<'_>) {
-        let vb = (cell / self.cells_per_block) as usize;
-        tx.note(Undo::Take { cell, was: self.cells[cell as usize] });
+        let vb = self.vb(cell);
         self.fill(vb, self.count[vb] - 1, self.home[vb]);
-        if self.count[vb] == 0
-            && let Some(b) = self.table[vb].take()
-        {
-            tx.pool.give(b);
-        }
+        let block = if self.count[vb] == 0 { self.table[vb].take() } else { None };
+        tx.note(Undo::Take { cell, was: self.cells[cell as usize], block });
+        block.into_iter().for_each(|b| tx.pool.give(b));
         self.used -= 1;
         self.taken[(cell / 64) as usize] &= !(1 << (cell % 64));
         self.cells[cell as usize] = Cell::default();
@@ -164,8 +228,32 @@ impl Cells {
         runs.remove(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
     }
 
+    /// Before rows of a virtual block are written: it gets a block of its own where it shares one, and its rows follow.
+    fn own(&mut self, vb: u32, tx: &mut Tx<'_>) {
+        let Some(was) = self.table[vb as usize].filter(|b| tx.pool.is_shared(*b)) else { return };
+        let Some(b) = tx.pool.take() else { return };
+        tx.note(Undo::Own { vb, was });
+        tx.pool.give(was);
+        self.table[vb as usize] = Some(b);
+        let (group, cells) = (tx.group, self.cells_of(vb as usize));
+        let first = cells.start;
+        for slot in cells.filter(|c| !self.is_free(*c)).map(|c| (c - first) as u16) {
+            match tx.copies.last_mut() {
+                Some(c) if c.group == group && c.to.0 == b && c.to.1 + c.len == slot => c.len += 1,
+                _ => tx.copies.push(RowCopy { group, from: (was, slot), to: (b, slot), len: 1 }),
+            }
+        }
+    }
+
     /// Gives a cell another position, for all its sequences.
     pub fn move_to(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
+        if shift != self.cells[cell as usize].shift {
+            self.own(self.vb(cell) as u32, tx);
+        }
+        self.moved(cell, pos, shift, tx);
+    }
+
+    fn moved(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
         let c = self.cells[cell as usize];
         tx.note(Undo::Move { cell, pos: c.pos, shift: c.shift });
         for seq in c.seqs.iter() {
@@ -188,6 +276,18 @@ impl Cells {
         }
     }
 
+    /// Gives `seq` alone a copy of a cell that it shares, at another position; the row follows.
+    pub fn part(&mut self, cell: u32, seq: u32, what: Cell, tx: &mut Tx<'_>) -> Option<()> {
+        let to = self.next_cell(seq)?;
+        let from = self.place_of(cell)?;
+        self.leave(cell, seq, tx);
+        self.put(to, what, Some(seq), tx);
+        self.join(to, seq, tx);
+        let to = self.place_of(to)?;
+        tx.copies.push(RowCopy { group: tx.group, from, to, len: 1 });
+        Some(())
+    }
+
     /// Takes everyone out of a cell.
     pub fn evict(&mut self, cell: u32, tx: &mut Tx<'_>) {
         let seqs = self.cells[cell as usize].seqs;
@@ -196,25 +296,54 @@ impl Cells {
         }
     }
 
+    /// Takes `seq` out of all its cells for good: no log, for this is never taken back.
+    pub fn forget(&mut self, seq: u32, pool: &mut Pool) {
+        let Some(runs) = self.runs(seq).map(|r| r.all().to_vec()) else { return };
+        self.runs[(seq - self.first) as usize] = Runs::default();
+        let (mut log, mut copies) = (Log::new(), Vec::new());
+        let mut tx = Tx { pool, log: &mut log, copies: &mut copies, stream: 0, group: 0 };
+        for cell in runs.iter().flat_map(|r| r.cell..r.cell + r.len) {
+            let seqs = &mut self.cells[cell as usize].seqs;
+            seqs.remove(seq);
+            if seqs.is_empty() {
+                self.take(cell, &mut tx);
+            }
+            tx.log.clear();
+        }
+    }
+
     pub fn undo(&mut self, u: Undo, tx: &mut Tx<'_>) {
         match u {
             Undo::Put { cell, home, .. } => {
                 self.take(cell, tx);
-                let vb = (cell / self.cells_per_block) as usize;
+                let vb = self.vb(cell);
                 self.fill(vb, self.count[vb], home);
             }
-            Undo::Take { cell, was } => self.put(cell, was, None, tx),
+            Undo::Take { cell, was, block } => {
+                block.into_iter().for_each(|b| tx.pool.join(b));
+                self.put_in(cell, was, None, block, tx);
+            }
+            Undo::Own { vb, was } => {
+                tx.pool.join(was);
+                let own = self.table[vb as usize].replace(was);
+                own.into_iter().for_each(|b| tx.pool.give(b));
+            }
             Undo::Join { cell, seq } => self.leave(cell, seq, tx),
             Undo::Leave { cell, seq } => self.join(cell, seq, tx),
-            Undo::Move { cell, pos, shift } => self.move_to(cell, pos, shift, tx),
+            Undo::Move { cell, pos, shift } => self.moved(cell, pos, shift, tx),
         }
     }
 
-    /// Empties everything.
+    /// Empties everything. What was never used is not touched: it costs no memory.
     pub fn reset(&mut self, pool: &mut Pool) {
-        self.table.iter_mut().filter_map(Option::take).for_each(|b| pool.give(b));
-        self.cells.fill(Cell::default());
-        self.taken.fill(0);
+        let n = self.cells_per_block as usize;
+        for vb in 0..self.table.len() {
+            let Some(b) = self.table[vb].take() else { continue };
+            pool.give(b);
+            let cells = vb * n..((vb + 1) * n).min(self.cells.len());
+            self.taken[cells.start / 64..cells.end.div_ceil(64)].fill(0);
+            self.cells[cells].fill(Cell::default());
+        }
         self.count.fill(0);
         self.room.reset(self.count.len());
         self.runs.fill(Runs::default());
@@ -255,7 +384,7 @@ impl Cells {
     /// The cell where the next token of `seq` goes: behind its last one, in another block it opened, in an empty block, anywhere.
     pub fn next_cell(&self, seq: u32) -> Option<u32> {
         let behind = self.runs(seq).and_then(Runs::last).map(|(_, cell)| cell + 1).filter(|c| *c < self.size() && self.is_free(*c));
-        let vb = |c: u32| (c / self.cells_per_block) as usize;
+        let vb = |c: u32| self.vb(c);
         let block = || {
             let own = self.room.first_open_of(seq, |b| self.home[b]);
             own.or_else(|| self.room.first_empty()).or_else(|| self.room.first_open())

@@ -2,9 +2,9 @@
 //! and only when it has no free ones left.
 use super::blocks::Pool;
 use super::cells::{Cell, Cells, Log, Tx, Undo};
-use super::runs::{Run, Runs};
+use super::runs::Runs;
 use super::window::Window;
-use super::{Full, GroupSpec};
+use super::{Full, GroupSpec, RowCopy, Stamp};
 use crate::backend::io::{BlockId, Ubatch};
 
 /// The tokens of a ubatch that go to one stream, by index.
@@ -22,28 +22,40 @@ pub struct Group {
     pub streams: Vec<Cells>,
     pub pool: Pool,
     log: Log,
+    copies: Vec<RowCopy>,
+    /// Which one of the memory's.
+    index: usize,
 }
 
 impl Group {
-    pub fn new(spec: GroupSpec, n_streams: u32, seqs_per_stream: u32) -> platform::Result<Group> {
+    pub fn new(index: usize, spec: GroupSpec, n_streams: u32, seqs_per_stream: u32) -> platform::Result<Group> {
         let n_blocks = spec.n_blocks_max(n_streams);
         let streams =
             (0..n_streams).map(|s| Cells::new(spec.size, spec.cells_per_block, s, seqs_per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Group { spec, streams, pool: Pool::new(n_blocks), log: Log::new() })
+        Ok(Group { spec, streams, pool: Pool::new(n_blocks), log: Log::new(), copies: Vec::new(), index })
     }
 
     /// One stream, and what a change of it needs.
     pub fn open(&mut self, stream: u32) -> (&mut Cells, Tx<'_>) {
-        (&mut self.streams[stream as usize], Tx { pool: &mut self.pool, log: &mut self.log, stream })
+        let (log, copies) = (&mut self.log, &mut self.copies);
+        (&mut self.streams[stream as usize], Tx { pool: &mut self.pool, log, copies, stream, group: self.index })
     }
     pub fn take_log(&mut self) -> Log {
         std::mem::take(&mut self.log)
+    }
+    pub fn take_copies(&mut self) -> Vec<RowCopy> {
+        std::mem::take(&mut self.copies)
+    }
+    /// `seq` leaves the memory: never refused, never taken back.
+    pub fn forget(&mut self, seq: u32) {
+        let pool = &mut self.pool;
+        self.streams.iter_mut().filter(|c| c.seqs().contains(&seq)).for_each(|c| c.forget(seq, pool));
     }
     pub fn runs(&self, stream: u32, seq: u32) -> Option<&Runs> {
         self.streams.get(stream as usize)?.runs(seq)
     }
 
-    /// Puts every token somewhere, token i arriving at `clock + i`; gives (stream, cell) per token and the log. Nothing changed when there is no room.
+    /// Puts every token somewhere, token i arriving as number `clock + i`; gives (stream, cell) per token and the log. Nothing changed when there is no room.
     pub fn place(&mut self, ub: &Ubatch, parts: &[Part], clock: u64, compat: bool) -> Result<(Spots, Log), Full> {
         let mut at = vec![(0, 0); ub.n_tokens()];
         for part in parts {
@@ -62,7 +74,7 @@ impl Group {
         for &i in &part.tokens {
             let seq = ub.first_seq[i];
             let cell = cells.next_cell(seq)?;
-            let what = Cell { pos: ub.pos_of(i), stamp: clock + i as u64, ..Cell::default() };
+            let what = Cell { pos: ub.pos_of(i), stamp: Stamp::of(clock + i as u64), ..Cell::default() };
             cells.put(cell, what, Some(seq), &mut tx);
             let here = cells.seqs();
             for s in ub.seqs[i].iter().filter(|s| here.contains(s)) {
@@ -122,23 +134,12 @@ impl Group {
             cells.undo(*u, &mut tx);
             self.log.clear();
         }
+        self.copies.clear();
     }
 
     /// Frees everything.
     pub fn clear(&mut self) {
         self.streams.iter_mut().for_each(|s| s.reset(&mut self.pool));
-    }
-
-    /// Consecutive cells in pieces that stay within one block.
-    pub fn pieces(&self, run: Run) -> impl Iterator<Item = Run> {
-        let cpb = self.spec.cells_per_block;
-        let mut rest = run;
-        std::iter::from_fn(move || {
-            let len = rest.len.min(cpb - rest.cell % cpb);
-            let piece = Run { len, ..rest };
-            rest = rest.cut(i64::from(rest.pos) + i64::from(len), rest.end());
-            (len > 0).then_some(piece)
-        })
     }
 
     pub fn place_of(&self, stream: u32, cell: u32) -> Option<(BlockId, u16)> {
@@ -147,21 +148,31 @@ impl Group {
 }
 
 /// `need` cells that none of their sequences will see again from its pos_max + 1 on: of each sequence its lowest positions (higher ones would take
-/// those along), of all these the oldest by arrival. The original asks for exactly one sequence per cell; so does `compat`.
+/// those along), of all these the ones that have been masked the longest. So a rewind of the last tokens, whatever sequences they are of, finds its
+/// windows while there is room for them and these tokens. The original asks for exactly one sequence per cell; so does `compat`.
 fn oldest_masked(cells: &Cells, window: Window, need: usize, compat: bool) -> Vec<u32> {
     let lo_of = |seq: u32| cells.runs(seq).and_then(Runs::max).map_or(0, |m| window.lo(m.saturating_add(1)));
     let masked = |cell: u32| {
         let c = cells.cell(cell);
         c.seqs.iter().all(|s| c.pos < lo_of(s)) && !(compat && c.seqs.len() > 1)
     };
+    let since = |cell: u32| cells.cell(cell).seqs.iter().filter_map(|s| masked_since(cells, window, s, cells.cell(cell).pos)).max();
     let mut found = Vec::new();
     for seq in cells.seqs() {
         let Some(runs) = cells.runs(seq) else { continue };
         let old = runs.within(0, i64::from(lo_of(seq))).flat_map(|r| r.cell..r.cell + r.len);
-        found.extend(old.filter(|c| masked(*c)).take(need).map(|c| (cells.cell(c).stamp, c)));
+        found.extend(old.filter(|c| masked(*c)).take(need).map(|c| (since(c), cells.cell(c).stamp, c)));
     }
     found.sort_unstable();
     found.dedup();
     found.truncate(need);
-    found.into_iter().map(|(_, c)| c).collect()
+    found.into_iter().map(|(.., c)| c).collect()
+}
+
+/// Arrival of the token of `seq` behind which `pos` is not seen any more.
+fn masked_since(cells: &Cells, window: Window, seq: u32, pos: i32) -> Option<u64> {
+    let last = window.last_to_leave(pos);
+    let run = cells.runs(seq)?.from(last).first()?;
+    let cell = run.cell + (last - i64::from(run.pos)).max(0) as u32;
+    Some(cells.cell(cell).stamp)
 }

@@ -92,6 +92,34 @@ pub struct Shift {
     pub delta: i32,
 }
 
+/// How arrivals are numbered in a cell: tokens by the clock, and copies that a shift made of a shared cell behind what they were copied from.
+/// So two cells of one token have different numbers, in the same order in every group.
+pub struct Stamp;
+
+impl Stamp {
+    const COPIES: u32 = 24;
+    /// Of the token with number `arrival`.
+    pub fn of(arrival: u64) -> u64 {
+        arrival << Self::COPIES
+    }
+    pub fn arrival(stamp: u64) -> u64 {
+        stamp >> Self::COPIES
+    }
+    /// Of a copy made by the `n`-th operation that made some.
+    fn copy(stamp: u64, n: u32) -> u64 {
+        let mask = (1 << Self::COPIES) - 1;
+        (stamp & !mask) | (u64::from(n) & mask)
+    }
+}
+
+/// What an operation between decodes asks of the store: rows that have to follow, in this order, before anything else happens to it. Ends in `keep_change`
+/// or `take_back_change`.
+#[derive(Debug, Default)]
+pub struct Changed {
+    pub copies: Vec<RowCopy>,
+    logs: Vec<Log>,
+}
+
 /// Where one ubatch was put. Ends in `commit`, `revert` or `unplace` before anything else is placed or changed.
 #[derive(Debug)]
 pub struct Placed {
@@ -99,6 +127,8 @@ pub struct Placed {
     pub views: Vec<Views>,
     /// Blocks in use that were not before, as (group, block): the store makes them usable.
     pub new_blocks: Vec<(usize, BlockId)>,
+    /// Rows that leave blocks shared with another stream, in this order, before the ubatch is computed.
+    pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
 }
 
@@ -107,6 +137,8 @@ pub struct Memory {
     groups: Vec<Group>,
     /// Arrivals so far.
     clock: u64,
+    /// Operations so far that copied shared cells.
+    n_parted: u32,
     unified: bool,
     compat: bool,
 }
@@ -122,8 +154,9 @@ impl Memory {
         }
         let (n_streams, per_stream) = if unified { (1, MAX_SEQ) } else { (n_seq_max, 1) };
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
-        let groups = groups.into_iter().map(|g| Group::new(g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Memory { groups, clock: 0, unified, compat: false })
+        let groups =
+            groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
+        Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false })
     }
 
     /// CAMELID_COMPAT: rewinds are never refused, positions are answered by the last group alone, a cell of several sequences is never reused,
@@ -220,8 +253,14 @@ impl Memory {
             }
         }
         done.iter().rev().for_each(|logs| self.undo(logs));
+        self.take_copies();
         self.groups.iter_mut().zip(freed).for_each(|(g, n)| g.pool.forget_freed(n));
         result
+    }
+
+    /// Places `ubs` for good without saying where: for a copy, to see what a memory would hold.
+    pub fn occupy(&mut self, ubs: &[Ubatch]) -> Result<(), Full> {
+        ubs.iter().try_for_each(|ub| self.place(ub).map(drop))
     }
 
     /// Gives every token of one ubatch its cells and says what its queries see.
@@ -229,7 +268,11 @@ impl Memory {
         let (at, logs) = self.place(ub)?;
         let views = self.groups.iter().zip(&at).map(|(g, at)| views::build(&g.streams, g.spec.window, ub, at, causal)).collect();
         let new_blocks = self.new_blocks(&logs);
-        Ok(Placed { views, new_blocks, logs })
+        Ok(Placed { views, new_blocks, copies: self.take_copies(), logs })
+    }
+
+    fn take_copies(&mut self) -> Vec<RowCopy> {
+        self.groups.iter_mut().flat_map(Group::take_copies).collect()
     }
 
     /// Blocks opened by what `logs` say.
@@ -239,6 +282,7 @@ impl Memory {
             let group = &self.groups[g];
             let opened = log.iter().filter_map(|(s, u)| match u {
                 cells::Undo::Put { cell, opened: true, .. } => group.place_of(*s, *cell).map(|(b, _)| b),
+                cells::Undo::Own { vb, .. } => group.streams[*s as usize].block(*vb),
                 _ => None,
             });
             new.extend(opened.map(|b| (g, b)));

@@ -1,5 +1,5 @@
 //! The memory's rules written down a second time, with plain lists and full scans, and a property test that holds the two against each other.
-//! A map from (group, block, slot) to token stands for the bytes: what a view names must be the very rows that were stored.
+//! A map from (group, block, slot) to (token, rotation) stands for the bytes: what a view names must be the very rows that were stored.
 use super::tests::{span, spec, ubatch};
 use super::*;
 use proptest::prelude::*;
@@ -12,8 +12,11 @@ const N_SEQ: u32 = 3;
 struct Entry {
     token: u64,
     pos: i32,
-    shift: i32,
+    /// How far K is to be rotated in all.
+    turn: i32,
     arrival: u64,
+    /// By which shift it was copied from a shared one.
+    copied: u32,
     seqs: BTreeSet<u32>,
 }
 
@@ -24,20 +27,21 @@ struct Naive {
     /// [group][stream]
     cells: Vec<Vec<Vec<Entry>>>,
     clock: u64,
+    n_shifts: u32,
 }
 
 impl Naive {
     fn new(specs: &[GroupSpec], unified: bool) -> Naive {
         let n_streams = if unified { 1 } else { N_SEQ as usize };
-        Naive { specs: specs.to_vec(), unified, cells: vec![vec![Vec::new(); n_streams]; specs.len()], clock: 0 }
+        Naive { specs: specs.to_vec(), unified, cells: vec![vec![Vec::new(); n_streams]; specs.len()], clock: 0, n_shifts: 0 }
     }
     fn stream(&self, seq: u32) -> usize {
         if self.unified { 0 } else { seq as usize }
     }
-    /// A sequence's entries in order of (pos, arrival).
+    /// A sequence's entries in order of (pos, arrival), copies behind what they were copied from.
     fn of(&self, g: usize, seq: u32) -> Vec<&Entry> {
         let mut v: Vec<&Entry> = self.cells[g][self.stream(seq)].iter().filter(|e| e.seqs.contains(&seq)).collect();
-        v.sort_by_key(|e| (e.pos, e.arrival));
+        v.sort_by_key(|e| (e.pos, e.arrival, e.copied));
         v
     }
     fn max(&self, g: usize, seq: u32) -> Option<i32> {
@@ -77,8 +81,14 @@ impl Naive {
         let mut after = roomy.clone();
         for (i, (pos, seqs)) in tokens.iter().enumerate() {
             after.clock += 1;
-            let e =
-                Entry { token: first_token + i as u64, pos: *pos, shift: 0, arrival: after.clock, seqs: seqs.iter().copied().collect() };
+            let e = Entry {
+                token: first_token + i as u64,
+                pos: *pos,
+                turn: 0,
+                arrival: after.clock,
+                copied: 0,
+                seqs: seqs.iter().copied().collect(),
+            };
             let s = after.stream(seqs[0]);
             after.cells.iter_mut().for_each(|g| g[s].push(e.clone()));
         }
@@ -94,7 +104,7 @@ impl Naive {
         }
         let los: Vec<i32> = (0..N_SEQ).map(|q| self.lo_next(g, q)).collect();
         let is_masked = |e: &Entry| e.seqs.iter().all(|q| e.pos < los[*q as usize]);
-        // Of each sequence the first ones by position; of those the oldest.
+        // Of each sequence the first ones by position; of those the ones that have been masked the longest.
         let mut masked: Vec<Entry> = Vec::new();
         for q in (0..N_SEQ).filter(|q| self.stream(*q) == s) {
             let first = self.of(g, q).into_iter().filter(|e| is_masked(e)).take(need);
@@ -107,7 +117,9 @@ impl Naive {
         if spec.keep_masked || spec.window == Window::All || masked.len() < need || n > size {
             return None;
         }
-        masked.sort_by_key(|e| e.arrival);
+        let hides = |e: &Entry, t: &Entry| spec.window.lo(t.pos + 1) > e.pos;
+        let since = |e: &Entry| e.seqs.iter().filter_map(|q| Some(self.of(g, *q).iter().find(|t| hides(e, t))?.arrival)).max();
+        masked.sort_by_cached_key(|e| (since(e), e.arrival, e.copied));
         for victim in &masked[..need] {
             for q in &victim.seqs {
                 self.cells[g][s].iter_mut().filter(|e| e.pos <= victim.pos).for_each(|e| {
@@ -135,15 +147,33 @@ impl Naive {
             }
         }
         new.sweep();
-        (new.goes_on() && new.agrees()).then_some(new)
+        new.goes_on().then_some(new)
     }
 
-    /// What a windowed group holds is in the base, at the same position, for the same sequences.
-    fn agrees(&self) -> bool {
-        let base: BTreeMap<(usize, u64), &Entry> =
-            self.cells[0].iter().enumerate().flat_map(|(s, c)| c.iter().map(move |e| ((s, e.token), e))).collect();
-        let in_base = |s: usize, e: &Entry| base.get(&(s, e.token)).is_some_and(|b| b.pos == e.pos && e.seqs.is_subset(&b.seqs));
-        self.cells[1..].iter().flat_map(|g| g.iter().enumerate()).all(|(s, c)| c.iter().all(|e| in_base(s, e)))
+    /// Moves entries of `q` in `a..b` to where `to` says; shared ones stay with the others, and `q` gets copies for which there must be room.
+    fn shift(&self, q: u32, a: i32, b: i32, to: impl Fn(i32) -> i32) -> Option<Naive> {
+        let (mut new, s) = (self.clone(), self.stream(q));
+        new.n_shifts += 1;
+        for g in 0..self.specs.len() {
+            let moves = |e: &Entry| e.seqs.contains(&q) && e.pos >= a && e.pos < b;
+            let copies = |e: &Entry| moves(e) && e.seqs.len() > 1 && to(e.pos) >= 0 && to(e.pos) != e.pos;
+            let n = new.cells[g][s].iter().filter(|e| copies(e)).count();
+            new.make_room(g, s, n)?;
+            let mut apart = Vec::new();
+            for e in new.cells[g][s].iter_mut().filter(|e| moves(e)) {
+                let (pos, turn) = (to(e.pos), e.turn + to(e.pos) - e.pos);
+                if e.seqs.len() == 1 {
+                    (e.pos, e.turn) = (pos, turn);
+                } else if pos != e.pos {
+                    e.seqs.remove(&q);
+                    apart.push(Entry { pos, turn, copied: new.n_shifts, seqs: BTreeSet::from([q]), ..e.clone() });
+                }
+            }
+            new.cells[g][s].extend(apart);
+            new.cells[g][s].iter_mut().filter(|e| e.pos < 0).for_each(|e| e.seqs.clear());
+        }
+        new.sweep();
+        new.goes_on().then_some(new)
     }
 
     fn copy_across(&self, src: u32, dst: u32) -> Option<Naive> {
@@ -214,12 +244,10 @@ fn configs() -> impl Strategy<Value = (Vec<GroupSpec>, bool)> {
 struct Pair {
     m: Memory,
     naive: Naive,
-    rows: BTreeMap<(usize, BlockId, u16), u64>,
+    rows: BTreeMap<(usize, BlockId, u16), (u64, i32)>,
     usable: BTreeSet<(usize, BlockId)>,
     n_tokens: u64,
 }
-
-type Slots = BTreeMap<u64, i32>;
 
 impl Pair {
     fn run(&mut self, op: &Op) {
@@ -252,21 +280,13 @@ impl Pair {
                         e.seqs.insert(dst);
                     }
                 });
-                let got = self.m.seq_cp(src, dst, a, b).map(|c| assert!(c.is_empty()));
+                let got = self.m.seq_cp(src, dst, a, b);
                 self.settle(got, new);
             }
             Op::Cp(src, dst, a, b) => {
                 let whole = (0..self.naive.specs.len()).all(|g| self.naive.of(g, src).iter().all(|e| within(e, src, a, b)));
                 let new = whole.then(|| self.naive.copy_across(src, dst)).flatten();
-                let got = self.m.seq_cp(src, dst, a, b).map(|copies| {
-                    for c in copies {
-                        self.usable.insert((c.group, c.to.0));
-                        for i in 0..c.len {
-                            let token = self.rows[&(c.group, c.from.0, c.from.1 + i)];
-                            self.rows.insert((c.group, c.to.0, c.to.1 + i), token);
-                        }
-                    }
-                });
+                let got = self.m.seq_cp(src, dst, a, b);
                 self.settle(got, new);
             }
             Op::Keep(q) => {
@@ -275,32 +295,42 @@ impl Pair {
                 self.settle(got, new);
             }
             Op::Add(q, a, b, d) => {
-                let new = self.naive.change(Some(q), |e| {
-                    if within(e, q, a, b) {
-                        (e.pos, e.shift) = (e.pos + d, e.shift + d);
-                    }
-                });
+                let new = self.naive.shift(q, a, open(b), |p| p + d);
                 let got = self.m.seq_add(q, a, b, d);
-                self.settle(got, new);
+                self.follow(got, new);
             }
             Op::Div(q, a, b, d) => {
-                let new = self.naive.change(Some(q), |e| {
-                    if within(e, q, a, b) {
-                        (e.pos, e.shift) = (e.pos / d, e.shift + e.pos / d - e.pos);
-                    }
-                });
+                let new = self.naive.shift(q, a, open(b), |p| p / d);
                 let got = self.m.seq_div(q, a, b, d);
-                self.settle(got, new);
+                self.follow(got, new);
             }
             Op::Shifts => self.shifts(),
             Op::Freed => self.freed(),
             Op::Clear => {
                 self.m.clear();
-                let clock = self.naive.clock;
-                self.naive = Naive { clock, ..Naive::new(&self.naive.specs, self.naive.unified) };
+                let (clock, n_shifts) = (self.naive.clock, self.naive.n_shifts);
+                self.naive = Naive { clock, n_shifts, ..Naive::new(&self.naive.specs, self.naive.unified) };
             }
         }
         self.compare();
+    }
+
+    fn follow(&mut self, got: Result<Changed, Refused>, want: Option<Naive>) {
+        let got = got.map(|c| {
+            self.copy(&c.copies);
+            self.m.keep_change(c);
+        });
+        self.settle(got, want);
+    }
+
+    fn copy(&mut self, copies: &[RowCopy]) {
+        for c in copies {
+            self.usable.insert((c.group, c.to.0));
+            for i in 0..c.len {
+                let row = self.rows[&(c.group, c.from.0, c.from.1 + i)];
+                self.rows.insert((c.group, c.to.0, c.to.1 + i), row);
+            }
+        }
     }
 
     fn settle(&mut self, got: Result<(), Refused>, want: Option<Naive>) {
@@ -338,10 +368,12 @@ impl Pair {
         };
         let rows = self.rows.clone();
         self.usable.extend(placed.new_blocks.iter().copied());
+        assert!(placed.copies.iter().all(|c| placed.new_blocks.contains(&(c.group, c.to.0))));
+        self.copy(&placed.copies);
         for (g, v) in placed.views.iter().enumerate() {
             for (i, (block, slot)) in v.dst.iter().enumerate() {
                 assert!(self.usable.contains(&(g, *block)), "a row goes to a block nobody announced");
-                self.rows.insert((g, *block, *slot), self.n_tokens + i as u64);
+                self.rows.insert((g, *block, *slot), (self.n_tokens + i as u64, 0));
             }
             self.views(g, v, tokens, &after);
         }
@@ -367,17 +399,10 @@ impl Pair {
     /// there; and two leaves of a tile do not follow one another by one position.
     fn views(&self, g: usize, v: &Views, tokens: &[(i32, Vec<u32>)], after: &Naive) {
         for l in &v.leaves {
-            let places = &v.pos[l.pos as usize..][..l.len as usize];
             let segs = &v.segs[l.segs.start as usize..l.segs.end as usize];
-            let start = usize::from(segs[0].at);
-            let (nowhere, pos) = places.split_at(start);
-            assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
-            assert!(
-                !pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at),
-                "{pos:?} from place {start} on"
-            );
+            assert!(l.from < l.to && l.to <= 64);
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
-            assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
+            assert_eq!(at, (l.from..l.to).collect::<Vec<u8>>());
         }
         for (row, (pos, seqs)) in v.rows.iter().zip(tokens) {
             let w = self.naive.specs[g].window;
@@ -388,10 +413,10 @@ impl Pair {
                 let mut any = false;
                 for s in &v.segs[l.segs.start as usize..l.segs.end as usize] {
                     for i in 0..s.len {
-                        let p = v.pos[l.pos as usize + (s.at + i) as usize];
+                        let p = l.tile * 64 + i32::from(s.at + i);
                         any |= sees(p);
                         if sees(p) {
-                            got.push(self.rows[&(g, s.block, s.slot + u16::from(i))]);
+                            got.push(self.rows[&(g, s.block, s.slot + u16::from(i))].0);
                         }
                     }
                 }
@@ -413,22 +438,15 @@ impl Pair {
         assert_eq!(in_use, self.m.used_blocks(), "blocks are given back when their last cell goes");
     }
 
+    /// Afterwards every row is where its positions say; `compare` looks.
     fn shifts(&mut self) {
-        let mut got: Vec<Slots> = vec![Slots::new(); self.naive.specs.len()];
-        let mut n = 0;
         for s in self.m.take_shifts() {
             for i in 0..s.len {
-                n += 1;
-                got[s.group].insert(self.rows[&(s.group, s.block, s.slot + i)], s.delta);
+                self.rows.get_mut(&(s.group, s.block, s.slot + i)).expect("a row").1 += s.delta;
             }
         }
-        let shifted: Vec<&Entry> = self.naive.cells.iter().flatten().flatten().filter(|e| e.shift != 0).collect();
-        assert_eq!(n, shifted.len());
-        for (g, got) in got.into_iter().enumerate() {
-            let want: Slots = self.naive.cells[g].iter().flatten().filter(|e| e.shift != 0).map(|e| (e.token, e.shift)).collect();
-            assert_eq!(got, want);
-        }
-        self.naive.cells.iter_mut().flatten().flatten().for_each(|e| e.shift = 0);
+        let pending = self.m.groups.iter().flat_map(|g| &g.streams).any(|c| (0..c.size()).any(|i| c.cell(i).shift != 0));
+        assert!(!pending, "told once");
     }
 
     fn compare(&self) {
@@ -442,9 +460,13 @@ impl Pair {
                 let stream = self.naive.stream(seq) as u32;
                 let runs = group.runs(stream, seq).expect("a sequence has runs");
                 let cells = runs.cells(0, i64::from(i32::MAX));
-                let token = |c: &u32| group.place_of(stream, *c).and_then(|(b, s)| self.rows.get(&(g, b, s)).copied());
-                let got: Vec<_> = cells.iter().map(|c| (token(c), group.streams[stream as usize].cell(*c).pos)).collect();
-                let want: Vec<_> = self.naive.of(g, seq).iter().map(|e| (Some(e.token), e.pos)).collect();
+                let row = |c: &u32| group.place_of(stream, *c).and_then(|(b, s)| self.rows.get(&(g, b, s)).copied());
+                let one = |c: &u32| {
+                    let cell = group.streams[stream as usize].cell(*c);
+                    (row(c).map(|(token, turn)| (token, turn + cell.shift)), cell.pos)
+                };
+                let got: Vec<_> = cells.iter().map(one).collect();
+                let want: Vec<_> = self.naive.of(g, seq).iter().map(|e| (Some((e.token, e.turn)), e.pos)).collect();
                 assert_eq!(got, want, "group {g} sequence {seq}");
             }
         }

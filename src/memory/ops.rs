@@ -3,11 +3,11 @@
 use super::cells::{Cell, Cells, Log, Tx, Undo};
 use super::group::Group;
 use super::runs::{Run, Runs};
-use super::{Memory, Refused, RowCopy, Shift};
-use crate::backend::io::SeqSet;
+use super::{Changed, Memory, Refused, Shift, Stamp};
+use crate::backend::io::{BlockId, SeqSet};
 
 const NO_SEQ: Refused = Refused("no such sequence id");
-const TORN: Refused = Refused("cells shared with another sequence are gone from one window but not from the other's");
+const NO_ROOM: Refused = Refused("no room for copies of the cells that are shared with other sequences");
 const LOST: Refused = Refused("a sliding window would miss cells that are gone");
 
 /// `p0..p1` as asked for, where negative ends are open.
@@ -53,18 +53,36 @@ impl Memory {
     }
 
     /// Runs `f` on every group; all of it stays or none.
-    fn change(&mut self, f: impl FnMut(&mut Group)) -> Result<(), Refused> {
-        self.groups.iter_mut().for_each(f);
+    fn change(&mut self, mut f: impl FnMut(&mut Group) -> Result<(), Refused>) -> Result<Changed, Refused> {
+        let done = self.groups.iter_mut().try_for_each(&mut f);
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
+        let changed = Changed { copies: self.take_copies(), logs };
+        let judged = done.and_then(|()| self.goes_on(&changed.logs));
+        match judged {
+            Ok(()) => Ok(changed),
+            Err(e) => {
+                self.undo(&changed.logs);
+                Err(e)
+            }
+        }
+    }
+
+    /// Whether every sequence that `logs` touch can be decoded further with all its windows.
+    fn goes_on(&self, logs: &[Log]) -> Result<(), Refused> {
         if self.compat || self.groups.len() == 1 {
             return Ok(());
         }
         let goes_on = |s: u32| self.base_runs(s).and_then(Runs::max).is_none_or(|m| self.can_continue(s, m.saturating_add(1)));
-        if self.touched(&logs).iter().all(goes_on) {
-            return Ok(());
-        }
-        self.undo(&logs);
-        Err(LOST)
+        if self.touched(logs).iter().all(goes_on) { Ok(()) } else { Err(LOST) }
+    }
+
+    /// The rows have followed.
+    pub fn keep_change(&mut self, c: Changed) {
+        drop(c);
+    }
+    /// No row was copied: exactly the state before.
+    pub fn take_back_change(&mut self, c: &Changed) {
+        self.undo(&c.logs);
     }
 
     fn touched(&self, logs: &[Log]) -> SeqSet {
@@ -74,7 +92,7 @@ impl Memory {
                 match u {
                     Undo::Join { seq, .. } | Undo::Leave { seq, .. } => touched.insert(*seq),
                     Undo::Move { cell, .. } => g.streams[*stream as usize].cell(*cell).seqs.iter().for_each(|s| touched.insert(s)),
-                    Undo::Put { .. } | Undo::Take { .. } => {}
+                    Undo::Put { .. } | Undo::Take { .. } | Undo::Own { .. } => {}
                 }
             }
         }
@@ -85,27 +103,27 @@ impl Memory {
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
         let range = clip(p0, p1);
         let Some(seq) = seq else {
-            return self.change(|g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx))));
+            return self.change(|g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx)))).map(drop);
         };
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
-        self.change(|g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx)))
+        if range == clip(-1, -1) {
+            self.groups.iter_mut().for_each(|g| g.forget(seq));
+            return Ok(());
+        }
+        self.change(|g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx))).map(drop)
     }
 
     /// Removes every other sequence.
     pub fn seq_keep(&mut self, seq: u32) -> Result<(), Refused> {
         let own = self.stream_of(seq).ok_or(NO_SEQ)?;
-        let compat = self.compat;
-        self.change(|g| {
-            on_streams(g, |c, tx| {
-                let spared = compat && tx.stream != own;
-                let others = c.seqs().filter(|s| *s != seq && !spared);
-                others.for_each(|s| remove(c, s, (0, i64::from(i32::MAX)), tx));
-            });
-        })
+        let others = |s: &u32| *s != seq && !(self.compat && self.stream_of(*s) != Some(own));
+        let others: Vec<u32> = (0..super::MAX_SEQ).filter(others).collect();
+        self.groups.iter_mut().for_each(|g| others.iter().for_each(|s| g.forget(*s)));
+        Ok(())
     }
 
-    /// Moves positions `p0..p1` of a sequence by `delta`; cells that it shares move for all their sequences, those that fall below 0 go.
-    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<(), Refused> {
+    /// Moves positions `p0..p1` of a sequence by `delta`; those that fall below 0 go. Cells that it shares stay with the others and are copied for it.
+    pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<Changed, Refused> {
         let (p0, p1) = clip(p0, p1);
         if self.largest_in(seq, p0, p1)?.is_some_and(|p| p.checked_add(delta).is_none_or(|p| p == i32::MAX)) {
             return Err(Refused("positions would exceed 31 bits"));
@@ -114,7 +132,7 @@ impl Memory {
     }
 
     /// Divides positions `p0..p1` of a sequence by `d`.
-    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> Result<(), Refused> {
+    pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> Result<Changed, Refused> {
         if d <= 0 {
             return Err(Refused("positions cannot be divided by zero or less"));
         }
@@ -129,63 +147,41 @@ impl Memory {
         Ok(self.groups.iter().filter_map(|g| g.runs(stream, seq).and_then(last)).max())
     }
 
-    fn move_positions(&mut self, seq: u32, (p0, p1): (i64, i64), to: impl Fn(&Cell) -> (i32, i32)) -> Result<(), Refused> {
+    fn move_positions(&mut self, seq: u32, range: (i64, i64), to: impl Fn(&Cell) -> (i32, i32)) -> Result<Changed, Refused> {
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
-        if !self.compat && !self.moves_alike(stream, seq, (p0, p1), |c| to(c).0 != c.pos) {
-            return Err(TORN);
-        }
-        self.change(|g| {
-            on_stream(g, stream, |c, tx| {
-                for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
-                    match to(c.cell(cell)) {
-                        (pos, _) if pos < 0 => c.evict(cell, tx),
-                        (pos, shift) => c.move_to(cell, pos, shift, tx),
-                    }
-                }
-            });
-        })
-    }
-
-    /// Whether every group would move the same cells of the sequences that share some with `seq`. A ring may have given up `seq`'s part of a cell that
-    /// another sequence still needs: there it would stay while the base's moves.
-    fn moves_alike(&self, stream: u32, seq: u32, (p0, p1): (i64, i64), moves: impl Fn(&Cell) -> bool) -> bool {
-        let moved = |g: &Group| -> Vec<Cell> {
-            let cells = &g.streams[stream as usize];
-            let list = cells.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default();
-            list.into_iter().map(|c| *cells.cell(c)).filter(|c| c.seqs.len() > 1 && moves(c)).collect()
-        };
-        let (base, rings) = (moved(&self.groups[0]), &self.groups[1..]);
-        rings.iter().filter(|_| !base.is_empty()).all(|g| {
-            let cells = &g.streams[stream as usize];
-            let at = |t: u32, p: i64| cells.runs(t).map(|r| r.cells(p, p + 1)).unwrap_or_default();
-            let held = |c: &Cell, t: u32| at(t, i64::from(c.pos)).into_iter().any(|i| cells.cell(i).stamp == c.stamp);
-            let expected: usize = base.iter().map(|c| c.seqs.iter().filter(|t| *t != seq && held(c, *t)).count()).sum();
-            expected == moved(g).iter().map(|c| c.seqs.len() as usize - 1).sum::<usize>()
-        })
+        let (compat, n_parted) = (self.compat, self.n_parted.wrapping_add(1));
+        let changed = self.change(|g| {
+            let parts = |c: &Cell| to(c).0 >= 0 && to(c) != (c.pos, c.shift);
+            let shared = g.streams[stream as usize].shared_in(seq, range, parts);
+            if !compat && shared > 0 {
+                g.make_room(stream, shared, false).ok_or(NO_ROOM)?;
+            }
+            let (c, mut tx) = g.open(stream);
+            move_cells(c, seq, range, &to, (!compat).then_some(n_parted), &mut tx).ok_or(NO_ROOM)
+        })?;
+        self.n_parted = n_parted;
+        Ok(changed)
     }
 
     /// Lets `dst` have positions `p0..p1` of `src` too. In one stream they share cells; otherwise `dst` is replaced, only whole sequences can be
-    /// copied, and the rows have to follow before anything else is done to the store.
-    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> Result<Vec<RowCopy>, Refused> {
+    /// copied, and they share blocks until one of them writes.
+    pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> Result<(), Refused> {
         let (from, to) = (self.stream_of(src).ok_or(NO_SEQ)?, self.stream_of(dst).ok_or(NO_SEQ)?);
         let (p0, p1) = clip(p0, p1);
         if src == dst {
-            return Ok(Vec::new());
+            return Ok(());
         }
         if from == to {
-            self.change(|g| {
-                on_stream(g, from, |c, tx| {
-                    c.runs(src).map(|r| r.cells(p0, p1)).unwrap_or_default().into_iter().for_each(|cell| c.join(cell, dst, tx))
-                })
-            })?;
-            return Ok(Vec::new());
+            let join = |c: &mut Cells, tx: &mut Tx<'_>| {
+                c.runs(src).map(|r| r.cells(p0, p1)).unwrap_or_default().into_iter().for_each(|cell| c.join(cell, dst, tx))
+            };
+            return self.change(|g| on_stream(g, from, join)).map(drop);
         }
         let whole = |r: &Runs| r.count(p0, p1) == u64::from(r.n_cells());
         if !self.groups.iter().all(|g| g.runs(from, src).is_none_or(whole)) {
             return Err(Refused("between streams only whole sequences are copied (kv_unified copies parts)"));
         }
-        self.change(|g| copy_across(g, (from, src), (to, dst)))?;
-        Ok(self.groups.iter().enumerate().flat_map(|(i, g)| row_copies(i, g, (from, src), to)).collect())
+        self.change(|g| copy_across(g, (from, src), (to, dst))).map(drop)
     }
 
     /// Empties the memory.
@@ -193,17 +189,19 @@ impl Memory {
         self.groups.iter_mut().for_each(Group::clear);
     }
 
-    /// Pending rotations of K rows, told once.
+    /// Pending rotations of K rows, told once. Rows that streams share are rotated once for all of them.
     pub fn take_shifts(&mut self) -> Vec<Shift> {
         let mut out = Vec::new();
         for (i, g) in self.groups.iter_mut().enumerate() {
+            let mut rows = Vec::new();
             for s in 0..g.streams.len() {
                 for (cell, delta) in g.streams[s].take_shifts() {
-                    if let Some((block, slot)) = g.place_of(s as u32, cell) {
-                        add_shift(&mut out, Shift { group: i, block, slot, len: 1, delta });
-                    }
+                    rows.extend(g.place_of(s as u32, cell).map(|(block, slot)| (block, slot, delta)));
                 }
             }
+            rows.sort_unstable();
+            rows.dedup_by_key(|r| (r.0, r.1));
+            rows.into_iter().for_each(|(block, slot, delta)| add_shift(&mut out, Shift { group: i, block, slot, len: 1, delta }));
         }
         out
     }
@@ -216,13 +214,14 @@ fn add_shift(out: &mut Vec<Shift>, s: Shift) {
     }
 }
 
-fn on_stream(g: &mut Group, stream: u32, f: impl FnOnce(&mut Cells, &mut Tx<'_>)) {
+fn on_stream(g: &mut Group, stream: u32, f: impl FnOnce(&mut Cells, &mut Tx<'_>)) -> Result<(), Refused> {
     let (cells, mut tx) = g.open(stream);
     f(cells, &mut tx);
+    Ok(())
 }
 
-fn on_streams(g: &mut Group, mut f: impl FnMut(&mut Cells, &mut Tx<'_>)) {
-    (0..g.streams.len()).for_each(|s| on_stream(g, s as u32, &mut f));
+fn on_streams(g: &mut Group, mut f: impl FnMut(&mut Cells, &mut Tx<'_>)) -> Result<(), Refused> {
+    (0..g.streams.len()).try_for_each(|s| on_stream(g, s as u32, &mut f))
 }
 
 fn remove(c: &mut Cells, seq: u32, (p0, p1): (i64, i64), tx: &mut Tx<'_>) {
@@ -231,28 +230,41 @@ fn remove(c: &mut Cells, seq: u32, (p0, p1): (i64, i64), tx: &mut Tx<'_>) {
     }
 }
 
-/// Replaces `dst`'s stream by what `src` holds, cell by cell at the same indices.
-fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) {
-    on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), tx));
-    let source = &g.streams[from as usize];
-    let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
-    let list: Vec<(u32, Cell)> = list.into_iter().map(|i| (i, *source.cell(i))).collect();
-    let shifted = source.shifted;
-    on_stream(g, to, |c, tx| {
-        for (i, cell) in list {
-            c.put(i, cell, Some(dst), tx);
-            c.join(i, dst, tx);
+/// Gives cells of `seq` the position and pending rotation that `to` says. `parted`: those it shares are copied for it, as by that operation;
+/// else they move for all their sequences.
+fn move_cells(
+    c: &mut Cells,
+    seq: u32,
+    (p0, p1): (i64, i64),
+    to: &impl Fn(&Cell) -> (i32, i32),
+    parted: Option<u32>,
+    tx: &mut Tx<'_>,
+) -> Option<()> {
+    for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
+        let was = *c.cell(cell);
+        match (to(&was), parted.filter(|_| was.seqs.len() > 1)) {
+            ((pos, _), Some(_)) if pos < 0 => c.drop_from(cell, seq, tx),
+            ((pos, _), None) if pos < 0 => c.evict(cell, tx),
+            ((pos, shift), Some(_)) if (pos, shift) == (was.pos, was.shift) => {}
+            ((pos, shift), Some(n)) => c.part(cell, seq, Cell { pos, shift, stamp: Stamp::copy(was.stamp, n), ..was }, tx)?,
+            ((pos, shift), None) => c.move_to(cell, pos, shift, tx),
         }
-        c.shifted |= shifted;
-    });
+    }
+    Some(())
 }
 
-/// The copies that bring the rows of `src` to the same cells of stream `to`.
-fn row_copies(group: usize, g: &Group, (from, src): (u32, u32), to: u32) -> Vec<RowCopy> {
-    let runs = g.runs(from, src).map(|r| r.all()).unwrap_or_default();
-    let pieces = runs.iter().flat_map(|r| g.pieces(*r));
-    let copy = |p: Run| Some(RowCopy { group, from: g.place_of(from, p.cell)?, to: g.place_of(to, p.cell)?, len: p.len as u16 });
-    pieces.filter_map(copy).collect()
+/// Replaces `dst`'s stream by what `src` holds, cell by cell at the same indices, in the same blocks.
+fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) -> Result<(), Refused> {
+    on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), tx))?;
+    let source = &g.streams[from as usize];
+    let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
+    let list: Vec<(u32, Cell, Option<BlockId>)> = list.into_iter().map(|i| (i, *source.cell(i), source.place_of(i).map(|p| p.0))).collect();
+    on_stream(g, to, |c, tx| {
+        for (i, cell, block) in list {
+            c.put_shared(i, cell, dst, block, tx);
+            c.join(i, dst, tx);
+        }
+    })
 }
 
 /// The smallest position from which on `part` has everything that `base` has; base's max + 1 when it lacks the last.

@@ -3,7 +3,7 @@ use super::cells::{Cell, Cells, Log, Tx};
 use super::group::Group;
 use super::runs::Runs;
 use super::window::Window;
-use super::{Full, Memory};
+use super::{Full, Memory, Stamp};
 use crate::backend::io::{BlockId, SeqSet};
 
 /// One cell, apart from where it is.
@@ -37,10 +37,15 @@ impl Memory {
     /// Cells of a stream by index, with their places: all, or those of `seq` that its own window does not hide from its last position. By arrival
     /// where a sequence has several at one position, for a list says who came first by its order alone.
     pub fn held(&self, group: usize, stream: u32, seq: Option<u32>) -> Vec<(RowAt, Held)> {
+        self.held_as(group, stream, seq, false)
+    }
+
+    /// The same; with `masked` all cells of `seq` that are still there.
+    pub fn held_as(&self, group: usize, stream: u32, seq: Option<u32>, masked: bool) -> Vec<(RowAt, Held)> {
         let Some((g, cells)) = self.groups.get(group).and_then(|g| Some((g, g.streams.get(stream as usize)?))) else { return Vec::new() };
         let mut list: Vec<u32> = match seq {
             None => (0..cells.size()).filter(|c| !cells.is_free(*c)).collect(),
-            Some(s) => unmasked(cells, s, g.spec.window),
+            Some(s) => of_seq(cells, s, if masked { Window::All } else { g.spec.window }),
         };
         if cells.seqs().filter_map(|s| cells.runs(s)).any(Runs::has_twins) {
             list.sort_by_key(|c| cells.cell(*c).stamp);
@@ -50,6 +55,28 @@ impl Memory {
             Some((block, slot, Held { pos: cell.pos, seqs: seq.map_or(cell.seqs, SeqSet::one), stamp: cell.stamp }))
         };
         list.into_iter().filter_map(one).enumerate().map(|(i, (block, slot, h))| (RowAt { row: i as u32, block, slot }, h)).collect()
+    }
+
+    /// Whether a sequence holds one cell for each position from 0 to `n` and nothing else.
+    pub fn is_row_of(&self, seq: u32, n: usize) -> bool {
+        let Some(runs) = self.stream_of(seq).and_then(|s| self.groups[0].runs(s, seq)) else { return false };
+        let end = runs.all().iter().try_fold(0, |at, r| (i64::from(r.pos) == at).then_some(r.end()));
+        end == Some(n as i64)
+    }
+
+    /// Takes the order of arrival from a memory that holds the same positions of the same sequences, in whatever cells.
+    pub fn arrive_as(&mut self, like: &Memory) {
+        for (g, l) in self.groups.iter_mut().zip(&like.groups) {
+            for (cells, from) in g.streams.iter_mut().zip(&l.streams) {
+                for seq in cells.seqs() {
+                    let list = |c: &Cells| c.runs(seq).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
+                    for (to, from_cell) in list(cells).into_iter().zip(list(from)) {
+                        cells.set_stamp(to, from.cell(from_cell).stamp);
+                    }
+                }
+            }
+        }
+        self.clock = like.clock;
     }
 
     /// Number of the next arrival.
@@ -72,7 +99,7 @@ impl Memory {
                     done.and_then(|()| put(group, *stream, seq, list, part, self.compat, &mut rows[g])).map(|evicted| displaces |= evicted);
             }
         }
-        let last = lists.iter().flatten().flatten().map(|h| h.stamp + 1).max();
+        let last = lists.iter().flatten().flatten().map(|h| Stamp::arrival(h.stamp) + 1).max();
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
         if done.is_err() {
             self.undo(&logs);
@@ -94,7 +121,7 @@ impl Memory {
 }
 
 /// Cells of `seq` by index without those that a token at its last position does not see.
-fn unmasked(cells: &Cells, seq: u32, window: Window) -> Vec<u32> {
+fn of_seq(cells: &Cells, seq: u32, window: Window) -> Vec<u32> {
     let Some((runs, max)) = cells.runs(seq).and_then(|r| Some((r, r.max()?))) else { return Vec::new() };
     let mut list = runs.cells(i64::from(window.lo(max)), i64::from(i32::MAX));
     list.sort_unstable();

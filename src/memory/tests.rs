@@ -100,7 +100,7 @@ fn a_shared_prefix_does_not_block_a_ring() {
         let ring = ring_size(2048, 32, true, 4, 32, false);
         let mut m = two_groups(2048, Window::Sliding(32), ring, true).with_compat(compat);
         (0..10).for_each(|p| decode(&mut m, 0, 30 * p..30 * p + 30));
-        (1..4).for_each(|s| assert_eq!(m.seq_cp(0, s, 0, i32::MAX), Ok(Vec::new())));
+        (1..4).for_each(|s| assert_eq!(m.seq_cp(0, s, 0, i32::MAX), Ok(())));
         let turns = (300..).flat_map(|p| (0..4).map(move |s| span(s, p..p + 1)));
         turns.take_while(|ub| m.apply(ub, true).map(|p| m.commit(p)).is_ok()).count()
     };
@@ -133,9 +133,9 @@ fn streams_count_their_own_cells() {
     assert_eq!(m.pos_max(4), None);
     assert!(m.seq_rm(Some(4), 0, i32::MAX).is_err());
     assert!(m.seq_cp(2, 3, 0, 10).is_err(), "only whole sequences");
-    let copies = m.seq_cp(2, 3, -1, -1).expect("whole");
-    assert_eq!(copies.iter().map(|c| u32::from(c.len)).sum::<u32>(), 128);
-    assert_eq!(m.pos_max(3), Some(63));
+    let blocks = m.used_blocks();
+    m.seq_cp(2, 3, -1, -1).expect("whole");
+    assert_eq!((m.pos_max(3), m.used_blocks()), (Some(63), blocks), "it costs cells, not blocks");
     m.seq_keep(3).expect("any");
     assert_eq!((m.used(), m.pos_max(1)), (vec![64, 64], None));
 }
@@ -157,6 +157,47 @@ fn blocks_come_with_the_first_cell_and_go_with_the_last() {
     assert_eq!(m.freed(), [], "given back and taken again");
     m.seq_rm(None, 0, i32::MAX).expect("all");
     assert_eq!((m.freed(), m.used_blocks()), (vec![(0, BlockId(0)), (0, BlockId(1))], vec![0]));
+}
+
+/// A copy across streams shares blocks; whoever writes first gets rows of his own, and only those of the block he writes to.
+#[test]
+fn shared_blocks_are_copied_when_written() {
+    let mut m = Memory::new(vec![spec(Window::All, 256)], 4, false).expect("valid");
+    decode(&mut m, 0, 0..70);
+    (1..4).for_each(|s| m.seq_cp(0, s, -1, -1).expect("whole"));
+    assert_eq!((m.used(), m.used_blocks()), (vec![280], vec![3]));
+    let before = m.clone();
+    let p = m.apply(&span(2, 70..71), true).expect("room");
+    assert_eq!(p.new_blocks, [(0, BlockId(3))]);
+    assert_eq!(p.copies, [RowCopy { group: 0, from: (BlockId(2), 0), to: (BlockId(3), 0), len: 6 }]);
+    m.unplace(p);
+    assert!(m.state() == before.state());
+    decode(&mut m, 2, 70..71);
+    let c = m.seq_add(1, 0, 10, 3).expect("fits");
+    assert_eq!(c.copies.iter().map(|c| (c.from, c.len)).collect::<Vec<_>>(), [((BlockId(0), 0), 32)]);
+    m.keep_change(c);
+    assert_eq!(m.used_blocks(), [5]);
+    assert_eq!(m.take_shifts().len(), 1, "only the copy is rotated");
+    (0..4).for_each(|s| m.seq_rm(Some(s), -1, -1).expect("whole"));
+    assert_eq!((m.used_blocks(), m.freed().len()), (vec![0], 5));
+}
+
+/// In one stream cells are shared: a shift copies them for the sequence that is shifted.
+#[test]
+fn a_shift_leaves_others_where_they_are() {
+    let mut m = Memory::new(vec![spec(Window::All, 96)], 2, true).expect("valid");
+    decode(&mut m, 0, 0..40);
+    m.seq_cp(0, 1, 0, 20).expect("one stream");
+    let c = m.seq_add(1, 4, -1, -2).expect("there is room");
+    assert_eq!((c.copies.len(), m.used()[0]), (16, 56));
+    m.keep_change(c);
+    assert_eq!((m.pos_max(0), m.pos_max(1)), (Some(39), Some(17)));
+    decode(&mut m, 0, 40..80);
+    assert!(m.seq_cp(0, 1, 20, -1).is_ok() && m.seq_add(1, 20, -1, 1).is_err(), "no room for 60 copies");
+    assert_eq!(m.pos_max(1), Some(79));
+    let mut compat = m.with_compat(true);
+    compat.seq_add(1, 20, -1, 1).expect("all of them move");
+    assert_eq!((compat.pos_max(0), compat.pos_max(1)), (Some(80), Some(80)));
 }
 
 #[test]
@@ -186,6 +227,6 @@ fn a_window_lists_only_leaves_it_can_see() {
     m.unplace(p);
     let p = m.apply(&span(0, 1000..1010), false).expect("room");
     assert_eq!((p.views[0].rows[0].hi, p.views[1].rows[3].hi), (i32::MAX, i32::MAX));
-    assert_eq!(p.views[0].pos.len(), 1010);
+    assert_eq!(p.views[0].leaves.iter().map(|l| u32::from(l.to - l.from)).sum::<u32>(), 1010);
     m.unplace(p);
 }

@@ -44,6 +44,7 @@ pub struct Context {
     abort: Option<AbortCallback>,
     /// Set while an entry point works; still set at the next one when it panicked.
     busy: bool,
+    edits: u64,
 }
 
 /// llama_decode's return codes.
@@ -80,7 +81,7 @@ impl Context {
         }
         let groups = Groups::of(&model);
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
-        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of };
+        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq };
         let planned = blocks::plan(&model, &settings);
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv.groups()) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
@@ -105,6 +106,7 @@ impl Context {
             team,
             abort: None,
             busy: false,
+            edits: 0,
         };
         ctx.announce();
         Ok(ctx)
@@ -150,22 +152,26 @@ impl Context {
         }
     }
 
-    fn decode_batch(&mut self, b: &BatchView<'_>) -> std::result::Result<usize, i32> {
-        let said = |what: &str, e: &dyn std::fmt::Display, rc: i32| {
-            log::error(format!("decode: {what}{e}"));
-            rc
-        };
-        let limits = batch::Limits {
+    pub(super) fn limits(&self) -> batch::Limits {
+        batch::Limits {
             n_vocab: self.model.hp.n_vocab,
             n_embd: self.model.hp.n_embd,
-            n_pos_per_embd: 1,
+            n_pos_per_embd: self.model.n_pos_per_embd(),
             n_batch: self.sizes.n_batch,
             n_ubatch: self.sizes.n_ubatch,
             n_seq_max: self.sizes.n_seq_max,
             unified: self.params.kv_unified,
             causal: self.causal,
             output_all: self.params.embeddings,
+        }
+    }
+
+    fn decode_batch(&mut self, b: &BatchView<'_>) -> std::result::Result<usize, i32> {
+        let said = |what: &str, e: &dyn std::fmt::Display, rc: i32| {
+            log::error(format!("decode: {what}{e}"));
+            rc
         };
+        let limits = self.limits();
         let batch = batch::check(b, &limits, self.kv.memory()).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
         let ubs = self.find_room(&batch, &limits)?;
@@ -273,7 +279,12 @@ impl Context {
     }
     /// Memory and its rows, for the state room.
     pub fn kv(&mut self) -> (&mut Memory, &[Store]) {
+        self.edits += 1;
         self.kv.parts()
+    }
+    /// Grows when a sequence may hold something else than what decodes put there and cuts of its end left.
+    pub fn edits(&self) -> u64 {
+        self.edits
     }
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {
@@ -291,18 +302,22 @@ impl Context {
         self.kv.clear();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        self.edits += u64::from((0..i32::MAX).contains(&p1));
         self.kv.seq_rm(seq, p0, p1)
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
+        self.edits += 1;
         self.kv.seq_cp(src, dst, p0, p1)
     }
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
         self.kv.seq_keep(seq)
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
+        self.edits += 1;
         self.kv.seq_add(seq, p0, p1, delta)
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
+        self.edits += 1;
         self.kv.seq_div(seq, p0, p1, d)
     }
 

@@ -4,7 +4,7 @@ use super::params::{ContextParams, Sizes};
 use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
 use crate::memory::reaper::Reaper;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
-use crate::memory::{Full, GroupSpec, Memory, Placed, Refused, Window, ring_size};
+use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
 use platform::{Backing, Error, Result, log};
 
@@ -110,38 +110,57 @@ impl Kv {
     }
     /// Cells for every token of `ub`, safe to write.
     pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
+        self.tell_freed();
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
         self.reaper.begin();
         let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
-        match self.secure(&cells) {
+        match self.secure(&cells).and_then(|()| self.copy(&placed.copies)) {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
-                self.reaper.end();
-                self.tell_freed();
+                self.reaper.release_now(&self.memory.freed());
+                self.reaper.end(false);
                 Err(NoPlace::NoMemory(e))
             }
         }
     }
     pub fn commit(&mut self, p: Placed) {
         self.memory.commit(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
     pub fn revert(&mut self, p: Placed) {
         self.memory.revert(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
-    /// When memory is short, what nobody uses any more goes first.
+    /// When memory is short, what nobody uses any more goes first; not what a placement has displaced, which may come back.
     fn secure(&mut self, cells: &[Cells<'_>]) -> Result<()> {
         let all = |stores: &[Store]| cells.iter().try_for_each(|(g, c)| stores[*g].secure_cells(c.iter().copied()));
-        all(&self.stores).or_else(|e| {
-            self.tell_freed();
-            match self.reaper.release_now() {
-                0 => Err(e),
-                _ => all(&self.stores),
-            }
+        all(&self.stores).or_else(|e| match self.reaper.release_now(&[]) {
+            0 => Err(e),
+            _ => all(&self.stores),
+        })
+    }
+    /// Rows follow cells that left a shared block or a shared cell.
+    fn copy(&mut self, copies: &[RowCopy]) -> Result<()> {
+        for c in copies {
+            self.secure(&[(c.group, &[(c.to.0, c.to.1 + c.len.saturating_sub(1))])])?;
+            self.stores[c.group].copy(c.from, c.to, c.len)?;
+        }
+        Ok(())
+    }
+    /// An operation's rows follow, or it did not happen.
+    fn finish(&mut self, c: Changed) -> std::result::Result<(), Refused> {
+        let copied = self.copy(&c.copies);
+        match copied {
+            Ok(()) => self.memory.keep_change(c),
+            Err(_) => self.memory.take_back_change(&c),
+        }
+        self.tell_freed();
+        copied.map_err(|e| {
+            log::error(e);
+            Refused("no memory for copies of shared cells")
         })
     }
     /// Blocks that lost their last cell are given back some time later.
@@ -167,16 +186,7 @@ impl Kv {
         Ok(())
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
-        let copies = self.memory.seq_cp(src, dst, p0, p1)?;
-        for c in copies {
-            let last = [(c.to.0, c.to.1 + c.len.saturating_sub(1))];
-            let copied = self.secure(&[(c.group, &last)]).and_then(|()| self.stores[c.group].copy(c.from, c.to, c.len));
-            if let Err(e) = copied {
-                log::error(format!("seq_cp: {e}"));
-                let _ = self.seq_rm(Some(dst), 0, i32::MAX);
-                return Err(Refused("no memory for the copy"));
-            }
-        }
+        self.memory.seq_cp(src, dst, p0, p1)?;
         self.tell_freed();
         Ok(())
     }
@@ -186,13 +196,11 @@ impl Kv {
         Ok(())
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_add(seq, p0, p1, delta)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_add(seq, p0, p1, delta)?;
+        self.finish(changed)
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
-        self.memory.seq_div(seq, p0, p1, d)?;
-        self.tell_freed();
-        Ok(())
+        let changed = self.memory.seq_div(seq, p0, p1, d)?;
+        self.finish(changed)
     }
 }

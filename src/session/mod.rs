@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
+mod foresight;
+mod identity;
 pub mod kv;
 mod outputs;
 pub mod params;

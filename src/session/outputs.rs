@@ -57,6 +57,15 @@ impl Outputs {
         self.seq.insert(seq, v);
     }
 
+    /// Token i of what was computed is token `index[i]` of the caller's batch of `n`.
+    pub fn renumber(&mut self, index: &[u32], n: usize) {
+        let mut row_of = vec![None; n];
+        for (row, i) in self.row_of.iter().zip(index) {
+            row_of[*i as usize] = *row;
+        }
+        self.row_of = row_of;
+    }
+
     /// The row that index `i` of llama.h means: a batch index, or from the end when negative.
     fn row(&self, i: i32) -> Option<usize> {
         let row = if i < 0 { self.n_rows as i64 + i64::from(i) } else { i64::from(self.row_of.get(i as usize).copied().flatten()?) };

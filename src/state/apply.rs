@@ -6,7 +6,7 @@ use super::plan::{How, Shape, Transfer, plan, turned};
 use crate::memory::restore::{Held, Replaced, RowAt};
 use crate::memory::rows::{Piece, Rows, SeqSet, pieces, within};
 use crate::memory::store::Store;
-use crate::memory::{Full, Memory};
+use crate::memory::{Full, Memory, Stamp};
 use platform::error::try_zeroed;
 use platform::huge::Huge;
 use platform::share::{share, share_bytes, share_reads};
@@ -80,7 +80,7 @@ fn arrive(memory: &Memory, parts: &Parts, blob: &mut [GroupBlob]) -> Result<()> 
         (0, [base, windows @ ..]) => {
             let mut by_pos: Vec<&mut Held> = base.cells.iter_mut().collect();
             by_pos.sort_by_key(|h| h.pos);
-            by_pos.into_iter().zip(clock..).for_each(|(h, stamp)| h.stamp = stamp);
+            by_pos.into_iter().zip(clock..).for_each(|(h, n)| h.stamp = Stamp::of(n));
             (&base.cells, windows)
         }
         (_, windows) => {

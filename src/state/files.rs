@@ -1,6 +1,6 @@
 //! Session files (a whole context) and sequence files, both with the tokens they were saved with. Written beside the old one and renamed.
-use super::form::Layout;
-use super::io::{Reader, Sink, ToFile};
+use super::form::{Layout, Parts};
+use super::io::{Reader, Sink, Source, ToFile};
 use super::{What, check_model, read_blob, write, write_blob, write_state};
 use crate::session::Context;
 use platform::file::{File, Replacement};
@@ -40,6 +40,16 @@ pub fn save_seq(ctx: &mut Context, path: &Path, seq: i32, tokens: &[i32]) -> Res
     let what = What::Seq { seq, partial: false };
     let parts = what.parts(ctx)?;
     save(ctx, path, what, tokens, |ctx, out| write_blob(ctx, &parts, out))
+}
+
+/// A sequence file to anywhere, with all cells of the sequence that are still there: also those that its windows hide by now, which a plain
+/// sequence file leaves out, and in order of position. Whoever reads it can rewind as far as the one who wrote it, and may read a first part.
+pub fn write_seq(ctx: &mut Context, seq: i32, tokens: &[i32], out: &mut dyn Sink) -> Result<()> {
+    let what = What::Seq { seq, partial: false };
+    let parts = Parts { masked: true, ..what.parts(ctx)? };
+    ctx.settle()?;
+    header(ctx, what, tokens, out)?;
+    write_blob(ctx, &parts, out)
 }
 
 fn save(
@@ -87,7 +97,7 @@ pub fn load_session(ctx: &mut Context, path: &Path, capacity: usize) -> Result<F
     let tokens = tokens(&mut r, n, capacity)?;
     check_model(ctx, &mut r)?;
     let parts = What::Everything.parts(ctx)?;
-    let n_read = read_blob(ctx, &parts, layout, &mut r, |end| match file.size() - end {
+    let n_read = read_blob(ctx, &parts, layout, &mut r, i32::MAX, |end| match file.size() - end {
         0 => Ok(()),
         n => Err(Error::invalid(format!("{} has {n} bytes after the state", file.name()))),
     })?;
@@ -97,12 +107,16 @@ pub fn load_session(ctx: &mut Context, path: &Path, capacity: usize) -> Result<F
 /// Restores a sequence file of at most `capacity` tokens into `seq`.
 pub fn load_seq(ctx: &mut Context, path: &Path, seq: i32, capacity: usize) -> Result<FileTokens> {
     let file = File::open(path)?;
-    let pages = Passing::new(&file);
-    let mut r = Reader::new(&pages, 0);
-    let (layout, n) = header_of(&mut r, SEQUENCE, 4).map_err(|e| e.within(file.name()))?;
+    read_seq(ctx, &Passing::new(&file), seq, capacity, i32::MAX).map_err(|e| e.within(file.name()))
+}
+
+/// A sequence file from anywhere; of one that `write_seq` wrote only the positions before `upto`. An error has changed nothing.
+pub fn read_seq(ctx: &mut Context, src: &dyn Source, seq: i32, capacity: usize, upto: i32) -> Result<FileTokens> {
+    let mut r = Reader::new(src, 0);
+    let (layout, n) = header_of(&mut r, SEQUENCE, 4)?;
     let tokens = tokens(&mut r, n, capacity)?;
     let parts = What::Seq { seq, partial: false }.parts(ctx)?;
-    let n_read = read_blob(ctx, &parts, layout, &mut r, |_| Ok(()))?;
+    let n_read = read_blob(ctx, &parts, layout, &mut r, upto, |_| Ok(()))?;
     Ok(FileTokens { tokens, n_read })
 }
 

@@ -16,6 +16,15 @@ pub struct Parts {
     pub seq: Option<u32>,
     pub groups: Range<usize>,
     pub n_seq_max: u32,
+    /// Also cells that the sequence's own window hides from its last position: what can still be rewound to.
+    pub masked: bool,
+}
+
+impl Parts {
+    /// One sequence with all its cells is written in order of position and row by row, so that any first part of it can be read by itself.
+    pub fn in_order(&self) -> bool {
+        self.masked && self.seq.is_some()
+    }
 }
 
 /// Length of the Hadamard rotation under which the original keeps rows of these shapes if they are quantised; 0: none. In 64s: K the largest power

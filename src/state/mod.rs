@@ -11,7 +11,7 @@ mod plan;
 mod tests;
 mod write;
 
-pub use files::{FileTokens, count_tokens, load_seq, load_session, save_seq, save_session};
+pub use files::{FileTokens, count_tokens, load_seq, load_session, read_seq, save_seq, save_session, write_seq};
 
 use crate::session::Context;
 use form::{Layout, Parts};
@@ -36,13 +36,13 @@ impl What {
     fn parts(self, ctx: &Context) -> Result<Parts> {
         let (n_groups, n_seq_max) = (ctx.memory().n_groups(), ctx.sizes.n_seq_max);
         match self {
-            What::Everything => Ok(Parts { seq: None, groups: 0..n_groups, n_seq_max }),
+            What::Everything => Ok(Parts { seq: None, groups: 0..n_groups, n_seq_max, masked: true }),
             What::Seq { seq, partial } => {
                 let id = u32::try_from(seq).ok().filter(|s| *s < n_seq_max);
                 let id = id.ok_or_else(|| Error::invalid(format!("sequence {seq}, n_seq_max is {n_seq_max}")))?;
                 // A memory without windows has no part that could be left out.
                 let groups = usize::from(partial && n_groups > 1)..n_groups;
-                Ok(Parts { seq: Some(id), groups, n_seq_max })
+                Ok(Parts { seq: Some(id), groups, n_seq_max, masked: false })
             }
         }
     }
@@ -87,7 +87,7 @@ fn write_state(ctx: &mut Context, what: What, out: &mut dyn Sink) -> Result<()> 
 }
 
 fn write_blob(ctx: &mut Context, parts: &Parts, out: &mut dyn Sink) -> Result<()> {
-    let v_trans = !ctx.params.flash_attn;
+    let v_trans = !ctx.params.flash_attn && !parts.in_order();
     let (memory, stores) = ctx.kv();
     write::Write { memory, stores, parts, layout: write::layout(stores, parts), v_trans }.blob(out)
 }
@@ -105,14 +105,24 @@ fn read_state(ctx: &mut Context, what: What, src: &dyn Source, layout: Layout) -
             r.i32()?; // the id it had
         }
     }
-    read_blob(ctx, &parts, layout, &mut r, |_| Ok(()))
+    read_blob(ctx, &parts, layout, &mut r, i32::MAX, |_| Ok(()))
 }
 
-/// Reads and applies a blob; where it ends, if `accept` likes that. Nothing has changed otherwise.
-fn read_blob(ctx: &mut Context, parts: &Parts, layout: Layout, r: &mut Reader<'_>, accept: impl FnOnce(u64) -> Result<()>) -> Result<u64> {
+/// Reads and applies what is before position `upto` of a blob; where it ends, if `accept` likes that. Nothing has changed otherwise.
+fn read_blob(
+    ctx: &mut Context,
+    parts: &Parts,
+    layout: Layout,
+    r: &mut Reader<'_>,
+    upto: i32,
+    accept: impl FnOnce(u64) -> Result<()>,
+) -> Result<u64> {
     let (memory, stores) = ctx.kv();
     let start = r.at();
-    let blob = parse::Read { memory, stores, parts, layout }.blob(r)?;
+    let mut blob = parse::Read { memory, stores, parts, layout }.blob(r)?;
+    if upto < i32::MAX {
+        blob.iter_mut().try_for_each(|g| g.cut(upto))?;
+    }
     accept(r.at())?;
     // A rotation that waits for a cell must not meet the rows that come in its place.
     ctx.settle()?;

@@ -51,6 +51,21 @@ impl PlaneBlob {
     }
 }
 
+impl GroupBlob {
+    /// Leaves what is before position `upto`, which must be a first part of the rows.
+    pub fn cut(&mut self, upto: i32) -> Result<()> {
+        let [stream] = &mut self.streams[..] else { return Ok(()) };
+        let n = self.cells.partition_point(|c| c.pos < upto);
+        let by_row = stream.planes.iter().flatten().all(|p| !p.channels);
+        if n < self.cells.len() && !(by_row && self.cells.is_sorted_by_key(|c| c.pos)) {
+            return bad("no part of this state can be read by itself: it is not in order of position".into());
+        }
+        self.cells.truncate(n);
+        stream.rows = 0..n as u32;
+        Ok(())
+    }
+}
+
 fn bad<T>(what: String) -> Result<T> {
     Err(Error::invalid(what))
 }

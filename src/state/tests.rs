@@ -30,7 +30,7 @@ fn world(backend: Arc<dyn Backend>, cells: u32, heads: u32) -> World {
 }
 
 fn parts(seq: u32) -> Parts {
-    Parts { seq: Some(seq), groups: 0..1, n_seq_max: 4 }
+    Parts { seq: Some(seq), groups: 0..1, n_seq_max: 4, masked: false }
 }
 
 impl World {

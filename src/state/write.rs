@@ -34,11 +34,14 @@ impl Write<'_> {
     fn group(&self, g: usize, out: &mut dyn Sink) -> Result<()> {
         out.put_u32(self.memory.n_streams())?;
         for stream in 0..self.memory.n_streams() {
-            let mut held = self.memory.held(g, stream, self.parts.seq);
+            let mut held = self.memory.held_as(g, stream, self.parts.seq, self.parts.masked);
             for h in &mut held {
                 h.1.seqs = within(h.1.seqs, self.parts.n_seq_max);
             }
             held.retain(|h| !h.1.seqs.is_empty());
+            if self.parts.in_order() {
+                held.sort_by_key(|h| (h.1.pos, h.1.stamp));
+            }
             held.iter_mut().enumerate().for_each(|(i, h)| h.0.row = i as u32);
             out.put_u32(held.len() as u32)?;
             if !held.is_empty() {

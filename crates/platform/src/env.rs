@@ -28,6 +28,11 @@ pub const SWITCHES: &[Switch] = &[
         help: "what a context's KV store lies in (default mmap: pages come and go with use)",
     },
     Switch { name: "CAMELID_KV_KEEP_PAGES", values: "1", help: "state files and idle KV files stay in the page cache like any other file" },
+    Switch {
+        name: "CAMELID_PREFIX_CACHE",
+        values: "DIR[:BYTES]",
+        help: "beginnings of prompts are kept in DIR and not computed again (BYTES may end in K, M, G, T; default 4G)",
+    },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },

@@ -3,6 +3,7 @@ pub mod backing;
 pub mod env;
 pub mod error;
 pub mod file;
+pub mod hash;
 pub mod heap;
 pub mod huge;
 pub mod log;

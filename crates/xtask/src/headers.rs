@@ -44,8 +44,10 @@ fn llama(root: &Path) -> Result<String> {
 
 fn camelid(root: &Path) -> Result<String> {
     let mut config = Config::from_file(root.join("cbindgen.toml"))?;
-    config.header =
-        Some("// What libllama of Camelid has beyond llama.h. Made from src/capi/ext.rs by `cargo xtask headers`: change it there.".into());
+    config.header = Some(
+        "// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache}.rs by `cargo xtask headers`: change it there."
+            .into(),
+    );
     config.include_guard = Some("CAMELID_H".into());
     config.includes = vec!["llama.h".into()];
     config.sys_includes.clear();
@@ -55,7 +57,7 @@ fn camelid(root: &Path) -> Result<String> {
     for known in ["llama_context", "llama_context_params"] {
         config.export.rename.insert(known.into(), format!("struct {known}"));
     }
-    generate(root, config, &["ext"])
+    generate(root, config, &["ext", "cache"])
 }
 
 fn generate(root: &Path, config: Config, files: &[&str]) -> Result<String> {

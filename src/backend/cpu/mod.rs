@@ -59,6 +59,9 @@ impl Backend for Cpu {
     fn name(&self) -> &str {
         "CPU"
     }
+    fn identity(&self) -> String {
+        format!("CPU {}", self.isa.name())
+    }
     fn device(&self) -> DeviceId {
         self.device
     }

@@ -1,0 +1,41 @@
+//! What decides the bits of a sequence's K and V rows besides its tokens, as text: where two contexts say the same, rows of one are rows of the
+//! other. Settings that change no bit are not in it: threads, batch sizes, context size, cell layout, `swa_full`.
+use super::Context;
+use super::params::rope_settings;
+use std::fmt::Write;
+
+/// Of the sources that compute, the compiler and its settings; made by build.rs. Bits are promised within one build.
+const BUILD: &str = env!("CAMELID_BUILD");
+
+impl Context {
+    /// Whether rows can be had from elsewhere instead of computing them: the one place where that is asked. `Err` says why not. Every model
+    /// promises the same bits for any batch split today; one that cannot (a recurrent scan) says so here.
+    pub fn is_batch_invariant(&self) -> Result<(), &'static str> {
+        match self.memory().compat() && self.memory().n_groups() > 1 {
+            true => Err("with CAMELID_COMPAT windows may lose cells that tokens should have seen"),
+            false => Ok(()),
+        }
+    }
+
+    pub fn identity(&self) -> platform::Result<String> {
+        let (m, p) = (&self.model, &self.params);
+        // Context size decides nothing as long as no architecture takes its RoPE factors from it.
+        let mut s = format!("camelid {} build {BUILD} libm {:016x}\n", env!("CARGO_PKG_VERSION"), libm());
+        let devices: Vec<String> = m.backends.iter().map(|b| b.identity()).collect();
+        let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}", m.place, m.head_place);
+        let _ = writeln!(s, "model {} {:?}\nweights {:016x}", m.arch.name, m.hp, m.fingerprint()?);
+        let _ = writeln!(s, "kv {} {} causal {}", p.type_k.name(), p.type_v.name(), self.causal());
+        let _ = writeln!(s, "{:?}", rope_settings(m, p));
+        Ok(s)
+    }
+}
+
+/// The system's mathematics are not ours and may differ between two machines with one cache: what they say of some numbers.
+fn libm() -> u64 {
+    let one = |i: u32| {
+        let x = std::hint::black_box(i as f32 * 0.731 + 0.01);
+        [x.sin(), x.cos(), (-x).exp(), x.ln(), x.tanh(), (x + 1.0).powf(-0.37)]
+    };
+    let bits: Vec<u8> = (0..64).flat_map(one).flat_map(|v| v.to_bits().to_le_bytes()).collect();
+    platform::hash::of(&bits)
+}
