@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
+# Targets: demo, examples, test, test-no-mmap, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -13,7 +13,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test headers install tools test-differential test-conformance bench clean
+.PHONY: all lib demo examples test test-no-mmap headers install tools test-differential test-conformance bench clean
 
 all: lib examples
 
@@ -40,7 +40,14 @@ test:
 	$(CARGO) xtask headers --check
 	$(CARGO) xtask matrix --check
 	$(CARGO) test --workspace --quiet
+	$(NO_MMAP) check --workspace --all-targets --quiet
 	$(MAKE) --no-print-directory test-differential test-conformance
+
+# A platform without memory maps: models are read, KV lies on the heap. In a target folder of its own, or every build would undo the other's.
+NO_MMAP := RUSTFLAGS='--cfg camelid_no_mmap' CARGO_TARGET_DIR=$(TARGET)/no-mmap $(CARGO)
+
+test-no-mmap:
+	$(NO_MMAP) test --package platform --package camelid --lib --test session --test state --quiet
 
 headers:
 	$(CARGO) xtask headers

@@ -239,8 +239,10 @@ fn unsafe_has_an_address() {
 /// Names under `[dependencies]` of a manifest, as Rust spells them.
 fn dependencies(manifest: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(manifest)).expect("a manifest");
-    let section = text.split("\n[").find(|s| s.starts_with("dependencies]")).unwrap_or_default();
-    let names = section.lines().skip(1).filter_map(|l| l.split(['=', '.']).next());
+    // Of all platforms, but not of tests.
+    let header = |s: &str| s.lines().next().is_some_and(|h| h.ends_with("dependencies]") && !h.starts_with("dev-"));
+    let lines = text.split("\n[").filter(|s| header(s)).flat_map(|s| s.lines().skip(1));
+    let names = lines.filter_map(|l| l.split(['=', '.']).next());
     names.map(|n| n.trim().replace('-', "_")).filter(|n| !n.is_empty() && !n.starts_with('#')).collect()
 }
 

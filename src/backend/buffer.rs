@@ -46,6 +46,10 @@ pub trait Buffer: Send + Sync {
     fn secure(&self, range: std::ops::Range<usize>) -> Result<()>;
     /// Gives a range back where the device can; whoever takes it again secures it and believes nothing of what is in it.
     fn release(&self, range: std::ops::Range<usize>);
+    /// Whether `release` gives anything back.
+    fn releases(&self) -> bool {
+        false
+    }
     /// Nobody has touched it for a while: what can be brought back unchanged may leave memory. `busy` is asked now and then; true ends it.
     fn rest(&self, _busy: &dyn Fn() -> bool) {}
     /// Whether `rest` does anything.

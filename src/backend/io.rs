@@ -92,10 +92,18 @@ pub struct Leaf {
     pub tile: i32,
     /// Range in `Views::segs`; the segments are disjoint and ascending in `at`.
     pub segs: std::ops::Range<u32>,
-    /// Number of places in it, `1..=64`; the first ones are without cells where its positions begin later.
-    pub len: u8,
-    /// Range in `Views::pos`: the position at each of the `len` places, -1 where there is no cell.
-    pub pos: u32,
+    /// The places `from..to` hold cells.
+    pub from: u8,
+    pub to: u8,
+}
+
+impl Leaf {
+    /// Its places whose positions are in `lo..=hi`.
+    pub fn within(&self, lo: i32, hi: i32) -> (u8, u8) {
+        let base = i64::from(self.tile) * 64;
+        let place = |p: i64| (p - base).clamp(self.from.into(), self.to.into()) as u8;
+        (place(lo.into()), place(i64::from(hi) + 1))
+    }
 }
 
 /// What one query token sees: the cells of `leaves` whose position is in `lo..=hi`. `leaves` is already cut to those that can hold one.
@@ -113,7 +121,6 @@ pub struct Views {
     pub dst: Vec<(BlockId, u16)>,
     pub leaves: Vec<Leaf>,
     pub segs: Vec<Seg>,
-    pub pos: Vec<i32>,
     /// Per token.
     pub rows: Vec<QueryRow>,
 }

@@ -17,8 +17,8 @@ pub use kernels::DType;
 pub use op::*;
 pub use system::system_info;
 
-use platform::{Backing, Result};
 use platform::pool::{Stop, Team};
+use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -79,6 +79,10 @@ pub enum Act {
     /// The tanh approximation.
     Gelu,
     Relu,
+    /// max(x, 0)^2
+    ReluSqr,
+    /// Gated only: g sigmoid(1.702 g) (u + 1) with g at most 7 and u within 7 of 0 (gpt-oss).
+    SwigluOai,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +107,16 @@ pub struct RopeSpec {
     pub n_ctx_orig: u32,
     /// Per-frequency divisors [n_rot / 2] (Llama 3).
     pub factors: Option<WeightId>,
+    /// Pairs turned by each of a token's four positions (M-RoPE: time, height, width, extra); `None`: all by its first.
+    pub sections: Option<[u32; 4]>,
 }
 
+/// The norm of each head by itself.
 #[derive(Clone, Debug)]
 pub struct HeadNorm {
-    pub w: WeightId,
+    /// [head], or [n_head][head]: one for each.
+    pub w: Option<WeightId>,
+    pub kind: NormKind,
     pub eps: f32,
 }
 
@@ -126,8 +135,11 @@ pub struct AttendSpec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
+    /// Over all experts, before the choice.
     Softmax,
     Sigmoid,
+    /// Over the chosen ones.
+    SoftmaxWeight,
 }
 
 #[derive(Clone, Debug)]
@@ -135,34 +147,84 @@ pub struct RouteSpec {
     pub n_expert: u32,
     pub n_used: u32,
     pub gate: Gate,
+    /// The choice goes by the bare logits (Llama 4).
+    pub by_logit: bool,
+    /// Added to what is chosen by, not to the weights (DeepSeek 3): [n_expert].
+    pub bias: Option<WeightId>,
     /// Divide the chosen weights by their sum.
     pub renorm: bool,
     /// 0 or 1: none.
     pub scale: f32,
+    /// Experts come from the best `n_group_used` of `n_group` groups; 0 and 1: no groups.
+    pub n_group: u32,
+    pub n_group_used: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MapFn {
     /// x + y
     Add,
+    /// x * sigmoid(y); `y` as wide as `x`, or a number per row, or one per head: each is for as many neighbours as there are to it.
+    Gate,
     /// x * s
     Scale(f32),
+    /// x held within s of 0.
+    Clamp(f32),
     /// cap * tanh(x / cap)
     Softcap(f32),
+    Act(Act),
+    /// x * (scale * ln(floor((pos + offset) / span) + 1) + 1), `pos` the row's token's: attention temperature (Llama 4).
+    Temperature(Temperature),
 }
 
-/// A stack of expert matrices with one scale per expert where the file has them.
+impl MapFn {
+    /// Takes a second value.
+    pub fn is_binary(self) -> bool {
+        matches!(self, MapFn::Add | MapFn::Gate)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    pub scale: f32,
+    pub span: u32,
+    pub offset: f32,
+}
+
+impl Temperature {
+    /// The factor at a position.
+    pub fn at(&self, pos: i32) -> f32 {
+        let steps = ((pos as f32 + self.offset) / self.span as f32).floor();
+        ((f64::from(steps) + 1.0).ln() * f64::from(self.scale) + 1.0) as f32
+    }
+}
+
+/// What a row of a table is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Token ids, or the batch's own embeddings unscaled.
+    Tokens,
+    /// Learned positions; one beyond the table fails the run.
+    Positions,
+}
+
+/// A stack of expert matrices with one scale and one bias [rows] per expert where the file has them: `x w^T * scale + bias`.
+/// It is `rows` rows from `first` of each matrix of `w`: gate and up may share one.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpertMat {
     pub w: WeightId,
+    pub first: u32,
+    pub rows: u32,
     pub scale: Option<WeightId>,
+    pub bias: Option<WeightId>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Token ids through the table times `scale`, or the batch's own embeddings unscaled.
+    /// A table's rows times `scale`.
     Embed {
         table: WeightId,
+        by: Lookup,
         scale: f32,
         out: T,
     },
@@ -210,13 +272,15 @@ pub enum Op {
         ids: T,
         weights: T,
     },
-    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down.
+    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down. `weigh_inputs`: the weight goes
+    /// on `x` instead (Llama 4).
     Experts {
         x: T,
         ids: T,
         weights: T,
         mats: [ExpertMat; 3],
         act: Act,
+        weigh_inputs: bool,
         out: T,
     },
     /// `act(gate) * up`.

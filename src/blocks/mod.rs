@@ -4,10 +4,11 @@ mod attention;
 mod ffn;
 mod writer;
 
-use crate::backend::{Act, Dim, GroupId, MapFn, NormKind, Op, Plan, Proj, RopeSpec, T};
+use crate::backend::{Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, T};
 use crate::model::Model;
+use crate::model::hparams::given;
 use crate::model::names::Role;
-use crate::model::spec::{Attention, Norms, RopeBase, Scale};
+use crate::model::spec::{Attention, LayerSpec, RopeBase, RopeFactors, Scale};
 use writer::{Stream, Writer};
 
 /// What a context decides about a model's plan.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub rope: RopeSettings,
     /// Memory group of each layer.
     pub groups: Vec<GroupId>,
+    /// Cells of a sequence: some rotations go by it.
+    pub n_ctx_seq: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,25 +42,34 @@ pub struct Planned {
     pub logits: T,
 }
 
-/// The rotation of one layer.
-fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> RopeSpec {
+/// The rotation of one layer, if it has one.
+fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
     let r = &s.rope;
     let (freq_base, freq_scale) = match a.rope_base {
         RopeBase::Context => (r.freq_base, r.freq_scale),
         RopeBase::Swa => (m.hp.rope.freq_base_swa, m.hp.rope.freq_scale_swa),
+        RopeBase::SwaUnscaled => (m.hp.rope.freq_base_swa, 1.0),
     };
-    RopeSpec {
-        kind: a.rope,
+    let (ext_factor, attn_factor) = if a.rope_base == RopeBase::SwaUnscaled { (0.0, 1.0) } else { (r.ext_factor, r.attn_factor) };
+    let factors = match a.rope_factors {
+        RopeFactors::None => None,
+        RopeFactors::Freqs => Some(Role::RopeFreqs),
+        RopeFactors::LongOrShort if s.n_ctx_seq > m.hp.rope.n_ctx_orig => Some(Role::RopeLong),
+        RopeFactors::LongOrShort => Some(Role::RopeShort),
+    };
+    Some(RopeSpec {
+        kind: a.rope?,
         n_rot: a.n_rot,
         freq_base,
         freq_scale,
-        ext_factor: r.ext_factor,
-        attn_factor: r.attn_factor,
+        ext_factor,
+        attn_factor,
         beta_fast: r.beta_fast,
         beta_slow: r.beta_slow,
         n_ctx_orig: r.n_ctx_orig,
-        factors: if a.rope_factors { m.weight(il, Role::RopeFreqs) } else { None },
-    }
+        factors: factors.and_then(|role| m.weight(il, role.weight())),
+        sections: m.hp.mrope(),
+    })
 }
 
 /// The plan of a decode.
@@ -73,53 +85,86 @@ pub fn plan(m: &Model, s: &Settings) -> Planned {
 
 fn embed(w: &mut Writer<'_>) -> Stream {
     w.at(-1, 0);
-    let n_embd = w.m.hp.n_embd;
-    let out = w.value(n_embd, Dim::Tokens);
-    let scale = match w.m.arch.embed.scale {
-        Scale::One => 1.0,
-        Scale::SqrtWidth => (n_embd as f32).sqrt(),
+    let (hp, e) = (&w.m.hp, &w.m.arch.embed);
+    let by_token = if e.scale == Scale::SqrtWidth { (hp.n_embd as f32).sqrt() } else { 1.0 };
+    let mut x = lookup(w, Role::TokenEmbd, Lookup::Tokens, by_token, "inp_embd");
+    let for_all = match e.scale {
+        Scale::One | Scale::SqrtWidth => 1.0,
+        Scale::SqrtWidthOfAll => (hp.n_embd as f32).sqrt(),
+        Scale::OfFile { or } => given(hp.embedding_scale).unwrap_or(or),
     };
-    let table = w.need(Role::TokenEmbd);
-    w.step(Op::Embed { table, scale, out }, &[(out, "inp_embd")]);
-    Stream { x: out, add: None, rows: Dim::Tokens }
+    x = w.scaled(x, for_all, "inp_scaled");
+    if e.positions {
+        let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
+        x = w.map(x, Some(y), MapFn::Add, "inpL");
+    }
+    if e.norm {
+        x = w.norm(x, Role::TokenNorm, "inp_norm");
+    }
+    Stream { x, add: None, rows: Dim::Tokens }
+}
+
+fn lookup(w: &mut Writer<'_>, role: Role, by: Lookup, scale: f32, name: &'static str) -> T {
+    let (table, out) = (w.need(role), w.value(w.m.hp.n_embd, Dim::Tokens));
+    w.step(Op::Embed { table, by, scale, out }, &[(out, name)]);
+    out
 }
 
 fn layer(w: &mut Writer<'_>, il: usize, stream: Stream) -> Stream {
     let m = w.m;
-    let spec = &m.layers[il];
     let stream = w.enter(il as i16, m.place[il], stream);
-    let (x, cur) = w.add_norm(stream, Role::AttnNorm, "l_out", "attn_norm");
+    // Only wanted rows go on: the last FFN and the head are the dearest steps of a prefill.
+    let last = il + 1 == m.layers.len();
+    let spec = &m.layers[il];
+    if spec.norms.parallel { parallel(w, spec, stream, last) } else { sequential(w, spec, stream, last) }
+}
+
+fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
+    let (mut x, cur) = w.add_norm(stream, spec.norms.attn, "l_out", "attn_norm");
     let mut out = attention::write(w, &spec.attn, cur);
-    let mut x = x;
-    if il + 1 == m.layers.len() {
-        // Only wanted rows go on: the last FFN and the head are the dearest steps of a prefill.
+    if last {
         (x, out) = (w.rows(x), w.rows(out));
     }
-    if spec.norms == Norms::PreAndPost {
-        out = w.norm(out, Role::AttnPostNorm, "attn_post_norm");
+    if let Some(role) = spec.norms.attn_post {
+        out = w.norm(out, role, "attn_post_norm");
     }
+    let add = Some(w.scaled(out, spec.residual_scale, "attn_scaled"));
     let rows = w.plan.value(out).rows;
-    let (x, cur) = w.add_norm(Stream { x, add: Some(out), rows }, Role::FfnNorm, "ffn_inp", "ffn_norm");
+    let (x, cur) = w.add_norm(Stream { x, add, rows }, spec.norms.ffn, "ffn_inp", "ffn_norm");
     let mut out = ffn::write(w, &spec.ffn, cur);
-    if spec.norms == Norms::PreAndPost {
-        out = w.norm(out, Role::FfnPostNorm, "ffn_post_norm");
+    if let Some(role) = spec.norms.ffn_post {
+        out = w.norm(out, role, "ffn_post_norm");
     }
-    Stream { x, add: Some(out), rows }
+    Stream { x, add: Some(w.scaled(out, spec.residual_scale, "ffn_out_scaled")), rows }
+}
+
+fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
+    let n = &spec.norms;
+    let (mut x, cur) = w.add_norm(stream, n.attn, "l_out", "attn_norm");
+    let mut ffn_in = match n.ffn {
+        Some(role) if n.ffn != n.attn => w.norm(x, role, "ffn_norm"),
+        _ => cur,
+    };
+    let mut attn = attention::write(w, &spec.attn, cur);
+    if last {
+        (x, attn, ffn_in) = (w.rows(x), w.rows(attn), w.rows(ffn_in));
+    }
+    let ffn = ffn::write(w, &spec.ffn, ffn_in);
+    let both = w.map(ffn, Some(attn), MapFn::Add, "ffn_attn_out");
+    Stream { x, add: Some(w.scaled(both, spec.residual_scale, "ffn_out_scaled")), rows: w.plan.value(both).rows }
 }
 
 fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
     let m = w.m;
     let stream = w.enter(-1, m.head_place, stream);
-    let (_, embd) = w.add_norm(stream, Role::OutputNorm, "l_out", "result_norm");
+    let (_, embd) = w.add_norm(stream, Some(Role::OutputNorm), "l_out", "result_norm");
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
-    let (bias, scale) = (m.weight(-1, Role::OutputBias), m.weight(-1, Role::OutputScale));
-    let proj = Proj { bias, scale, ..Proj::plain(w.need(Role::Output), logits) };
+    let outs = vec![w.proj(Role::Output, logits)];
     // The head's rounding noise goes straight into the logits: without `fine` it is most of our distance from the exact ones.
-    w.step(Op::Linear { x: embd, outs: vec![proj], fine: true }, &[(logits, "result_output")]);
+    w.step(Op::Linear { x: embd, outs, fine: true }, &[(logits, "result_output")]);
+    logits = w.scaled(logits, (m.arch.head.scale)(&m.hp), "result_output");
     if m.arch.head.softcap && m.hp.final_softcap != 0.0 {
-        let out = w.value(m.hp.n_vocab, Dim::Outputs);
-        w.step(Op::Map { x: logits, y: None, f: MapFn::Softcap(m.hp.final_softcap), out }, &[(out, "result_output")]);
-        logits = out;
+        logits = w.map(logits, None, MapFn::Softcap(m.hp.final_softcap), "result_output");
     }
     (embd, logits)
 }
@@ -128,21 +173,12 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
 pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
     let mut w = Writer::new(m, s);
     for (il, spec) in m.layers.iter().enumerate() {
+        let Some(mut r) = rope(m, s, il as i32, &spec.attn) else { continue };
         w.at(il as i16, m.place[il]);
-        let mut r = rope(m, s, il as i32, &spec.attn);
+        // All positions of a cell move together.
+        r.sections = None;
         r.attn_factor = if r.ext_factor == 0.0 { 1.0 } else { 1.0 / (1.0 + 0.1 * (1.0 / r.freq_scale).ln()) };
         w.step(Op::Shift { group: s.groups[il], rope: r }, &[]);
     }
     w.plan
 }
-
-/// The original's name for a gated activation's product.
-fn glu_name(a: Act) -> &'static str {
-    match a {
-        Act::Silu => "ffn_swiglu",
-        Act::Gelu => "ffn_geglu",
-        Act::Relu => "ffn_reglu",
-    }
-}
-
-const RMS: NormKind = NormKind::Rms;

@@ -1,8 +1,9 @@
 //! Writes steps: keeps the layer and device at hand, makes values, carries the residual stream.
-use super::{RMS, Settings};
-use crate::backend::{DeviceId, Dim, MapFn, Op, Plan, Seen, Step, T, Value, WeightId};
+use super::Settings;
+use crate::backend::{DeviceId, Dim, MapFn, Op, Plan, Proj, Seen, Step, T, Value, WeightId};
 use crate::model::Model;
-use crate::model::names::Role;
+use crate::model::names::{Name, Role};
+use crate::model::spec::NormSpec;
 
 /// The residual stream: `x`, plus a part that the next norm adds on its way.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +17,14 @@ pub struct Writer<'a> {
     pub m: &'a Model,
     pub s: &'a Settings,
     pub plan: Plan,
+    norm: NormSpec,
     il: i16,
     place: usize,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), il: -1, place: 0 }
+        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, place: 0 }
     }
 
     /// Sets layer and backend for what follows.
@@ -46,12 +48,17 @@ impl<'a> Writer<'a> {
     }
 
     /// This layer's weight, if the file has it; rotation factors and the like are bound per layer too.
-    pub fn get(&self, role: Role) -> Option<WeightId> {
-        self.m.weight(self.il(), role)
+    pub fn get(&self, name: Name) -> Option<WeightId> {
+        self.m.weight(self.il(), name)
     }
     /// A weight that binding guaranteed.
     pub fn need(&self, role: Role) -> WeightId {
-        self.get(role).unwrap_or_else(|| panic!("{} of layer {} was not bound", role.name(), self.il))
+        self.get(role.weight()).unwrap_or_else(|| panic!("{} was not bound", role.weight().full(self.il())))
+    }
+    /// A matrix with the bias and the scale that were bound with it.
+    pub fn proj(&self, role: Role, out: T) -> Proj {
+        let (bias, scale) = (self.get(role.bias()), self.get(role.scale()));
+        Proj { w: self.need(role), bias, scale, scale_after_bias: false, out }
     }
 
     /// Goes to a layer; where that is on another device the stream is summed and moved there.
@@ -61,42 +68,67 @@ impl<'a> Writer<'a> {
             return s;
         }
         let width = self.plan.value(s.x).width;
-        let x = match s.add {
-            None => s.x,
-            Some(y) => {
-                let out = self.value(width, s.rows);
-                self.step(Op::Map { x: s.x, y: Some(y), f: MapFn::Add, out }, &[(out, "l_out")]);
-                out
-            }
-        };
+        let x = self.sum(s, "l_out");
         self.at(il, place);
         let out = self.value(width, s.rows);
         self.step(Op::Move { x, out }, &[]);
         Stream { x: out, add: None, rows: s.rows }
     }
 
-    /// The stream summed (seen as `sum_name` of the layer that made it) and its norm.
-    pub fn add_norm(&mut self, s: Stream, role: Role, sum_name: &'static str, name: &'static str) -> (T, T) {
+    /// An elementwise step.
+    pub fn map(&mut self, x: T, y: Option<T>, f: MapFn, name: &'static str) -> T {
+        let (width, rows) = (self.plan.value(x).width, self.plan.value(x).rows);
+        let out = self.value(width, rows);
+        self.step(Op::Map { x, y, f, out }, &[(out, name)]);
+        out
+    }
+    /// x * s
+    pub fn scaled(&mut self, x: T, s: f32, name: &'static str) -> T {
+        if s == 1.0 { x } else { self.map(x, None, MapFn::Scale(s), name) }
+    }
+    /// The stream in one value.
+    fn sum(&mut self, s: Stream, name: &'static str) -> T {
+        s.add.map_or(s.x, |y| self.map(s.x, Some(y), MapFn::Add, name))
+    }
+
+    /// The stream summed (seen as `sum_name` of the layer that made it) and its norm; without a norm the sum is both.
+    pub fn add_norm(&mut self, s: Stream, role: Option<Role>, sum_name: &'static str, name: &'static str) -> (T, T) {
+        let Some(role) = role else {
+            let x = self.sum(s, sum_name);
+            self.sum_is_of_layer_before(sum_name);
+            return (x, x);
+        };
         let width = self.plan.value(s.x).width;
         let sum = s.add.map(|_| self.value(width, s.rows));
         let out = self.value(width, s.rows);
-        let (w, eps) = (Some(self.need(role)), self.m.hp.rms_eps);
-        self.step(Op::Norm { x: s.x, add: s.add, w, b: None, kind: RMS, eps, sum, out }, &[(out, name)]);
-        if let (Some(t), Some(step)) = (sum, self.plan.steps.last_mut()) {
-            let last = self.m.layers.len() as i16 - 1;
-            let il = if sum_name == "l_out" { if step.il < 0 { last } else { step.il - 1 } } else { step.il };
-            step.seen_as.push(Seen { t, name: sum_name, il });
-        }
+        let op = self.norm_op(s.x, s.add, role, sum, out);
+        let seen: Vec<(T, &'static str)> = [(out, name)].into_iter().chain(sum.map(|t| (t, sum_name))).collect();
+        self.step(op, &seen);
+        self.sum_is_of_layer_before(sum_name);
         (sum.unwrap_or(s.x), out)
     }
 
+    /// A layer's output is summed by the layer after it, or by the head.
+    fn sum_is_of_layer_before(&mut self, sum_name: &str) {
+        let last = self.m.layers.len() as i16 - 1;
+        let (il, seen) = (self.il, self.plan.steps.last_mut().map(|s| &mut s.seen_as));
+        for s in seen.into_iter().flatten().filter(|s| sum_name == "l_out" && s.name == sum_name && s.il == il) {
+            s.il = if il < 0 { last } else { il - 1 };
+        }
+    }
+
     pub fn norm(&mut self, x: T, role: Role, name: &'static str) -> T {
-        let v = self.plan.value(x);
-        let (width, rows) = (v.width, v.rows);
+        let (width, rows) = (self.plan.value(x).width, self.plan.value(x).rows);
         let out = self.value(width, rows);
-        let (w, eps) = (Some(self.need(role)), self.m.hp.rms_eps);
-        self.step(Op::Norm { x, add: None, w, b: None, kind: RMS, eps, sum: None, out }, &[(out, name)]);
+        let op = self.norm_op(x, None, role, None, out);
+        self.step(op, &[(out, name)]);
         out
+    }
+
+    /// The weights of `role` where the architecture's norms have them (binding saw to that).
+    fn norm_op(&self, x: T, add: Option<T>, role: Role, sum: Option<T>, out: T) -> Op {
+        let NormSpec { kind, eps, .. } = self.norm;
+        Op::Norm { x, add, w: self.get(role.weight()), b: self.get(role.bias()), kind, eps, sum, out }
     }
 
     /// The rows whose outputs are wanted.

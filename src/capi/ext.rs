@@ -1,4 +1,5 @@
 //! camelid.h: what the original does not have.
+#![allow(non_camel_case_types, reason = "the names of a C header")]
 use super::boundary::{attempt, guard};
 use super::context::init;
 use super::convert;

@@ -154,7 +154,9 @@ pub unsafe extern "C" fn llama_model_get_vocab(model: Option<&llama_model>) -> *
 /// How the model turns positions into rotations.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_rope_type(model: Option<&llama_model>) -> llama_rope_type {
-    with("llama_model_rope_type", model, LLAMA_ROPE_TYPE_NONE, |m| rope_type(m.0.model.arch.rope))
+    with("llama_model_rope_type", model, LLAMA_ROPE_TYPE_NONE, |m| {
+        if m.0.model.hp.mrope().is_some() { LLAMA_ROPE_TYPE_MROPE } else { rope_type(m.0.model.arch.rope) }
+    })
 }
 
 /// Tokens of context the model was trained with.
@@ -381,10 +383,11 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
     ModelHandle::new(Model::load(&source, how)?, &source)
 }
 
-fn rope_type(kind: RopeKind) -> llama_rope_type {
+fn rope_type(kind: Option<RopeKind>) -> llama_rope_type {
     match kind {
-        RopeKind::Norm => LLAMA_ROPE_TYPE_NORM,
-        RopeKind::Neox => LLAMA_ROPE_TYPE_NEOX,
+        None => LLAMA_ROPE_TYPE_NONE,
+        Some(RopeKind::Norm) => LLAMA_ROPE_TYPE_NORM,
+        Some(RopeKind::Neox) => LLAMA_ROPE_TYPE_NEOX,
     }
 }
 

@@ -16,6 +16,7 @@ fn corpus(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+#[cfg_attr(camelid_no_mmap, ignore = "asks for maps")]
 fn real_files_read_the_same_in_every_mode() {
     for path in ["conformance/vocab", "models"].iter().flat_map(|f| corpus(f)) {
         let mapped = Source::open(&path, LoadMode::Auto).unwrap();
@@ -34,6 +35,7 @@ fn real_files_read_the_same_in_every_mode() {
 }
 
 #[test]
+#[cfg_attr(camelid_no_mmap, ignore = "asks for maps")]
 fn real_files_hold_valid_data_and_print() {
     for path in ["conformance/vocab", "models"].iter().flat_map(|f| corpus(f)) {
         let s = Source::open(&path, LoadMode::Mmap).unwrap();
@@ -176,6 +178,7 @@ impl Drop for Folder {
 }
 
 #[test]
+#[cfg_attr(camelid_no_mmap, ignore = "asks for maps")]
 fn parts_are_found_by_the_first_and_read_from_each() {
     let dir = Folder::new("parts");
     let paths = dir.whole("m", 3);

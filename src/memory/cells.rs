@@ -21,14 +21,35 @@ pub struct Cell {
 /// One step of a change, as what takes it back.
 #[derive(Clone, Copy, Debug)]
 pub enum Undo {
-    Put { cell: u32, home: u32, opened: bool },
+    Put {
+        cell: u32,
+        home: u32,
+        opened: bool,
+    },
     /// `block`: what its block was, where it was the last cell in it.
-    Take { cell: u32, was: Cell, block: Option<BlockId> },
+    Take {
+        cell: u32,
+        was: Cell,
+        block: Option<BlockId>,
+    },
     /// A block shared with another stream was left for one of its own.
-    Own { vb: u32, was: BlockId },
-    Join { cell: u32, seq: u32 },
-    Leave { cell: u32, seq: u32 },
-    Move { cell: u32, pos: i32, shift: i32 },
+    Own {
+        vb: u32,
+        was: BlockId,
+    },
+    Join {
+        cell: u32,
+        seq: u32,
+    },
+    Leave {
+        cell: u32,
+        seq: u32,
+    },
+    Move {
+        cell: u32,
+        pos: i32,
+        shift: i32,
+    },
 }
 
 /// Stream and step, in order of happening.
@@ -60,6 +81,8 @@ pub struct Cells {
     first: u32,
     used: u32,
     cells_per_block: u32,
+    /// Its logarithm: a division per row piece of a long sequence is most of what a token costs.
+    block_bits: u32,
     /// Per virtual block: physical block, cells in use, sequence that opened it.
     table: Vec<Option<BlockId>>,
     count: Vec<u16>,
@@ -80,6 +103,7 @@ impl Cells {
             first,
             used: 0,
             cells_per_block,
+            block_bits: cells_per_block.trailing_zeros(),
             table: try_zeroed(n_blocks, "KV block table")?,
             count: try_zeroed(n_blocks, "KV block table")?,
             home: try_zeroed(n_blocks, "KV block table")?,
@@ -92,6 +116,12 @@ impl Cells {
     }
     pub fn used(&self) -> u32 {
         self.used
+    }
+    fn vb(&self, cell: u32) -> usize {
+        (cell >> self.block_bits) as usize
+    }
+    fn slot(&self, cell: u32) -> u16 {
+        (cell & (self.cells_per_block - 1)) as u16
     }
     pub fn cells_per_block(&self) -> u32 {
         self.cells_per_block
@@ -115,8 +145,8 @@ impl Cells {
     }
     /// Block and slot of a cell in use.
     pub fn place_of(&self, cell: u32) -> Option<(BlockId, u16)> {
-        let block = self.table[(cell / self.cells_per_block) as usize]?;
-        Some((block, (cell % self.cells_per_block) as u16))
+        let block = self.table[self.vb(cell)]?;
+        Some((block, self.slot(cell)))
     }
     pub fn block(&self, vb: u32) -> Option<BlockId> {
         self.table.get(vb as usize).copied().flatten()
@@ -128,7 +158,7 @@ impl Cells {
 
     /// Takes a free cell to write to. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
     pub fn put(&mut self, cell: u32, what: Cell, home: Option<u32>, tx: &mut Tx<'_>) {
-        let vb = cell / self.cells_per_block;
+        let vb = self.vb(cell) as u32;
         self.own(vb, tx);
         let block = self.table[vb as usize].is_none().then(|| tx.pool.take()).flatten();
         self.put_in(cell, what, home, block, tx);
@@ -137,7 +167,7 @@ impl Cells {
     /// The same, without a word about writing: its row is there. `block`: where a block that it opens lies.
     pub fn put_in(&mut self, cell: u32, what: Cell, home: Option<u32>, block: Option<BlockId>, tx: &mut Tx<'_>) {
         debug_assert!(self.is_free(cell), "cell {cell} is in use");
-        let vb = (cell / self.cells_per_block) as usize;
+        let vb = self.vb(cell);
         tx.note(Undo::Put { cell, home: self.home[vb], opened: self.count[vb] == 0 });
         if self.count[vb] == 0 {
             self.table[vb] = block;
@@ -152,7 +182,7 @@ impl Cells {
 
     /// A cell whose row another stream has in `block`: used by both until one of them writes.
     pub fn put_shared(&mut self, cell: u32, what: Cell, home: u32, block: Option<BlockId>, tx: &mut Tx<'_>) {
-        if self.count[(cell / self.cells_per_block) as usize] == 0 {
+        if self.count[self.vb(cell)] == 0 {
             block.into_iter().for_each(|b| tx.pool.join(b));
         }
         self.put_in(cell, what, Some(home), block, tx);
@@ -166,7 +196,7 @@ impl Cells {
 
     /// Frees a cell that no sequence holds.
     pub fn take(&mut self, cell: u32, tx: &mut Tx<'_>) {
-        let vb = (cell / self.cells_per_block) as usize;
+        let vb = self.vb(cell);
         self.fill(vb, self.count[vb] - 1, self.home[vb]);
         let block = if self.count[vb] == 0 { self.table[vb].take() } else { None };
         tx.note(Undo::Take { cell, was: self.cells[cell as usize], block });
@@ -218,7 +248,7 @@ impl Cells {
     /// Gives a cell another position, for all its sequences.
     pub fn move_to(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
         if shift != self.cells[cell as usize].shift {
-            self.own(cell / self.cells_per_block, tx);
+            self.own(self.vb(cell) as u32, tx);
         }
         self.moved(cell, pos, shift, tx);
     }
@@ -286,7 +316,7 @@ impl Cells {
         match u {
             Undo::Put { cell, home, .. } => {
                 self.take(cell, tx);
-                let vb = (cell / self.cells_per_block) as usize;
+                let vb = self.vb(cell);
                 self.fill(vb, self.count[vb], home);
             }
             Undo::Take { cell, was, block } => {
@@ -354,7 +384,7 @@ impl Cells {
     /// The cell where the next token of `seq` goes: behind its last one, in another block it opened, in an empty block, anywhere.
     pub fn next_cell(&self, seq: u32) -> Option<u32> {
         let behind = self.runs(seq).and_then(Runs::last).map(|(_, cell)| cell + 1).filter(|c| *c < self.size() && self.is_free(*c));
-        let vb = |c: u32| (c / self.cells_per_block) as usize;
+        let vb = |c: u32| self.vb(c);
         let block = || {
             let own = self.room.first_open_of(seq, |b| self.home[b]);
             own.or_else(|| self.room.first_empty()).or_else(|| self.room.first_open())

@@ -148,21 +148,31 @@ impl Group {
 }
 
 /// `need` cells that none of their sequences will see again from its pos_max + 1 on: of each sequence its lowest positions (higher ones would take
-/// those along), of all these the oldest by arrival. The original asks for exactly one sequence per cell; so does `compat`.
+/// those along), of all these the ones that have been masked the longest. So a rewind of the last tokens, whatever sequences they are of, finds its
+/// windows while there is room for them and these tokens. The original asks for exactly one sequence per cell; so does `compat`.
 fn oldest_masked(cells: &Cells, window: Window, need: usize, compat: bool) -> Vec<u32> {
     let lo_of = |seq: u32| cells.runs(seq).and_then(Runs::max).map_or(0, |m| window.lo(m.saturating_add(1)));
     let masked = |cell: u32| {
         let c = cells.cell(cell);
         c.seqs.iter().all(|s| c.pos < lo_of(s)) && !(compat && c.seqs.len() > 1)
     };
+    let since = |cell: u32| cells.cell(cell).seqs.iter().filter_map(|s| masked_since(cells, window, s, cells.cell(cell).pos)).max();
     let mut found = Vec::new();
     for seq in cells.seqs() {
         let Some(runs) = cells.runs(seq) else { continue };
         let old = runs.within(0, i64::from(lo_of(seq))).flat_map(|r| r.cell..r.cell + r.len);
-        found.extend(old.filter(|c| masked(*c)).take(need).map(|c| (cells.cell(c).stamp, c)));
+        found.extend(old.filter(|c| masked(*c)).take(need).map(|c| (since(c), cells.cell(c).stamp, c)));
     }
     found.sort_unstable();
     found.dedup();
     found.truncate(need);
-    found.into_iter().map(|(_, c)| c).collect()
+    found.into_iter().map(|(.., c)| c).collect()
+}
+
+/// Arrival of the token of `seq` behind which `pos` is not seen any more.
+fn masked_since(cells: &Cells, window: Window, seq: u32, pos: i32) -> Option<u64> {
+    let last = window.last_to_leave(pos);
+    let run = cells.runs(seq)?.from(last).first()?;
+    let cell = run.cell + (last - i64::from(run.pos)).max(0) as u32;
+    Some(cells.cell(cell).stamp)
 }

@@ -81,8 +81,14 @@ impl Naive {
         let mut after = roomy.clone();
         for (i, (pos, seqs)) in tokens.iter().enumerate() {
             after.clock += 1;
-            let e =
-                Entry { token: first_token + i as u64, pos: *pos, turn: 0, arrival: after.clock, copied: 0, seqs: seqs.iter().copied().collect() };
+            let e = Entry {
+                token: first_token + i as u64,
+                pos: *pos,
+                turn: 0,
+                arrival: after.clock,
+                copied: 0,
+                seqs: seqs.iter().copied().collect(),
+            };
             let s = after.stream(seqs[0]);
             after.cells.iter_mut().for_each(|g| g[s].push(e.clone()));
         }
@@ -98,7 +104,7 @@ impl Naive {
         }
         let los: Vec<i32> = (0..N_SEQ).map(|q| self.lo_next(g, q)).collect();
         let is_masked = |e: &Entry| e.seqs.iter().all(|q| e.pos < los[*q as usize]);
-        // Of each sequence the first ones by position; of those the oldest.
+        // Of each sequence the first ones by position; of those the ones that have been masked the longest.
         let mut masked: Vec<Entry> = Vec::new();
         for q in (0..N_SEQ).filter(|q| self.stream(*q) == s) {
             let first = self.of(g, q).into_iter().filter(|e| is_masked(e)).take(need);
@@ -111,7 +117,9 @@ impl Naive {
         if spec.keep_masked || spec.window == Window::All || masked.len() < need || n > size {
             return None;
         }
-        masked.sort_by_key(|e| (e.arrival, e.copied));
+        let hides = |e: &Entry, t: &Entry| spec.window.lo(t.pos + 1) > e.pos;
+        let since = |e: &Entry| e.seqs.iter().filter_map(|q| Some(self.of(g, *q).iter().find(|t| hides(e, t))?.arrival)).max();
+        masked.sort_by_cached_key(|e| (since(e), e.arrival, e.copied));
         for victim in &masked[..need] {
             for q in &victim.seqs {
                 self.cells[g][s].iter_mut().filter(|e| e.pos <= victim.pos).for_each(|e| {
@@ -391,17 +399,10 @@ impl Pair {
     /// there; and two leaves of a tile do not follow one another by one position.
     fn views(&self, g: usize, v: &Views, tokens: &[(i32, Vec<u32>)], after: &Naive) {
         for l in &v.leaves {
-            let places = &v.pos[l.pos as usize..][..l.len as usize];
             let segs = &v.segs[l.segs.start as usize..l.segs.end as usize];
-            let start = usize::from(segs[0].at);
-            let (nowhere, pos) = places.split_at(start);
-            assert!(l.len <= 64 && nowhere.iter().all(|p| *p == -1));
-            assert!(
-                !pos.is_empty() && pos.iter().zip(start as i32..).all(|(p, at)| *p == l.tile * 64 + at),
-                "{pos:?} from place {start} on"
-            );
+            assert!(l.from < l.to && l.to <= 64);
             let at: Vec<u8> = segs.iter().flat_map(|s| s.at..s.at + s.len).collect();
-            assert_eq!(at, (segs[0].at..l.len).collect::<Vec<u8>>());
+            assert_eq!(at, (l.from..l.to).collect::<Vec<u8>>());
         }
         for (row, (pos, seqs)) in v.rows.iter().zip(tokens) {
             let w = self.naive.specs[g].window;
@@ -412,7 +413,7 @@ impl Pair {
                 let mut any = false;
                 for s in &v.segs[l.segs.start as usize..l.segs.end as usize] {
                     for i in 0..s.len {
-                        let p = v.pos[l.pos as usize + (s.at + i) as usize];
+                        let p = l.tile * 64 + i32::from(s.at + i);
                         any |= sees(p);
                         if sees(p) {
                             got.push(self.rows[&(g, s.block, s.slot + u16::from(i))].0);

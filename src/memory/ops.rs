@@ -258,8 +258,7 @@ fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) ->
     on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), tx))?;
     let source = &g.streams[from as usize];
     let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
-    let list: Vec<(u32, Cell, Option<BlockId>)> =
-        list.into_iter().map(|i| (i, *source.cell(i), source.place_of(i).map(|p| p.0))).collect();
+    let list: Vec<(u32, Cell, Option<BlockId>)> = list.into_iter().map(|i| (i, *source.cell(i), source.place_of(i).map(|p| p.0))).collect();
     on_stream(g, to, |c, tx| {
         for (i, cell, block) in list {
             c.put_shared(i, cell, dst, block, tx);

@@ -13,12 +13,17 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Idle for so long that bytes which are on a disk can leave memory: reading them back costs more than faulting empty pages in.
 const ASLEEP: Duration = Duration::from_millis(700);
 
+/// The thread calls the kernel and writes log lines.
+const STACK: usize = 256 << 10;
+
 pub struct Reaper {
     shared: Arc<Shared>,
     /// With the process that started it: a fork has no such thread.
     thread: Option<(u32, JoinHandle<()>)>,
     /// Some store has something to do at rest.
     rests: bool,
+    /// Some store gives anything back.
+    releases: bool,
 }
 
 struct Shared {
@@ -76,6 +81,11 @@ impl Shared {
             s = self.lock();
         }
     }
+    fn free(&self, blocks: &[(usize, BlockId)]) {
+        for (g, store) in self.stores.iter().enumerate() {
+            store.free(blocks.iter().filter(|b| b.0 == g).map(|b| b.1));
+        }
+    }
     /// Everything that is idle, a few blocks at a time.
     fn release(&self) -> usize {
         self.stores.iter().map(|r| std::iter::from_fn(|| Some(r.release_some()).filter(|n| *n > 0)).sum::<usize>()).sum()
@@ -85,8 +95,9 @@ impl Shared {
 impl Reaper {
     pub fn new(stores: Vec<Arc<Resident>>) -> Reaper {
         let rests = stores.iter().any(|r| r.rests());
+        let releases = stores.iter().any(|r| r.releases());
         let state = State { last: Instant::now(), running: false, freed: false, used: false, quit: false };
-        Reaper { shared: Arc::new(Shared { stores, state: Mutex::new(state), wake: Condvar::new() }), thread: None, rests }
+        Reaper { shared: Arc::new(Shared { stores, state: Mutex::new(state), wake: Condvar::new() }), thread: None, rests, releases }
     }
 
     /// Something begins to work on the bytes.
@@ -94,51 +105,57 @@ impl Reaper {
         let mut s = self.shared.lock();
         (s.last, s.running) = (Instant::now(), true);
     }
-    /// And has ended.
-    pub fn end(&mut self) {
+    /// And has ended; well, or for want of memory.
+    pub fn end(&mut self, well: bool) {
         let mut s = self.shared.lock();
         (s.last, s.running) = (Instant::now(), false);
         let news = self.rests && !s.used;
         s.used |= self.rests;
         drop(s);
-        if news {
+        // Started here and not when it is needed: memory may be short then, and a thread is born by allocating.
+        if well && (news || !self.alive()) {
             self.wake();
         }
     }
     /// These (group, block) have no cells any more.
     pub fn freed(&mut self, blocks: &[(usize, BlockId)]) {
-        if blocks.is_empty() {
+        if blocks.is_empty() || !self.releases {
             return;
         }
-        for (g, store) in self.shared.stores.iter().enumerate() {
-            store.free(blocks.iter().filter(|b| b.0 == g).map(|b| b.1));
-        }
+        self.shared.free(blocks);
         let mut s = self.shared.lock();
         s.last = Instant::now();
         s.used |= self.rests;
         let news = !std::mem::replace(&mut s.freed, true);
         drop(s);
-        if news {
+        if news || !self.alive() {
             self.wake();
         }
     }
-    /// Memory is short: everything that is idle goes now. How many blocks.
-    pub fn release_now(&self) -> usize {
+    /// Memory is short: these go now, and everything else that is idle. How many blocks.
+    pub fn release_now(&self, freed: &[(usize, BlockId)]) -> usize {
+        self.shared.free(freed);
         self.shared.release()
     }
 
+    /// A fork has no thread of before.
+    fn alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|t| t.0 == std::process::id())
+    }
+    /// Wakes the thread, or starts it.
     fn wake(&mut self) {
-        if self.thread.as_ref().is_some_and(|t| t.0 == std::process::id()) {
+        if self.alive() {
             return self.shared.wake.notify_one();
         }
+        if !self.releases {
+            return;
+        }
         let shared = self.shared.clone();
-        match std::thread::Builder::new().name("camelid-kv".into()).spawn(move || shared.work()) {
-            Ok(t) => {
-                // One of before a fork does not exist here, and cannot be waited for.
-                std::mem::forget(self.thread.replace((std::process::id(), t)));
-            }
+        match std::thread::Builder::new().name("camelid-kv".into()).stack_size(STACK).spawn(move || shared.work()) {
+            // The old one, if there is any, is another process's and cannot be waited for.
+            Ok(t) => std::mem::forget(self.thread.replace((std::process::id(), t))),
             Err(e) => {
-                log::warn(format!("no thread to give memory back: {e}; doing it at once"));
+                log::debug(format!("no thread to give memory back: {e}; doing it at once"));
                 self.shared.release();
             }
         }

@@ -191,7 +191,11 @@ mod tests {
         let s = store(1, 1);
         let rows = s.planes(0).next().expect("a layer");
         let copies = rows.copies(&p, &(0..8), false);
-        assert_eq!(copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(), [(8, 1), (8, 1), (8, 1), (24, 1), (16, 1)], "15 and 16 are in two tiles");
+        assert_eq!(
+            copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(),
+            [(8, 1), (8, 1), (8, 1), (24, 1), (16, 1)],
+            "15 and 16 are in two tiles"
+        );
         let two = store(2, 1);
         assert_eq!(two.planes(1).next().expect("a layer").copies(&p, &(0..8), true).len(), 10);
     }

@@ -6,12 +6,12 @@ use crate::backend::io::{Leaf, QueryRow, Seg, Ubatch, Views};
 
 /// Positions per tile and cells per leaf: the unit of attention's summing order.
 const TILE: i32 = 64;
-/// What stands at places without a cell: before every position that can be seen.
-const NOWHERE: i32 = -1;
-
 /// Leaves of `runs` whose tiles meet `lo..=hi`.
 fn add_leaves(v: &mut Views, cells: &Cells, runs: &Runs, lo: i32, hi: i32) {
     let first = v.leaves.len();
+    let n = ((hi.min(runs.max().unwrap_or(0)) - lo).max(0) / TILE + 2) as usize;
+    v.leaves.reserve(n);
+    v.segs.reserve(n * (TILE as u32).div_ceil(cells.cells_per_block()) as usize);
     let start = i64::from(lo / TILE) * i64::from(TILE);
     for run in runs.from(start).iter().take_while(|r| r.pos / TILE <= hi / TILE) {
         let end = (i64::from(hi / TILE) + 1) * i64::from(TILE);
@@ -26,30 +26,26 @@ fn add_leaves(v: &mut Views, cells: &Cells, runs: &Runs, lo: i32, hi: i32) {
 /// Places go by position alone, so that sums do not depend on whether cells before a window's edge are still there: what does not follow its
 /// predecessor by one position begins a leaf of its own.
 fn add_piece(v: &mut Views, first: usize, cells: &Cells, run: Run) -> Run {
-    let tile = run.pos / TILE;
-    let open = v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile) && v.pos.last() == Some(&(run.pos - 1));
-    if !open {
-        let n_segs = v.segs.len() as u32;
-        let empty = run.pos % TILE;
-        v.leaves.push(Leaf { tile, segs: n_segs..n_segs, len: empty as u8, pos: v.pos.len() as u32 });
-        v.pos.extend(std::iter::repeat_n(NOWHERE, empty as usize));
+    let Some((block, slot)) = cells.place_of(run.cell) else { return Run { len: 0, ..run } };
+    let (tile, at) = (run.pos / TILE, (run.pos % TILE) as u8);
+    let n_segs = v.segs.len() as u32;
+    if !(v.leaves.len() > first && v.leaves.last().is_some_and(|l| l.tile == tile && l.to == at)) {
+        v.leaves.push(Leaf { tile, segs: n_segs..n_segs, from: at, to: at });
     }
-    let (Some(leaf), Some((block, slot))) = (v.leaves.last_mut(), cells.place_of(run.cell)) else { return Run { len: 0, ..run } };
-    let in_tile = (TILE - run.pos % TILE) as u32;
-    let in_block = cells.cells_per_block() - run.cell % cells.cells_per_block();
-    let len = run.len.min(in_tile).min(in_block);
-    v.segs.push(Seg { block, slot, at: leaf.len, len: len as u8 });
-    leaf.segs.end += 1;
-    leaf.len += len as u8;
-    v.pos.extend(run.pos..run.pos + len as i32);
+    let in_block = cells.cells_per_block() - u32::from(slot);
+    let len = run.len.min(TILE as u32 - u32::from(at)).min(in_block);
+    v.segs.push(Seg { block, slot, at, len: len as u8 });
+    if let Some(leaf) = v.leaves.last_mut() {
+        leaf.segs.end = n_segs + 1;
+        leaf.to = at + len as u8;
+    }
     run.cut(i64::from(run.pos) + i64::from(len), run.end())
 }
 
 /// The leaves of `range` that hold a position in `lo..=hi`.
 fn seen(v: &Views, range: std::ops::Range<usize>, lo: i32, hi: i32) -> std::ops::Range<u32> {
     let leaves = &v.leaves[range.clone()];
-    let first_pos = |l: &Leaf| v.pos[l.pos as usize + usize::from(v.segs[l.segs.start as usize].at)];
-    let last_pos = |l: &Leaf| v.pos[l.pos as usize + l.len as usize - 1];
+    let (first_pos, last_pos) = (|l: &Leaf| l.tile * TILE + i32::from(l.from), |l: &Leaf| l.tile * TILE + i32::from(l.to) - 1);
     let a = leaves.partition_point(|l| last_pos(l) < lo);
     let b = leaves.partition_point(|l| first_pos(l) <= hi).max(a);
     (range.start + a) as u32..(range.start + b) as u32

@@ -33,6 +33,17 @@ impl Window {
         i32::try_from(lo.max(0)).unwrap_or(i32::MAX)
     }
 
+    /// The position of the token behind which nobody sees `p` any more: the smallest m for which `lo(m + 1)` is past `p`.
+    pub fn last_to_leave(self, p: i32) -> i64 {
+        let (p, n) = (i64::from(p), i64::from(self.n_swa()).max(1));
+        match self {
+            Window::All => i64::MAX,
+            Window::Sliding(_) => p + n - 1,
+            Window::Chunked(_) => (p / n + 1) * n - 1,
+            Window::Symmetric(m) => p + i64::from(m / 2),
+        }
+    }
+
     /// The largest position that a token at `p` sees.
     pub fn hi(self, p: i32, causal: bool) -> i32 {
         match self {
@@ -70,6 +81,13 @@ mod tests {
                 assert_eq!(p0 < Window::Chunked(48).lo(p1), p0 < p1 / 48 * 48);
                 assert_eq!(p0 < Window::Symmetric(33).lo(p1), (p1 - p0).abs() > 16);
                 assert!(p0 >= Window::All.lo(p1));
+            }
+        }
+        for w in [Window::Sliding(32), Window::Sliding(1), Window::Chunked(48), Window::Symmetric(33)] {
+            for p in 0..200 {
+                let hidden_behind = |m: i64| w.lo(m as i32 + 1) > p;
+                let m = w.last_to_leave(p);
+                assert!(hidden_behind(m) && !hidden_behind(m - 1), "{w:?} {p}");
             }
         }
         assert_eq!(Window::Symmetric(9).hi(10, false), 14);

@@ -1,7 +1,7 @@
 //! Binding: file tensors become weights on devices. Everything is checked here, so that inner loops need not.
 use super::hparams::HParams;
-use super::names::{self, Role, Tensor};
-use super::spec::{Arch, LayerSpec};
+use super::names::{self, Name, Role, Tensor};
+use super::spec::{Arch, Ffn, Gating, LayerSpec, NormSpec};
 use crate::backend::{Backend, Buffer, Copy2d, Layout, Shard, Weight, WeightId};
 use crate::gguf::{Source, TensorInfo};
 use kernels::DType;
@@ -9,8 +9,8 @@ use platform::{Error, Result, log};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Layer index (-1: the model's own) and role to weight.
-pub type Roles = HashMap<(i32, Role), WeightId>;
+/// Layer index (-1: the model's own) and name to weight.
+pub type Roles = HashMap<(i32, Name), WeightId>;
 
 /// Bytes read at a time into a device that cannot use the file in place: bounds the staging memory.
 const PIECE: usize = 4 << 20;
@@ -25,10 +25,6 @@ pub struct Binder<'a> {
     used: HashSet<String>,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
-}
-
-fn full_name(il: i32, role: Role) -> String {
-    if il < 0 { role.name().to_string() } else { format!("blk.{il}.{}", role.name()) }
 }
 
 impl<'a> Binder<'a> {
@@ -48,60 +44,87 @@ impl<'a> Binder<'a> {
     /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
         for t in names::model_tensors(hp, arch) {
-            let dev = if t.role == Role::TokenEmbd { 0 } else { head };
-            self.one(-1, &t, dev)?;
+            let first = matches!(t.name.0, Role::TokenEmbd | Role::TokenNorm | Role::PosEmbd);
+            self.one(-1, &t, if first { 0 } else { head })?;
         }
-        if !self.roles.contains_key(&(-1, Role::Output)) {
+        if !self.roles.contains_key(&(-1, Role::Output.weight())) {
             self.tie(hp, head)?;
         }
+        let norm = arch.norm(hp);
         for (il, spec) in layers.iter().enumerate() {
-            self.layer(il as i32, hp, spec, place[il])?;
+            self.layer(il as i32, hp, &norm, spec, place[il])?;
         }
-        self.copy_factors(layers, place, head)?;
+        for role in [Role::RopeFreqs, Role::RopeLong, Role::RopeShort] {
+            self.copy_factors(role, layers, place, head)?;
+        }
         self.leftovers();
         Ok(())
     }
 
     /// Without a head of its own the model uses the embeddings; on another device they are there a second time.
     fn tie(&mut self, hp: &HParams, head: usize) -> Result<()> {
-        let embd = self.roles[&(-1, Role::TokenEmbd)];
+        let name = Role::TokenEmbd.weight();
+        let embd = self.roles[&(-1, name)];
         let id = if head == 0 {
             embd
         } else {
-            self.load(-1, Role::TokenEmbd, [hp.n_embd, hp.n_vocab, 1], head, 0..hp.n_vocab, true)?.unwrap_or(embd)
+            self.load(-1, &Tensor { name, shape: [hp.n_embd, hp.n_vocab, 1], required: true, small: false }, head, 0..hp.n_vocab)?
+                .unwrap_or(embd)
         };
-        self.roles.insert((-1, Role::Output), id);
+        self.roles.insert((-1, Role::Output.weight()), id);
         Ok(())
     }
 
     /// Rotation factors are small and wanted on every device that has layers: each layer gets the copy of its device.
-    fn copy_factors(&mut self, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
-        let Some(at_head) = self.roles.get(&(-1, Role::RopeFreqs)).copied() else { return Ok(()) };
+    fn copy_factors(&mut self, role: Role, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
+        let name = role.weight();
+        let Some(at_head) = self.roles.get(&(-1, name)).copied() else { return Ok(()) };
         let mut by_dev = HashMap::from([(head, at_head)]);
-        for (il, spec) in layers.iter().enumerate().filter(|(_, s)| s.attn.rope_factors) {
+        for (il, spec) in layers.iter().enumerate().filter(|(_, s)| names::factor_roles(s.attn.rope_factors).contains(&role)) {
             let id = match by_dev.get(&place[il]) {
                 Some(id) => *id,
                 None => {
                     let n = spec.attn.n_rot / 2;
-                    self.load(-1, Role::RopeFreqs, [n, 1, 1], place[il], 0..n, true)?.unwrap_or(at_head)
+                    let t = Tensor { name, shape: [n, 1, 1], required: true, small: true };
+                    self.load(-1, &t, place[il], 0..n)?.unwrap_or(at_head)
                 }
             };
             by_dev.insert(place[il], id);
-            self.roles.insert((il as i32, Role::RopeFreqs), id);
+            self.roles.insert((il as i32, name), id);
         }
         Ok(())
     }
 
-    fn layer(&mut self, il: i32, hp: &HParams, spec: &LayerSpec, dev: usize) -> Result<()> {
-        let tensors = names::layer_tensors(hp, spec);
-        let fused = self.source.gguf().tensor(&full_name(il, Role::Qkv)).is_some();
-        for t in &tensors {
-            let cut = fused && matches!(t.role, Role::Q | Role::K | Role::V);
+    fn layer(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
+        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(il)).is_some();
+        let n_ff = match &spec.ffn {
+            Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
+            _ => None,
+        };
+        let experts = match &spec.ffn {
+            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().full(il)).is_some() => Some(m),
+            _ => None,
+        };
+        for t in &names::layer_tensors(hp, norm, spec) {
+            let cut = match t.name.0 {
+                // Biases may stand by themselves beside a fused matrix.
+                Role::Q | Role::K | Role::V => fused && t.name != t.name.0.bias(),
+                Role::GateExps | Role::UpExps => experts.is_some() && t.name == t.name.0.weight(),
+                Role::FfnUp => n_ff.is_some() && t.name == Role::FfnUp.weight(),
+                _ => false,
+            };
             if !cut {
                 self.one(il, t, dev)?;
             }
         }
-        if fused { self.cut_qkv(il, hp, spec, dev) } else { Ok(()) }
+        if let Some(m) = experts {
+            let shape = [hp.n_embd, 2 * m.n_ff, m.n_expert];
+            self.one(il, &Tensor { name: Role::GateUpExps.weight(), shape, required: true, small: false }, dev)?;
+        }
+        if fused {
+            self.cut_qkv(il, hp, spec, dev)?;
+        }
+        n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev))
     }
 
     /// `attn_qkv` holds the rows of Q, then K, then V; so does its bias.
@@ -109,51 +132,56 @@ impl<'a> Binder<'a> {
         let a = &spec.attn;
         let rows = [a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v];
         let total = rows.iter().sum();
+        let weight = Tensor { name: Role::Qkv.weight(), shape: [hp.n_embd, total, 1], required: true, small: false };
+        let bias = Tensor { name: Role::Qkv.bias(), shape: [total, 1, 1], required: false, small: true };
         let mut at = 0;
-        for (n, roles) in rows.into_iter().zip([(Role::Q, Role::QBias), (Role::K, Role::KBias), (Role::V, Role::VBias)]) {
-            if let Some(id) = self.load(il, Role::Qkv, [hp.n_embd, total, 1], dev, at..at + n, true)? {
-                self.roles.insert((il, roles.0), id);
-            }
-            if let Some(id) = self.load(il, Role::QkvBias, [total, 1, 1], dev, at..at + n, false)? {
-                self.roles.insert((il, roles.1), id);
-            }
+        for (n, role) in rows.into_iter().zip([Role::Q, Role::K, Role::V]) {
+            self.piece(il, &weight, dev, at..at + n, role.weight())?;
+            self.piece(il, &bias, dev, at..at + n, role.bias())?;
             at += n;
         }
-        if let Some(id) = self.load(il, Role::QkvScale, [1, 1, 1], dev, 0..1, false)? {
-            self.roles.extend([Role::QScale, Role::KScale, Role::VScale].map(|r| ((il, r), id)));
+        if !a.qkv_scaled {
+            return Ok(());
+        }
+        let scale = Tensor { name: Role::Qkv.scale(), shape: [1, 1, 1], required: false, small: true };
+        if let Some(id) = self.load(il, &scale, dev, 0..1)? {
+            self.roles.extend([Role::Q, Role::K, Role::V].map(|r| ((il, r.scale()), id)));
+        }
+        Ok(())
+    }
+
+    /// `ffn_up` holds the rows of the gate, then its own.
+    fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize) -> Result<()> {
+        let t = Tensor { name: Role::FfnUp.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
+        self.piece(il, &t, dev, 0..n_ff, Role::FfnGate.weight())?;
+        self.piece(il, &t, dev, n_ff..2 * n_ff, Role::FfnUp.weight())
+    }
+
+    /// Rows of a tensor under a name of their own.
+    fn piece(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>, name: Name) -> Result<()> {
+        if let Some(id) = self.load(il, t, dev, rows)? {
+            self.roles.insert((il, name), id);
         }
         Ok(())
     }
 
     fn one(&mut self, il: i32, t: &Tensor, dev: usize) -> Result<()> {
-        let rows = if t.is_vector() { 0..t.shape[0] } else { 0..t.shape[1] };
-        if let Some(id) = self.load(il, t.role, t.shape, dev, rows, t.required)? {
-            self.roles.insert((il, t.role), id);
-        }
-        Ok(())
+        let rows = if t.small { 0..t.shape.iter().fold(1, |n: u32, d| n.saturating_mul(*d)) } else { 0..t.shape[1] };
+        self.piece(il, t, dev, rows, t.name)
     }
 
-    /// Checks a tensor against `shape` and makes a weight of its rows `rows` (elements of a vector) on backend `dev`.
-    fn load(
-        &mut self,
-        il: i32,
-        role: Role,
-        shape: [u32; 3],
-        dev: usize,
-        rows: std::ops::Range<u32>,
-        required: bool,
-    ) -> Result<Option<WeightId>> {
-        let name = full_name(il, role);
+    /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
+    fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
+        let (name, shape) = (t.name.full(il), t.shape);
         let Some(info) = self.source.gguf().tensor(&name) else {
-            return if required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
+            return if t.required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
         };
         let want = shape.map(u64::from);
         if info.shape[..3] != want || info.shape[3] != 1 {
             return Err(Error::invalid(format!("tensor '{name}' has wrong shape; expected {want:?}, got {:?}", info.shape)));
         }
         self.used.insert(name.clone());
-        let vector = shape[1] == 1 && shape[2] == 1;
-        let weight = if vector { self.vector(info, dev, rows)? } else { self.matrix(info, shape, dev, rows)? };
+        let weight = if t.small { self.vector(info, dev, rows)? } else { self.matrix(info, shape, dev, rows)? };
         self.count(info)?;
         self.weights.push(weight);
         Ok(Some(WeightId(self.weights.len() as u32 - 1)))

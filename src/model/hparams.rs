@@ -1,11 +1,14 @@
 //! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
-use super::spec::{Arch, Key, Need};
+use super::names::Role;
+use super::spec::{Arch, Gate, Key, Need};
 use crate::gguf::Meta;
 use platform::{Error, Result};
 
 /// Most layers and experts a file may name, as in the original: bounds what a hostile count can ask for.
 pub const MAX_LAYERS: u32 = 512;
-pub const MAX_EXPERTS: u32 = 512;
+pub const MAX_EXPERTS: u32 = 1024;
+/// What the router has room for; real models have 8.
+const MAX_GROUPS: u32 = 64;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RopeScaling {
@@ -34,8 +37,26 @@ pub struct HParams {
     pub n_expert_used: u32,
     /// Width of one expert's FFN; 0: not given.
     pub n_ff_exp: u32,
+    /// Width of the shared FFN; 0: not given.
+    pub n_ff_shexp: u32,
+    pub n_expert_shared: u32,
+    pub n_expert_groups: u32,
+    pub n_group_used: u32,
+    /// Layers before the first with experts, and every how many-th has them.
+    pub n_layer_dense_lead: u32,
+    pub n_moe_layer_step: u32,
     pub expert_weights_scale: f32,
+    pub expert_weights_norm: bool,
+    /// The original's number, 0: not given.
+    pub expert_gating_func: u32,
     pub rms_eps: f32,
+    pub norm_eps: f32,
+    /// Each 0: not given.
+    pub embedding_scale: f32,
+    pub residual_scale: f32,
+    pub logit_scale: f32,
+    pub clamp_kqv: f32,
+    pub use_par_res: bool,
     pub attention_scale: f32,
     pub attn_softcap: f32,
     pub final_softcap: f32,
@@ -46,6 +67,8 @@ pub struct HParams {
     /// `llama_pooling_type`, -1 when the file says nothing.
     pub pooling_type: i32,
     pub rope: RopeTrain,
+    /// Of those that the architecture looks for.
+    present: Vec<Role>,
 }
 
 /// Rotation as trained; a context may override the base, the scale and YaRN.
@@ -63,6 +86,16 @@ pub struct RopeTrain {
     pub yarn_beta_fast: f32,
     pub yarn_beta_slow: f32,
     pub yarn_log_mul: f32,
+    /// Pairs per position of M-RoPE; zeros: none.
+    pub sections: [u32; 4],
+    /// Attention temperature, 0: none; and whether there is rotation at all (Granite).
+    pub temperature_scale: f32,
+    pub finetuned: bool,
+}
+
+/// A number that is 0 where the file does not give it.
+pub fn given(v: f32) -> Option<f32> {
+    (v != 0.0).then_some(v)
 }
 
 /// Keys of one architecture: `{arch}.{suffix}`.
@@ -80,6 +113,16 @@ impl Keys<'_> {
     }
     fn need_u32(&self, suffix: &str) -> Result<u32> {
         self.u32(suffix)?.ok_or_else(|| Error::invalid(format!("key {} is missing", self.name(suffix))))
+    }
+    fn or_u32(&self, suffix: &str, or: u32) -> Result<u32> {
+        Ok(self.u32(suffix)?.unwrap_or(or))
+    }
+    fn bool(&self, suffix: &str, or: bool) -> Result<bool> {
+        Ok(self.meta.bool(&self.name(suffix))?.unwrap_or(or))
+    }
+    /// Of an array the first: all layers share it here.
+    fn first_u32(&self, suffix: &str, n_layer: u32) -> Result<u32> {
+        Ok(self.per_layer(suffix, n_layer, &[0])?[0])
     }
     fn f32(&self, suffix: &str, or: f32) -> Result<f32> {
         Ok(self.meta.f32(&self.name(suffix))?.unwrap_or(or))
@@ -101,9 +144,12 @@ impl Keys<'_> {
 }
 
 impl HParams {
-    pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32) -> Result<HParams> {
+    /// `has`: whether the file has a tensor of that name.
+    pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32, has: &dyn Fn(&str) -> bool) -> Result<HParams> {
         let k = Keys { meta, arch: arch.name };
+        // The last layers may be for predicting several tokens at once: they are not used here.
         let n_layer = k.need_u32("block_count")?;
+        let n_layer = n_layer.saturating_sub(k.or_u32("nextn_predict_layers", 0)?);
         if n_layer == 0 || n_layer > MAX_LAYERS {
             return Err(Error::invalid(format!("key {}: {n_layer} layers, allowed are 1 to {MAX_LAYERS}", k.name("block_count"))));
         }
@@ -123,19 +169,34 @@ impl HParams {
             n_embd_head_k,
             n_embd_head_v: k.u32("attention.value_length")?.unwrap_or(per_head),
             n_rot: k.u32("rope.dimension_count")?.unwrap_or(n_embd_head_k),
-            n_expert: k.u32("expert_count")?.unwrap_or(0),
-            n_expert_used: k.u32("expert_used_count")?.unwrap_or(0),
-            n_ff_exp: 0,
+            n_expert: k.or_u32("expert_count", 0)?,
+            n_expert_used: k.first_u32("expert_used_count", n_layer)?,
+            n_ff_exp: k.first_u32("expert_feed_forward_length", n_layer)?,
+            n_ff_shexp: k.or_u32("expert_shared_feed_forward_length", 0)?,
+            n_expert_shared: k.or_u32("expert_shared_count", 0)?,
+            n_expert_groups: k.or_u32("expert_group_count", 0)?,
+            n_group_used: k.or_u32("expert_group_used_count", 0)?,
+            n_layer_dense_lead: k.or_u32("leading_dense_block_count", 0)?,
+            n_moe_layer_step: k.or_u32("interleave_moe_layer_step", 0)?,
             expert_weights_scale: k.f32("expert_weights_scale", 0.0)?,
-            rms_eps: 0.0,
+            expert_weights_norm: k.bool("expert_weights_norm", false)?,
+            expert_gating_func: k.or_u32("expert_gating_func", 0)?,
+            rms_eps: k.f32(Key::RmsEps.suffix(), 0.0)?,
+            norm_eps: k.f32(Key::NormEps.suffix(), 0.0)?,
+            embedding_scale: k.f32("embedding_scale", 0.0)?,
+            residual_scale: k.f32("residual_scale", 0.0)?,
+            logit_scale: k.f32("logit_scale", 0.0)?,
+            clamp_kqv: k.f32("attention.clamp_kqv", 0.0)?,
+            use_par_res: k.bool("use_parallel_residual", false)?,
             attention_scale: k.f32("attention.scale", 0.0)?,
             attn_softcap: 0.0,
             final_softcap: 0.0,
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
-            causal: meta.bool(&k.name("attention.causal"))?.unwrap_or(true),
+            causal: k.bool("attention.causal", true)?,
             pooling_type: meta.get(&k.name("pooling_type")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32),
             rope: RopeTrain::read(&k)?,
+            present: arch.looks_for.iter().copied().filter(|r| has(&r.weight().full(0))).collect(),
         };
         for need in arch.keys {
             hp.read_key(&k, need)?;
@@ -150,23 +211,28 @@ impl HParams {
             return Err(Error::invalid(format!("key {} is missing", k.name(suffix))));
         }
         match need.key {
-            Key::RmsEps => self.rms_eps = k.f32(suffix, 0.0)?,
+            // Read already: here they are only asked for.
+            Key::RmsEps | Key::NormEps | Key::LogitScale | Key::ParallelResidual => {}
+            Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep | Key::ClampKqv => {}
+            Key::Sections => self.read_sections(k, suffix)?,
+            Key::RopeAlpha => self.scale_base(k.f32(suffix, 0.0)?),
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
             Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
-            Key::ExpertFf => self.n_ff_exp = k.u32(suffix)?.unwrap_or(0),
-            Key::SlidingWindow(or) => self.n_swa = k.u32(suffix)?.unwrap_or(or),
+            Key::SlidingWindow(or) => self.n_swa = k.or_u32(suffix, or)?,
+            Key::ChunkedWindow(n) => self.n_swa = if k.u32(suffix)? == Some(0) { 0 } else { n },
             Key::RopeBaseSwa(Some(or)) => self.rope.freq_base_swa = k.f32(suffix, or)?,
             Key::RopeBaseSwa(None) => {
                 self.rope.freq_base_swa = k.f32(suffix, self.rope.freq_base)?;
                 self.rope.freq_scale_swa = self.rope.freq_scale;
             }
-            Key::SwaPattern(every) => self.read_pattern(k, suffix, every)?,
+            Key::SwaPattern(every) => self.read_pattern(k, suffix, every, false)?,
+            Key::SwaPatternDenseFirst(every) => self.read_pattern(k, suffix, every, true)?,
         }
         Ok(())
     }
 
-    /// An array says which layers slide; a number (or the default) n says that every n-th does not.
-    fn read_pattern(&mut self, k: &Keys<'_>, suffix: &str, every: u32) -> Result<()> {
+    /// An array says which layers slide; a number (or the default) n says that every n-th does not: the last of each n, or the first.
+    fn read_pattern(&mut self, k: &Keys<'_>, suffix: &str, every: u32, dense_first: bool) -> Result<()> {
         if self.n_swa == 0 {
             return Ok(());
         }
@@ -174,9 +240,53 @@ impl HParams {
             self.is_swa = k.per_layer(suffix, self.n_layer, &[])?.iter().map(|v| *v != 0).collect();
             return Ok(());
         }
-        let n = k.u32(suffix)?.unwrap_or(every);
-        self.is_swa = (0..self.n_layer).map(|il| n == 0 || il % n < n - 1).collect();
+        let n = k.or_u32(suffix, every)?;
+        let dense = |il: u32| il % n == if dense_first { 0 } else { n - 1 };
+        self.is_swa = (0..self.n_layer).map(|il| n == 0 || !dense(il)).collect();
         Ok(())
+    }
+
+    fn read_sections(&mut self, k: &Keys<'_>, suffix: &str) -> Result<()> {
+        let name = k.name(suffix);
+        let Some(a) = k.meta.array(&name)? else { return Ok(()) };
+        let all = a.to_i64().unwrap_or_default().iter().map(|v| u32::try_from(*v).ok()).collect::<Option<Vec<u32>>>();
+        let Some(&[t, h, w, e]) = all.as_deref() else { return Err(Error::invalid(format!("key {name} needs four numbers"))) };
+        self.rope.sections = [t, h, w, e];
+        Ok(())
+    }
+
+    /// NTK-aware scaling: the base grows so that the slowest pair turns by alpha less.
+    fn scale_base(&mut self, alpha: f32) {
+        let dim = self.n_embd_head_k as f32;
+        if alpha > 0.0 {
+            self.rope.freq_base *= alpha.powf(dim / (dim - 2.0));
+        }
+    }
+
+    /// The sections of M-RoPE, where rotation is by them.
+    pub fn mrope(&self) -> Option<[u32; 4]> {
+        let s = self.rope.sections;
+        (s[0] > 0 && s[1] > 0).then_some(s)
+    }
+
+    /// Whether the layers have a tensor that the architecture looks for.
+    pub fn has(&self, role: Role) -> bool {
+        self.present.contains(&role)
+    }
+
+    /// The file's gating, or `or` where it says nothing.
+    pub fn gate(&self, or: Gate) -> Gate {
+        match self.expert_gating_func {
+            1 => Gate::Softmax,
+            2 => Gate::Sigmoid,
+            3 => Gate::SoftmaxWeight,
+            _ => or,
+        }
+    }
+
+    /// Layers with experts where every n-th has them.
+    pub fn is_moe_step(&self, il: u32) -> bool {
+        self.n_moe_layer_step > 0 && (il + 1) % self.n_moe_layer_step == 0
     }
 
     fn check(&self, arch: &Arch) -> Result<()> {
@@ -207,8 +317,28 @@ impl HParams {
         if self.n_expert > MAX_EXPERTS || self.n_expert_used > self.n_expert || (self.n_expert > 0 && self.n_expert_used == 0) {
             return bad(format!("{} of {} experts", self.n_expert_used, self.n_expert));
         }
-        if self.n_ff_exp > 1 << 24 || self.n_ctx_train == 0 {
-            return bad(format!("expert FFN width {}, n_ctx_train {}", self.n_ff_exp, self.n_ctx_train));
+        if self.n_ctx_train == 0 {
+            return bad("n_ctx_train is 0".into());
+        }
+        self.check_experts()
+    }
+
+    fn check_experts(&self) -> Result<()> {
+        let bad = |what: String| Err(Error::invalid(what));
+        const WIDEST: u32 = 1 << 24;
+        if self.n_ff_exp > WIDEST
+            || self.n_ff_shexp > WIDEST
+            || self.n_ff_exp.checked_mul(self.n_expert_shared.max(1)).is_none_or(|n| n > WIDEST)
+        {
+            let shared = (self.n_expert_shared, self.n_ff_shexp);
+            return bad(format!("expert FFN width {}, {} shared, width {}", self.n_ff_exp, shared.0, shared.1));
+        }
+        let (n, used) = (self.n_expert_groups, self.n_group_used);
+        if n > 1 && (n > MAX_GROUPS || !self.n_expert.is_multiple_of(n) || used == 0 || used >= n || self.n_expert < 2 * n) {
+            return bad(format!("{used} of {n} groups of {} experts", self.n_expert));
+        }
+        if self.expert_gating_func > 3 {
+            return Err(Error::unsupported(format!("expert gating function {}", self.expert_gating_func)));
         }
         Ok(())
     }
@@ -240,6 +370,9 @@ impl RopeTrain {
             yarn_beta_fast: k.f32("rope.scaling.yarn_beta_fast", 32.0)?,
             yarn_beta_slow: k.f32("rope.scaling.yarn_beta_slow", 1.0)?,
             yarn_log_mul: k.f32("rope.scaling.yarn_log_multiplier", 0.0)?,
+            sections: [0; 4],
+            temperature_scale: k.f32("attention.temperature_scale", 0.0)?,
+            finetuned: k.bool("rope.scaling.finetuned", true)?,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::backend::{Backend, DeviceId, Weight, WeightId};
 use crate::gguf::{Meta, Source};
 use crate::vocab::Vocab;
 use hparams::HParams;
-use names::Role;
+use names::Name;
 use platform::{Error, Result, log};
 use spec::{Arch, LayerSpec};
 use std::sync::{Arc, OnceLock};
@@ -121,10 +121,7 @@ impl Model {
         if n_vocab == 0 {
             return Err(Error::invalid("the vocabulary is empty"));
         }
-        self.hp = HParams::read(&self.meta, self.arch, n_vocab)?;
-        if self.hp.rope.scaling == hparams::RopeScaling::LongRope {
-            return Err(Error::unsupported("rope scaling 'longrope'"));
-        }
+        self.hp = HParams::read(&self.meta, self.arch, n_vocab, &|name| source.gguf().tensor(name).is_some())?;
         if p.check_tensors {
             check_tensors(source)?;
         }
@@ -141,13 +138,18 @@ impl Model {
     }
 
     /// A layer's weight (`il` -1: the model's own), if the file has it.
-    pub fn weight(&self, il: i32, role: Role) -> Option<WeightId> {
-        self.roles.get(&(il, role)).copied()
+    pub fn weight(&self, il: i32, name: Name) -> Option<WeightId> {
+        self.roles.get(&(il, name)).copied()
     }
 
     /// Architecture and size, e.g. "llama 1B"; the C face adds the file type.
     pub fn size_name(&self) -> &'static str {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
+    }
+
+    /// Positions per embedding of a batch.
+    pub fn n_pos_per_embd(&self) -> u32 {
+        if self.hp.mrope().is_some() { 4 } else { 1 }
     }
 
     /// The window of the sliding layers, 0 if there are none.

@@ -1,190 +1,258 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
-use super::spec::{Arch, Ffn, LayerSpec, Norms};
+use super::spec::{Arch, Attention, Dense, Ffn, Gates, Gating, LayerSpec, Moe, NormSpec, QkNorm, RopeFactors, Want};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     TokenEmbd,
+    TokenNorm,
+    PosEmbd,
     OutputNorm,
     Output,
-    OutputBias,
     RopeFreqs,
+    RopeLong,
+    RopeShort,
     AttnNorm,
+    AttnNorm2,
     Qkv,
-    QkvBias,
     Q,
-    QBias,
     K,
-    KBias,
     V,
-    VBias,
-    AttnOut,
-    AttnOutBias,
     QNorm,
     KNorm,
+    Sinks,
+    AttnGate,
+    AttnOut,
+    AttnOutNorm,
     AttnPostNorm,
     FfnNorm,
     FfnGate,
-    FfnGateBias,
     FfnUp,
-    FfnUpBias,
     FfnDown,
-    FfnDownBias,
+    FfnPostNorm,
     Router,
+    /// Added to what experts are chosen by.
+    SelectBias,
     GateExps,
     UpExps,
+    GateUpExps,
     DownExps,
-    FfnPostNorm,
-    OutputScale,
-    QkvScale,
-    QScale,
-    KScale,
-    VScale,
-    AttnOutScale,
-    FfnGateScale,
-    FfnUpScale,
-    FfnDownScale,
-    GateExpsScale,
-    UpExpsScale,
-    DownExpsScale,
+    SharedRouter,
+    SharedGate,
+    SharedUp,
+    SharedDown,
 }
 
+/// A matrix may have a bias and a scale beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    Weight,
+    Bias,
+    Scale,
+}
+
+/// A tensor's name within a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name(pub Role, pub Part);
+
 impl Role {
-    /// The name without `blk.N.`.
-    pub fn name(self) -> &'static str {
+    /// The name without `blk.N.` and the part.
+    fn stem(self) -> &'static str {
         match self {
-            Role::TokenEmbd => "token_embd.weight",
-            Role::OutputNorm => "output_norm.weight",
-            Role::Output => "output.weight",
-            Role::OutputBias => "output.bias",
-            Role::RopeFreqs => "rope_freqs.weight",
-            Role::AttnNorm => "attn_norm.weight",
-            Role::Qkv => "attn_qkv.weight",
-            Role::QkvBias => "attn_qkv.bias",
-            Role::Q => "attn_q.weight",
-            Role::QBias => "attn_q.bias",
-            Role::K => "attn_k.weight",
-            Role::KBias => "attn_k.bias",
-            Role::V => "attn_v.weight",
-            Role::VBias => "attn_v.bias",
-            Role::AttnOut => "attn_output.weight",
-            Role::AttnOutBias => "attn_output.bias",
-            Role::QNorm => "attn_q_norm.weight",
-            Role::KNorm => "attn_k_norm.weight",
-            Role::AttnPostNorm => "post_attention_norm.weight",
-            Role::FfnNorm => "ffn_norm.weight",
-            Role::FfnGate => "ffn_gate.weight",
-            Role::FfnGateBias => "ffn_gate.bias",
-            Role::FfnUp => "ffn_up.weight",
-            Role::FfnUpBias => "ffn_up.bias",
-            Role::FfnDown => "ffn_down.weight",
-            Role::FfnDownBias => "ffn_down.bias",
-            Role::Router => "ffn_gate_inp.weight",
-            Role::GateExps => "ffn_gate_exps.weight",
-            Role::UpExps => "ffn_up_exps.weight",
-            Role::DownExps => "ffn_down_exps.weight",
-            Role::FfnPostNorm => "post_ffw_norm.weight",
-            Role::OutputScale => "output.scale",
-            Role::QkvScale => "attn_qkv.scale",
-            Role::QScale => "attn_q.scale",
-            Role::KScale => "attn_k.scale",
-            Role::VScale => "attn_v.scale",
-            Role::AttnOutScale => "attn_output.scale",
-            Role::FfnGateScale => "ffn_gate.scale",
-            Role::FfnUpScale => "ffn_up.scale",
-            Role::FfnDownScale => "ffn_down.scale",
-            Role::GateExpsScale => "ffn_gate_exps.scale",
-            Role::UpExpsScale => "ffn_up_exps.scale",
-            Role::DownExpsScale => "ffn_down_exps.scale",
+            Role::TokenEmbd => "token_embd",
+            Role::TokenNorm => "token_embd_norm",
+            Role::PosEmbd => "position_embd",
+            Role::OutputNorm => "output_norm",
+            Role::Output => "output",
+            Role::RopeFreqs => "rope_freqs",
+            Role::RopeLong => "rope_factors_long",
+            Role::RopeShort => "rope_factors_short",
+            Role::AttnNorm => "attn_norm",
+            Role::AttnNorm2 => "attn_norm_2",
+            Role::Qkv => "attn_qkv",
+            Role::Q => "attn_q",
+            Role::K => "attn_k",
+            Role::V => "attn_v",
+            Role::QNorm => "attn_q_norm",
+            Role::KNorm => "attn_k_norm",
+            Role::Sinks => "attn_sinks",
+            Role::AttnGate => "attn_gate",
+            Role::AttnOut => "attn_output",
+            Role::AttnOutNorm => "attn_output_norm",
+            Role::AttnPostNorm => "post_attention_norm",
+            Role::FfnNorm => "ffn_norm",
+            Role::FfnGate => "ffn_gate",
+            Role::FfnUp => "ffn_up",
+            Role::FfnDown => "ffn_down",
+            Role::FfnPostNorm => "post_ffw_norm",
+            Role::Router => "ffn_gate_inp",
+            Role::SelectBias => "exp_probs_b",
+            Role::GateExps => "ffn_gate_exps",
+            Role::UpExps => "ffn_up_exps",
+            Role::GateUpExps => "ffn_gate_up_exps",
+            Role::DownExps => "ffn_down_exps",
+            Role::SharedRouter => "ffn_gate_inp_shexp",
+            Role::SharedGate => "ffn_gate_shexp",
+            Role::SharedUp => "ffn_up_shexp",
+            Role::SharedDown => "ffn_down_shexp",
         }
+    }
+
+    pub fn weight(self) -> Name {
+        Name(self, Part::Weight)
+    }
+    pub fn bias(self) -> Name {
+        Name(self, Part::Bias)
+    }
+    pub fn scale(self) -> Name {
+        Name(self, Part::Scale)
+    }
+}
+
+impl Name {
+    /// The full name in layer `il`; -1: outside layers.
+    pub fn full(self, il: i32) -> String {
+        let part = match self.1 {
+            Part::Weight => "weight",
+            Part::Bias => "bias",
+            Part::Scale => "scale",
+        };
+        let stem = self.0.stem();
+        if il < 0 { format!("{stem}.{part}") } else { format!("blk.{il}.{stem}.{part}") }
     }
 }
 
 /// One tensor that a layer (or the model) may or must have.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    pub role: Role,
+    pub name: Name,
     /// [k, rows, experts]; vectors are [n, 1, 1].
     pub shape: [u32; 3],
     pub required: bool,
+    /// Kept as f32 on the device whatever the file has: vectors, and the few vectors of all heads or experts.
+    pub small: bool,
 }
 
-impl Tensor {
-    /// Vectors are kept as f32 whatever the file has.
-    pub fn is_vector(&self) -> bool {
-        self.shape[1] == 1 && self.shape[2] == 1
-    }
-}
-
-fn must(role: Role, shape: &[u32]) -> Tensor {
+fn tensor(name: Name, shape: &[u32], required: bool) -> Tensor {
     let at = |i: usize| shape.get(i).copied().unwrap_or(1);
-    Tensor { role, shape: [at(0), at(1), at(2)], required: true }
+    let shape = [at(0), at(1), at(2)];
+    Tensor { name, shape, required, small: shape[1] == 1 && shape[2] == 1 }
 }
-fn may(role: Role, shape: &[u32]) -> Tensor {
-    Tensor { required: false, ..must(role, shape) }
+fn must(name: Name, shape: &[u32]) -> Tensor {
+    tensor(name, shape, true)
+}
+fn may(name: Name, shape: &[u32]) -> Tensor {
+    tensor(name, shape, false)
+}
+fn small(t: Tensor) -> Tensor {
+    Tensor { small: true, ..t }
+}
+fn want(w: Want, name: Name, shape: &[u32]) -> Option<Tensor> {
+    (w != Want::No).then(|| tensor(name, shape, w == Want::Must))
 }
 
 /// Tensors outside layers. `n_vocab` rows of embeddings; the head falls back on them.
 pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
-    let mut v = vec![
-        must(Role::TokenEmbd, &[hp.n_embd, hp.n_vocab]),
-        must(Role::OutputNorm, &[hp.n_embd]),
-        may(Role::Output, &[hp.n_embd, hp.n_vocab]),
-    ];
-    v.push(may(Role::OutputScale, &[1]));
-    if arch.head.bias {
-        v.push(may(Role::OutputBias, &[hp.n_vocab]));
+    let (n, norm) = (hp.n_embd, arch.norm(hp));
+    let mut v = vec![must(Role::TokenEmbd.weight(), &[n, hp.n_vocab]), may(Role::Output.weight(), &[n, hp.n_vocab])];
+    v.extend(norm_tensors(&norm, Role::OutputNorm, n));
+    v.push(may(Role::Output.scale(), &[1]));
+    v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));
+    if arch.embed.norm {
+        v.extend(norm_tensors(&norm, Role::TokenNorm, n));
     }
-    if (0..hp.n_layer).any(|il| arch.layer_spec(hp, il).attn.rope_factors) {
-        v.push(may(Role::RopeFreqs, &[hp.n_rot / 2]));
+    if arch.embed.positions {
+        v.push(must(Role::PosEmbd.weight(), &[n, hp.n_ctx_train]));
     }
+    let factors = (0..hp.n_layer).map(|il| arch.layer_spec(hp, il).attn.rope_factors).find(|f| *f != RopeFactors::None);
+    v.extend(factor_roles(factors.unwrap_or_default()).iter().map(|r| may(r.weight(), &[hp.n_rot / 2])));
     v
 }
 
-/// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`: the binder cuts that by rows.
-pub fn layer_tensors(hp: &HParams, s: &LayerSpec) -> Vec<Tensor> {
-    let a = &s.attn;
-    let (n, q, k, v) = (hp.n_embd, a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
-    let mut out = vec![must(Role::AttnNorm, &[n])];
-    out.extend([must(Role::Q, &[n, q]), must(Role::K, &[n, k]), must(Role::V, &[n, v])]);
-    out.extend([may(Role::QBias, &[q]), may(Role::KBias, &[k]), may(Role::VBias, &[v])]);
-    out.extend([Role::QScale, Role::KScale, Role::VScale, Role::AttnOutScale].map(|r| may(r, &[1])));
-    out.push(must(Role::AttnOut, &[a.n_head * a.head_v, n]));
-    if a.out_bias {
-        out.push(may(Role::AttnOutBias, &[n]));
+/// The rotation factors that a layer may use.
+pub fn factor_roles(f: RopeFactors) -> &'static [Role] {
+    match f {
+        RopeFactors::None => &[],
+        RopeFactors::Freqs => &[Role::RopeFreqs],
+        RopeFactors::LongOrShort => &[Role::RopeLong, Role::RopeShort],
     }
-    if a.qk_norm {
-        out.extend([must(Role::QNorm, &[a.head_k]), must(Role::KNorm, &[a.head_k])]);
-    }
-    if s.norms == Norms::PreAndPost {
-        out.extend([must(Role::AttnPostNorm, &[n]), must(Role::FfnPostNorm, &[n])]);
-    }
-    out.push(must(Role::FfnNorm, &[n]));
-    out.extend(ffn_tensors(n, &s.ffn));
+}
+
+fn norm_tensors(s: &NormSpec, role: Role, n: u32) -> Vec<Tensor> {
+    let weight = s.weight.then(|| must(role.weight(), &[n]));
+    weight.into_iter().chain(s.bias.then(|| must(role.bias(), &[n]))).collect()
+}
+
+/// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`, gate and up as `ffn_up`: the binder cuts those by rows. Gate and up
+/// of experts may be one tensor as well.
+pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor> {
+    let mut out: Vec<Tensor> = s.norms.roles().flat_map(|r| norm_tensors(norm, r, hp.n_embd)).collect();
+    out.extend(attention_tensors(hp.n_embd, &s.attn));
+    out.extend(match &s.ffn {
+        Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
+        Ffn::Moe(m) => moe_tensors(hp.n_embd, m),
+    });
     out
 }
 
-fn ffn_tensors(n: u32, ffn: &Ffn) -> Vec<Tensor> {
-    match *ffn {
-        Ffn::Dense { n_ff, bias, scaled, .. } => {
-            let mut v = vec![must(Role::FfnGate, &[n, n_ff]), must(Role::FfnUp, &[n, n_ff]), must(Role::FfnDown, &[n_ff, n])];
-            if bias {
-                v.extend([may(Role::FfnGateBias, &[n_ff]), may(Role::FfnUpBias, &[n_ff]), may(Role::FfnDownBias, &[n])]);
-            }
-            if scaled {
-                v.extend([Role::FfnGateScale, Role::FfnUpScale, Role::FfnDownScale].map(|r| may(r, &[1])));
-            }
-            v
-        }
-        Ffn::Moe { n_ff, n_expert, .. } => vec![
-            must(Role::Router, &[n, n_expert]),
-            must(Role::GateExps, &[n, n_ff, n_expert]),
-            must(Role::UpExps, &[n, n_ff, n_expert]),
-            must(Role::DownExps, &[n_ff, n, n_expert]),
-            may(Role::GateExpsScale, &[n_expert]),
-            may(Role::UpExpsScale, &[n_expert]),
-            may(Role::DownExpsScale, &[n_expert]),
-        ],
+fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
+    let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
+    let mut out = Vec::new();
+    for (role, rows) in [(Role::Q, q), (Role::K, k), (Role::V, v)] {
+        out.extend([must(role.weight(), &[n, rows]), may(role.bias(), &[rows])]);
+        out.extend(a.qkv_scaled.then(|| may(role.scale(), &[1])));
     }
+    out.extend([must(Role::AttnOut.weight(), &[a.n_head * a.head_v, n]), may(Role::AttnOut.scale(), &[1])]);
+    out.extend(want(a.out_bias, Role::AttnOut.bias(), &[n]));
+    let norms = |q: &[u32], k: &[u32]| [small(must(Role::QNorm.weight(), q)), small(must(Role::KNorm.weight(), k))];
+    match a.qk_norm {
+        QkNorm::None | QkNorm::BareAfterRope => {}
+        QkNorm::Head | QkNorm::HeadAfterRope => out.extend(norms(&[a.head_k], &[a.head_k])),
+        QkNorm::EachHead => out.extend(norms(&[a.head_k, a.n_head], &[a.head_k, a.n_head_kv])),
+        QkNorm::Whole => out.extend(norms(&[q], &[k])),
+    }
+    match a.gates {
+        Gates::None => {}
+        Gates::PerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
+        Gates::PerChannel => out.push(must(Role::AttnGate.weight(), &[n, a.n_head * a.head_v])),
+    }
+    if a.sinks {
+        out.push(must(Role::Sinks.weight(), &[a.n_head]));
+    }
+    out
+}
+
+fn dense_tensors(n: u32, d: &Dense) -> Vec<Tensor> {
+    let n_ff = d.n_ff;
+    let mut mats = vec![(Role::FfnUp, n, n_ff), (Role::FfnDown, n_ff, n)];
+    if d.gating == Gating::Matrix {
+        mats.push((Role::FfnGate, n, n_ff));
+    }
+    let mut out = Vec::new();
+    for (role, k, rows) in mats {
+        out.push(must(role.weight(), &[k, rows]));
+        out.extend(want(d.bias, role.bias(), &[rows]));
+        out.extend(d.scaled.then(|| may(role.scale(), &[1])));
+    }
+    out
+}
+
+fn moe_tensors(n: u32, m: &Moe) -> Vec<Tensor> {
+    let (n_ff, e) = (m.n_ff, m.n_expert);
+    let mut out = vec![must(Role::Router.weight(), &[n, e])];
+    out.extend(m.bias.then(|| must(Role::Router.bias(), &[e])));
+    out.extend(want(m.select_bias, Role::SelectBias.bias(), &[e]));
+    for (role, k, rows) in [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)] {
+        out.push(must(role.weight(), &[k, rows, e]));
+        out.extend(m.bias.then(|| small(must(role.bias(), &[rows, e]))));
+        out.extend(m.scaled.then(|| may(role.scale(), &[e])));
+    }
+    let Some(s) = &m.shared else { return out };
+    for (role, k, rows) in [(Role::SharedGate, n, s.n_ff), (Role::SharedUp, n, s.n_ff), (Role::SharedDown, s.n_ff, n)] {
+        out.push(must(role.weight(), &[k, rows]));
+        out.extend(s.scaled.then(|| may(role.scale(), &[1])));
+    }
+    out.extend(s.gated.then(|| must(Role::SharedRouter.weight(), &[n])));
+    out
 }

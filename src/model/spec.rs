@@ -1,17 +1,22 @@
 //! What an architecture is, as data: an `Arch` constant, and the `LayerSpec` it gives for each layer. Binding weights, memory
 //! needs and the step list are readers of these values; no architecture name stands outside `arch/`.
-use super::hparams::HParams;
-pub use crate::backend::{Act, Gate, RopeKind};
+use super::hparams::{HParams, RopeScaling};
+use super::names::Role;
+pub use crate::backend::{Act, Gate, NormKind, RopeKind, Temperature};
 pub use crate::memory::Window;
 
 pub struct Arch {
     /// `general.architecture`.
     pub name: &'static str,
-    /// Keys beyond the common ones.
+    /// Keys that must be there, and those whose default is the architecture's own.
     pub keys: &'static [Need],
-    pub rope: RopeKind,
+    /// Tensors that some files of this architecture have in their layers and others have not: `HParams::has` says.
+    pub looks_for: &'static [Role],
+    /// What `llama_model_rope_type` says.
+    pub rope: Option<RopeKind>,
     /// The whole head turns; a file that says otherwise is refused.
     pub rot_is_head: bool,
+    pub norm: Norm,
     pub embed: Embed,
     /// A pure function of hyper-parameters and layer index.
     pub layer: fn(&HParams, u32) -> LayerSpec,
@@ -22,19 +27,48 @@ pub struct Arch {
     pub size: fn(&HParams) -> &'static str,
 }
 
+/// RMS norms, NeoX rotation, a plain head: what most architectures are. Each says what differs.
+pub const PLAIN: Arch = Arch {
+    name: "",
+    keys: &[req(Key::RmsEps)],
+    looks_for: &[],
+    rope: Some(RopeKind::Neox),
+    rot_is_head: false,
+    norm: Norm::Rms,
+    embed: Embed { scale: Scale::One, norm: false, positions: false },
+    layer: |hp, il| plain(hp, il, RopeKind::Neox),
+    head: Head { bias: Want::No, softcap: false, scale: |_| 1.0 },
+    quirks: &[],
+    size: |_| "?B",
+};
+
 /// An architecture-specific key; its name is `{arch}.{suffix}`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
     RmsEps,
+    NormEps,
+    LogitScale,
+    ExpertFf,
+    ExpertShared,
+    DenseLead,
+    MoeStep,
+    ParallelResidual,
+    ClampKqv,
+    /// M-RoPE where the file has sections.
+    Sections,
+    /// NTK scaling of the rotation's base by the file's alpha.
+    RopeAlpha,
     /// With their defaults.
     AttnSoftcap(f32),
     FinalSoftcap(f32),
-    ExpertFf,
     SlidingWindow(u32),
+    /// Attention in chunks of so many positions unless the file says 0.
+    ChunkedWindow(u32),
     /// Default: a base of its own, unscaled; or, with `None`, the trained base and scale.
     RopeBaseSwa(Option<f32>),
-    /// Default: every n-th layer sees all.
+    /// Default: every n-th layer sees all, the last of each n; or the first.
     SwaPattern(u32),
+    SwaPatternDenseFirst(u32),
 }
 
 pub struct Need {
@@ -53,34 +87,86 @@ impl Key {
     pub fn suffix(self) -> &'static str {
         match self {
             Key::RmsEps => "attention.layer_norm_rms_epsilon",
+            Key::NormEps => "attention.layer_norm_epsilon",
+            Key::LogitScale => "logit_scale",
+            Key::ExpertFf => "expert_feed_forward_length",
+            Key::ExpertShared => "expert_shared_count",
+            Key::DenseLead => "leading_dense_block_count",
+            Key::MoeStep => "interleave_moe_layer_step",
+            Key::ClampKqv => "attention.clamp_kqv",
+            Key::Sections => "rope.dimension_sections",
+            Key::RopeAlpha => "rope.scaling.alpha",
+            Key::ParallelResidual => "use_parallel_residual",
             Key::AttnSoftcap(_) => "attn_logit_softcapping",
             Key::FinalSoftcap(_) => "final_logit_softcapping",
-            Key::ExpertFf => "expert_feed_forward_length",
-            Key::SlidingWindow(_) => "attention.sliding_window",
+            Key::SlidingWindow(_) | Key::ChunkedWindow(_) => "attention.sliding_window",
             Key::RopeBaseSwa(_) => "rope.freq_base_swa",
-            Key::SwaPattern(_) => "attention.sliding_window_pattern",
+            Key::SwaPattern(_) | Key::SwaPatternDenseFirst(_) => "attention.sliding_window_pattern",
         }
     }
 }
 
+/// Whether a tensor belongs to an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    No,
+    May,
+    Must,
+}
+
+/// The norms of all layers and of the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    Rms,
+    /// RMS with biases.
+    RmsBias,
+    /// Mean and variance, with or without weights and biases.
+    Layer {
+        weight: bool,
+        bias: bool,
+    },
+    /// RMS where the file gives its epsilon, else as `Layer` with weights.
+    ByEps,
+}
+
+/// What `Norm` comes to for one model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormSpec {
+    pub kind: NormKind,
+    pub eps: f32,
+    pub weight: bool,
+    pub bias: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
     One,
     /// sqrt(n_embd), for token embeddings only.
     SqrtWidth,
+    /// sqrt(n_embd), for all inputs.
+    SqrtWidthOfAll,
+    /// The file's or else `or`, for all inputs.
+    OfFile {
+        or: f32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Embed {
     pub scale: Scale,
+    /// A norm before the first layer.
+    pub norm: bool,
+    /// A learned vector per position is added.
+    pub positions: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// An `output.bias` may be there.
-    pub bias: bool,
+    pub bias: Want,
     /// cap * tanh(x / cap) on the logits, with the file's cap.
     pub softcap: bool,
+    /// Multiplies the logits.
+    pub scale: fn(&HParams) -> f32,
 }
 
 /// Where a rotation's base comes from.
@@ -90,6 +176,34 @@ pub enum RopeBase {
     Context,
     /// The sliding layers' own, with its own scaling.
     Swa,
+    /// That base, and nothing scaled.
+    SwaUnscaled,
+}
+
+/// Tensors that divide a rotation's frequencies, where the file has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RopeFactors {
+    #[default]
+    None,
+    /// `rope_freqs`.
+    Freqs,
+    /// `rope_factors_long` for contexts longer than the original one, else `rope_factors_short` (LongRoPE, Ding et al. 2024).
+    LongOrShort,
+}
+
+/// Norms of Q and K: of each head by itself unless said otherwise, before the rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNorm {
+    None,
+    /// RMS, the same weights for all heads.
+    Head,
+    HeadAfterRope,
+    /// RMS without weights.
+    BareAfterRope,
+    /// Mean and variance, weights for each head.
+    EachHead,
+    /// RMS over all heads at once.
+    Whole,
 }
 
 #[derive(Clone, Debug)]
@@ -99,46 +213,128 @@ pub struct Attention {
     pub head_k: u32,
     pub head_v: u32,
     pub n_rot: u32,
-    pub rope: RopeKind,
+    /// `None`: positions are not rotated in.
+    pub rope: Option<RopeKind>,
     pub rope_base: RopeBase,
-    /// `rope_freqs.weight` may be there.
-    pub rope_factors: bool,
-    /// RMS norm per head on Q and K before the rotation.
-    pub qk_norm: bool,
-    /// An `attn_output.bias` may be there (biases of Q, K and V may always).
-    pub out_bias: bool,
+    pub rope_factors: RopeFactors,
+    pub qk_norm: QkNorm,
+    /// The matrices of Q, K and V may have scales beside them.
+    pub qkv_scaled: bool,
+    /// The bias of `attn_output` (biases of Q, K and V may always be there).
+    pub out_bias: Want,
     pub window: Window,
     pub scale: f32,
     /// cap * tanh(x / cap) on attention scores; 0: none.
     pub softcap: f32,
+    /// Q, K and V are held within this of 0; 0: they are not.
+    pub clamp: f32,
+    /// Q grows with its position.
+    pub temperature: Option<Temperature>,
+    /// One logit per head joins the denominator.
+    pub sinks: bool,
+    /// What attention gives goes through gates made of its input.
+    pub gates: Gates,
+}
+
+/// Gates of an attention's output, before its last matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gates {
+    None,
+    PerHead,
+    PerChannel,
+}
+
+/// Where an FFN's gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gating {
+    /// down(act(up x))
+    None,
+    /// A matrix of its own: down(act(gate x) * up x).
+    Matrix,
+    /// The first half of `ffn_up`'s rows.
+    InUp,
+}
+
+#[derive(Clone, Debug)]
+pub struct Dense {
+    pub n_ff: u32,
+    pub act: Act,
+    pub gating: Gating,
+    pub bias: Want,
+    /// The matrices may have scales beside them.
+    pub scaled: bool,
+}
+
+/// An FFN that every token goes through beside its experts.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    pub n_ff: u32,
+    /// Times the sigmoid of a router of its own.
+    pub gated: bool,
+    pub scaled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Moe {
+    pub n_ff: u32,
+    pub n_expert: u32,
+    pub n_used: u32,
+    pub act: Act,
+    pub gate: Gate,
+    /// The choice goes by the bare logits.
+    pub by_logit: bool,
+    /// A bias that joins the choice.
+    pub select_bias: Want,
+    /// Divide the chosen weights by their sum.
+    pub renorm: bool,
+    /// 0 or 1: none.
+    pub scale: f32,
+    /// Groups of experts, and from how many of them a token's may come.
+    pub groups: [u32; 2],
+    /// Weights go on the experts' inputs instead of their outputs.
+    pub weigh_inputs: bool,
+    /// Router and experts have biases.
+    pub bias: bool,
+    pub scaled: bool,
+    pub shared: Option<Shared>,
+    /// Multiplies the sum of experts and shared FFN.
+    pub mix: f32,
 }
 
 #[derive(Clone, Debug)]
 pub enum Ffn {
-    /// act(gate x) * up x, then down. Biases and per-matrix scales where these allow and the file has them.
-    Dense {
-        n_ff: u32,
-        act: Act,
-        bias: bool,
-        scaled: bool,
-    },
-    Moe {
-        n_ff: u32,
-        n_expert: u32,
-        n_used: u32,
-        act: Act,
-        gate: Gate,
-        renorm: bool,
-        scale: f32,
-    },
+    Dense(Dense),
+    Moe(Moe),
 }
 
+/// Where a layer's norms stand. Each is named after its tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Norms {
-    /// Before attention and before the FFN.
-    Pre,
-    /// And after each, before the residual is added.
-    PreAndPost,
+pub struct Norms {
+    /// Attention and FFN both read the layer's input, and all three are added up.
+    pub parallel: bool,
+    pub attn: Option<Role>,
+    /// Before the residual is added.
+    pub attn_post: Option<Role>,
+    pub ffn: Option<Role>,
+    pub ffn_post: Option<Role>,
+}
+
+impl Norms {
+    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None };
+    /// The FFN's norm is called after what it follows.
+    pub const PRE_AFTER_ATTN: Norms = Norms { ffn: Some(Role::AttnPostNorm), ..Norms::PRE };
+    pub const PRE_AND_POST: Norms = Norms { attn_post: Some(Role::AttnPostNorm), ffn_post: Some(Role::FfnPostNorm), ..Norms::PRE };
+    pub const POST: Norms = Norms { attn: None, ffn: None, ..Norms::PRE_AND_POST };
+    /// One norm for both halves.
+    pub const SHARED: Norms = Norms { parallel: true, ffn: Some(Role::AttnNorm), ..Norms::PRE };
+    /// Each half norms the layer's input for itself.
+    pub const PARALLEL: Norms = Norms { parallel: true, ..Norms::PRE };
+
+    /// The norms there are, each once.
+    pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
+        let ffn = self.ffn.filter(|f| Some(*f) != self.attn);
+        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().flatten()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +342,8 @@ pub struct LayerSpec {
     pub attn: Attention,
     pub ffn: Ffn,
     pub norms: Norms,
+    /// Multiplies what each half adds.
+    pub residual_scale: f32,
 }
 
 /// A correction for models that files do not tell apart otherwise.
@@ -162,6 +360,18 @@ impl Arch {
         self.quirks.iter().filter(|q| (q.when)(hp)).for_each(|q| (q.set)(hp, &mut s));
         s
     }
+
+    pub fn norm(&self, hp: &HParams) -> NormSpec {
+        let rms = NormSpec { kind: NormKind::Rms, eps: hp.rms_eps, weight: true, bias: false };
+        let layer = |weight, bias| NormSpec { kind: NormKind::Layer, eps: hp.norm_eps, weight, bias };
+        match self.norm {
+            Norm::Rms => rms,
+            Norm::RmsBias => NormSpec { bias: true, ..rms },
+            Norm::Layer { weight, bias } => layer(weight, bias),
+            Norm::ByEps if hp.rms_eps != 0.0 => rms,
+            Norm::ByEps => layer(true, false),
+        }
+    }
 }
 
 /// The common attention: sizes from the file, scale 1 / sqrt(head), everything visible. Architectures change what differs.
@@ -172,18 +382,69 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         head_k: hp.n_embd_head_k,
         head_v: hp.n_embd_head_v,
         n_rot: hp.n_rot,
-        rope,
+        rope: Some(rope),
         rope_base: RopeBase::Context,
-        rope_factors: false,
-        qk_norm: false,
-        out_bias: false,
+        rope_factors: RopeFactors::None,
+        qk_norm: QkNorm::None,
+        qkv_scaled: true,
+        out_bias: Want::No,
         window: Window::All,
         scale: 1.0 / (hp.n_embd_head_k as f32).sqrt(),
         softcap: 0.0,
+        clamp: 0.0,
+        temperature: None,
+        sinks: false,
+        gates: Gates::None,
     }
 }
 
+/// The attention scale, which some files set (Granite).
+pub fn file_scale(hp: &HParams) -> f32 {
+    if hp.attention_scale == 0.0 { 1.0 / (hp.n_embd_head_k as f32).sqrt() } else { hp.attention_scale }
+}
+
+/// `rope_freqs`, or the two of LongRoPE where the file says that it scales so.
+pub fn file_factors(hp: &HParams) -> RopeFactors {
+    if hp.rope.scaling == RopeScaling::LongRope { RopeFactors::LongOrShort } else { RopeFactors::Freqs }
+}
+
 /// A dense gated FFN without biases.
-pub fn dense(hp: &HParams, il: u32, act: Act) -> Ffn {
-    Ffn::Dense { n_ff: hp.n_ff[il as usize], act, bias: false, scaled: false }
+pub fn dense(hp: &HParams, il: u32, act: Act) -> Dense {
+    Dense { n_ff: hp.n_ff[il as usize], act, gating: Gating::Matrix, bias: Want::No, scaled: false }
+}
+
+/// Gated experts of width `n_ff`, weighed by a softmax over all.
+pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
+    Moe {
+        n_ff,
+        n_expert: hp.n_expert,
+        n_used: hp.n_expert_used,
+        act: Act::Silu,
+        gate: Gate::Softmax,
+        by_logit: false,
+        select_bias: Want::No,
+        renorm: false,
+        scale: hp.expert_weights_scale,
+        groups: [hp.n_expert_groups, hp.n_group_used],
+        weigh_inputs: false,
+        bias: false,
+        scaled: false,
+        shared: None,
+        mix: 1.0,
+    }
+}
+
+/// A shared FFN without gate or scales.
+pub fn shared(n_ff: u32) -> Option<Shared> {
+    Some(Shared { n_ff, gated: false, scaled: false })
+}
+
+/// The common layer: norms before each half, a dense FFN gated by SiLU.
+pub fn plain(hp: &HParams, il: u32, rope: RopeKind) -> LayerSpec {
+    LayerSpec { attn: attention(hp, il, rope), ffn: Ffn::Dense(dense(hp, il, Act::Silu)), norms: Norms::PRE, residual_scale: 1.0 }
+}
+
+/// Attention of a layer that slides where the file says so.
+pub fn sliding(hp: &HParams, il: u32, a: Attention) -> Attention {
+    if hp.is_swa[il as usize] { Attention { window: Window::Sliding(hp.n_swa), ..a } } else { a }
 }

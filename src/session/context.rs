@@ -81,7 +81,7 @@ impl Context {
         }
         let groups = Groups::of(&model);
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
-        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of };
+        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq };
         let planned = blocks::plan(&model, &settings);
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv.groups()) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
@@ -156,7 +156,7 @@ impl Context {
         batch::Limits {
             n_vocab: self.model.hp.n_vocab,
             n_embd: self.model.hp.n_embd,
-            n_pos_per_embd: 1,
+            n_pos_per_embd: self.model.n_pos_per_embd(),
             n_batch: self.sizes.n_batch,
             n_ubatch: self.sizes.n_ubatch,
             n_seq_max: self.sizes.n_seq_max,

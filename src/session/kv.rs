@@ -110,6 +110,7 @@ impl Kv {
     }
     /// Cells for every token of `ub`, safe to write.
     pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
+        self.tell_freed();
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
         self.reaper.begin();
         let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
@@ -117,31 +118,28 @@ impl Kv {
             Ok(()) => Ok(placed),
             Err(e) => {
                 self.memory.unplace(placed);
-                self.reaper.end();
-                self.tell_freed();
+                self.reaper.release_now(&self.memory.freed());
+                self.reaper.end(false);
                 Err(NoPlace::NoMemory(e))
             }
         }
     }
     pub fn commit(&mut self, p: Placed) {
         self.memory.commit(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
     pub fn revert(&mut self, p: Placed) {
         self.memory.revert(p);
-        self.reaper.end();
+        self.reaper.end(true);
         self.tell_freed();
     }
-    /// When memory is short, what nobody uses any more goes first.
+    /// When memory is short, what nobody uses any more goes first; not what a placement has displaced, which may come back.
     fn secure(&mut self, cells: &[Cells<'_>]) -> Result<()> {
         let all = |stores: &[Store]| cells.iter().try_for_each(|(g, c)| stores[*g].secure_cells(c.iter().copied()));
-        all(&self.stores).or_else(|e| {
-            self.tell_freed();
-            match self.reaper.release_now() {
-                0 => Err(e),
-                _ => all(&self.stores),
-            }
+        all(&self.stores).or_else(|e| match self.reaper.release_now(&[]) {
+            0 => Err(e),
+            _ => all(&self.stores),
         })
     }
     /// Rows follow cells that left a shared block or a shared cell.

@@ -102,7 +102,7 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
         let run = |b: &dyn Backend, workers| {
             let mut bench = Bench::new(b);
             let (table, x) = (bench.weight(DType::F32, [width as u32, 1, 1]), bench.value(width as u32, Dim::Tokens));
-            bench.step(Op::Embed { table, scale: 1.0, out: x });
+            bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
             let (t, views) = build(&mut bench, x);
             bench.run(&ub, &views, workers, t)
         };
@@ -161,7 +161,7 @@ fn norm_with_residual() {
 
 #[test]
 fn glu_softcap_and_rows() {
-    for act in [Act::Silu, Act::Gelu, Act::Relu] {
+    for act in [Act::Silu, Act::Gelu, Act::Relu, Act::ReluSqr, Act::SwigluOai] {
         agree(300, 1e-5, |b, x| {
             let (h, c, r) = (b.value(300, Dim::Tokens), b.value(300, Dim::Tokens), b.value(300, Dim::Outputs));
             b.step(Op::Glu { gate: x, up: x, act, out: h });
@@ -170,6 +170,65 @@ fn glu_softcap_and_rows() {
             (r, vec![])
         });
     }
+}
+
+#[test]
+fn elementwise_functions() {
+    let temperature = MapFn::Temperature(Temperature { scale: 0.3, span: 4, offset: 1.0 });
+    for f in [MapFn::Clamp(0.25), MapFn::Scale(-2.0), temperature, MapFn::Act(Act::Gelu), MapFn::Act(Act::ReluSqr)] {
+        agree(300, 1e-5, |b, x| {
+            let out = b.value(300, Dim::Tokens);
+            b.step(Op::Map { x, y: None, f, out });
+            (out, vec![])
+        });
+    }
+    // A gate as wide as its value, one number for all of a row, and one per head.
+    for width in [300, 1, 6] {
+        agree(300, 1e-5, |b, x| {
+            let (y, out) = (b.value(width, Dim::Tokens), b.value(300, Dim::Tokens));
+            let w = b.weight(DType::F32, [300, width, 1]);
+            b.step(Op::Linear { x, outs: vec![Proj::plain(w, y)], fine: false });
+            b.step(Op::Map { x, y: Some(y), f: MapFn::Gate, out });
+            (out, vec![])
+        });
+    }
+}
+
+#[test]
+fn temperature_grows_by_steps() {
+    let t = Temperature { scale: 0.1, span: 8192, offset: 1.0 };
+    assert_eq!([0, 8190].map(|p| t.at(p)), [1.0, 1.0]);
+    assert_eq!(t.at(8191), 2.0f64.ln() as f32 * 0.1 + 1.0);
+    assert!(t.at(16_383) > t.at(16_382));
+}
+
+#[test]
+fn learned_positions_are_looked_up_and_end_with_the_table() {
+    agree(64, 1e-6, |b, _| {
+        let (table, out) = (b.weight(DType::F16, [64, 33, 1]), b.value(64, Dim::Tokens));
+        b.step(Op::Embed { table, by: Lookup::Positions, scale: 1.0, out });
+        (out, vec![])
+    });
+    for backend in [&Far::new(DeviceId(1)) as &dyn Backend, &Cpu::new(DeviceId(0), Isa::detect())] {
+        let mut b = Bench::new(backend);
+        let (table, out) = (b.weight(DType::F32, [64, 4, 1]), b.value(64, Dim::Tokens));
+        b.step(Op::Embed { table, by: Lookup::Positions, scale: 1.0, out });
+        let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
+        let mut e = backend.lower(&b.plan, 0..1, &bound, Limits { tokens: 5, outputs: 5, workers: 1 }).expect("lowers");
+        let (ub, team) = (ubatch(5, 64), Team::new(1));
+        let io = Io { ub: &ub, views: &[], outputs: &[], shifts: &[], team: &team, active: 1, stop: &|| false };
+        assert!(e.run(&io).is_err(), "position 4 of a table of 4");
+    }
+}
+
+#[test]
+fn functions_of_two_values_want_both() {
+    let cpu = Cpu::new(DeviceId(0), Isa::detect());
+    let mut b = Bench::new(&cpu);
+    let (x, out) = (b.value(8, Dim::Tokens), b.value(8, Dim::Tokens));
+    b.step(Op::Map { x, y: None, f: MapFn::Gate, out });
+    let bound = Bound { weights: Arc::new(vec![]), kv: Arc::new(vec![]) };
+    assert!(cpu.lower(&b.plan, 0..1, &bound, Limits { tokens: 1, outputs: 1, workers: 1 }).is_err());
 }
 
 fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
@@ -184,6 +243,7 @@ fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
         beta_slow: 1.0,
         n_ctx_orig: 128,
         factors,
+        sections: None,
     }
 }
 
@@ -191,9 +251,44 @@ fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
 fn rope_with_norm_and_factors() {
     for kind in [RopeKind::Norm, RopeKind::Neox] {
         agree(4 * 32, 1e-5, |b, x| {
-            let norm = Some(HeadNorm { w: b.weight(DType::F32, [32, 1, 1]), eps: 1e-6 });
+            let norm = Some(HeadNorm { w: Some(b.weight(DType::F32, [32, 1, 1])), kind: NormKind::Rms, eps: 1e-6 });
             let f = b.weight(DType::F32, [12, 1, 1]);
             b.step(Op::Rope { x, n_head: 4, norm, rope: Some(rope(kind, 24, Some(f))) });
+            (x, vec![])
+        });
+    }
+}
+
+/// Four positions a token, each turning its section of the pairs; the last is 0 for text.
+#[test]
+fn rope_by_sections() {
+    let n = 5;
+    let run = |b: &dyn Backend, workers, sections| {
+        let mut ub = ubatch(n, 2 * 32);
+        ub.n_pos_per_token = 4;
+        ub.pos = (0..n as i32).flat_map(|i| [i, 2 * i, 3 * i + 1, 0]).collect();
+        let mut bench = Bench::new(b);
+        let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
+        bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+        let rope = Some(RopeSpec { sections, ..rope(RopeKind::Neox, 32, None) });
+        bench.step(Op::Rope { x, n_head: 2, norm: None, rope });
+        bench.run(&ub, &[], workers, x)
+    };
+    let sections = Some([4, 6, 4, 2]);
+    let want = run(&Far::new(DeviceId(1)), 1, sections);
+    assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
+    for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
+        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
+    }
+}
+
+#[test]
+fn head_norms() {
+    for (kind, weights) in [(NormKind::Rms, 0), (NormKind::Rms, 32), (NormKind::Layer, 4 * 32), (NormKind::Layer, 32)] {
+        agree(4 * 32, 1e-5, |b, x| {
+            let w = (weights > 0).then(|| b.weight(DType::F32, [weights, 1, 1]));
+            b.step(Op::Rope { x, n_head: 4, norm: Some(HeadNorm { w, kind, eps: 1e-5 }), rope: None });
             (x, vec![])
         });
     }
@@ -207,9 +302,8 @@ fn views(n: usize, window: i32) -> Views {
     for i in 0..n {
         let (block, slot) = place(i);
         v.segs.push(Seg { block, slot, at: i as u8, len: 1 });
-        v.pos.push(i as i32);
     }
-    v.leaves.push(Leaf { tile: 0, segs: 0..n as u32, len: n as u8, pos: 0 });
+    v.leaves.push(Leaf { tile: 0, segs: 0..n as u32, from: 0, to: n as u8 });
     v.rows = (0..n as i32).map(|i| QueryRow { leaves: 0..1, lo: (i - window + 1).max(0), hi: i }).collect();
     v
 }
@@ -222,7 +316,7 @@ fn store_and_attend() {
             let run = |b: &dyn Backend, workers| {
                 let mut bench = Bench::new(b);
                 let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
-                bench.step(Op::Embed { table, scale: 1.0, out: x });
+                bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
                 let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
                 let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
                 bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)], fine: false });
@@ -243,22 +337,63 @@ fn store_and_attend() {
     }
 }
 
+/// Six experts of which three are used, gate and up in tensors of their own or in one.
+struct Experts {
+    ty: DType,
+    gate: Gate,
+    act: Act,
+    fused: bool,
+    biased: bool,
+    weigh_inputs: bool,
+}
+
+impl Experts {
+    fn build(&self, b: &mut Bench<'_>, x: T) -> T {
+        let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
+        let w = b.weight(DType::F32, [64, 6, 1]);
+        let (renorm, n_group) = (self.gate != Gate::SoftmaxWeight, if self.biased { 3 } else { 0 });
+        let bias = self.biased.then(|| b.weight(DType::F32, [6, 1, 1]));
+        let spec = RouteSpec {
+            n_expert: 6,
+            n_used: 3,
+            gate: self.gate,
+            by_logit: self.weigh_inputs,
+            bias,
+            renorm,
+            scale: 1.5,
+            n_group,
+            n_group_used: 2,
+        };
+        b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)], fine: false });
+        b.step(Op::Route { logits, spec, ids, weights });
+        let gate_up = b.weight(self.ty, [64, 192, 6]);
+        let mut mat = |k, rows, fused: Option<u32>, scaled: bool| ExpertMat {
+            w: fused.map_or_else(|| b.weight(self.ty, [k, rows, 6]), |_| gate_up),
+            first: fused.unwrap_or(0),
+            rows,
+            scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])),
+            bias: self.biased.then(|| b.weight(DType::F32, [rows * 6, 1, 1])),
+        };
+        let at = |first| self.fused.then_some(first);
+        let mats = [mat(64, 96, at(0), true), mat(64, 96, at(96), false), mat(96, 64, None, true)];
+        let out = b.value(64, Dim::Tokens);
+        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, out });
+        out
+    }
+}
+
 #[test]
 fn experts() {
-    for (ty, gate) in [(DType::F32, Gate::Softmax), (DType::Q8_0, Gate::Sigmoid)] {
-        agree(64, 2e-5, |b, x| {
-            let spec = RouteSpec { n_expert: 6, n_used: 3, gate, renorm: true, scale: 1.5 };
-            let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
-            let w = b.weight(DType::F32, [64, 6, 1]);
-            b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)], fine: false });
-            b.step(Op::Route { logits, spec, ids, weights });
-            let mut mat =
-                |shape, scaled: bool| ExpertMat { w: b.weight(ty, shape), scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])) };
-            let mats = [mat([64, 96, 6], true), mat([64, 96, 6], false), mat([96, 64, 6], true)];
-            let out = b.value(64, Dim::Tokens);
-            b.step(Op::Experts { x, ids, weights, mats, act: Act::Silu, out });
-            (out, vec![])
-        });
+    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, biased: false, weigh_inputs: false };
+    for e in [
+        plain(DType::F32, Gate::Softmax),
+        plain(DType::Q8_0, Gate::Sigmoid),
+        Experts { act: Act::SwigluOai, biased: true, ..plain(DType::F32, Gate::SoftmaxWeight) },
+        Experts { weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { weigh_inputs: true, fused: true, ..plain(DType::Q8_0, Gate::Sigmoid) },
+        Experts { biased: true, fused: true, ..plain(DType::F32, Gate::Sigmoid) },
+    ] {
+        agree(64, 2e-5, |b, x| (e.build(b, x), vec![]));
     }
 }
 

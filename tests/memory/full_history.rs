@@ -147,6 +147,10 @@ impl FullHistory {
         self.n_rows += 1;
         self.n_rows - 1
     }
+    /// The last arrival.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -199,7 +203,7 @@ impl FullHistory {
         for t in tokens {
             let all = of.entry(t.seqs[0]).or_insert_with_key(|s| add_leaves(&mut v, &self.lists[g][*s as usize])).clone();
             let (lo, hi) = (visible_from(self.windows[g], t.pos), t.pos);
-            let seen: Vec<u32> = all.filter(|l| places(&v, *l).iter().any(|p| (lo..=hi).contains(p))).collect();
+            let seen: Vec<u32> = all.filter(|l| (lo..=hi).any(|p| holds(&v.leaves[*l as usize], p))).collect();
             let leaves = seen.first().map_or(0..0, |first| *first..seen[seen.len() - 1] + 1);
             v.rows.push(QueryRow { leaves, lo, hi });
         }
@@ -232,36 +236,27 @@ fn insert(list: &mut Cells, c: Cell) {
     list.insert(at, c);
 }
 
-/// The positions at the places of leaf `l`.
-fn places(v: &Views, l: u32) -> &[i32] {
-    let l = &v.leaves[l as usize];
-    &v.pos[l.pos as usize..][..l.len as usize]
+fn holds(l: &Leaf, p: i32) -> bool {
+    p / 64 == l.tile && (i32::from(l.from)..i32::from(l.to)).contains(&(p % 64))
 }
 
-/// The cells cut into leaves of at most 64 of one tile. The first leaf of a tile begins at the place that its first position has there.
+/// The cells cut into leaves: consecutive positions of one tile of 64, each at its position's place in the tile.
 fn add_leaves(v: &mut Views, cells: &[Cell]) -> Range<u32> {
     let start = v.leaves.len() as u32;
-    for tile in cells.chunk_by(|a, b| a.pos / 64 == b.pos / 64) {
-        let mut rest = tile;
-        let mut at = (tile[0].pos % 64) as usize;
-        while !rest.is_empty() {
-            let (leaf, after) = rest.split_at(rest.len().min(64 - at));
-            add_leaf(v, at, leaf);
-            (rest, at) = (after, 0);
-        }
+    for leaf in cells.chunk_by(|a, b| a.pos + 1 == b.pos && b.pos % 64 != 0) {
+        add_leaf(v, leaf[0].pos as usize % 64, leaf);
     }
     start..v.leaves.len() as u32
 }
 
 /// `cells` at places `at..`.
 fn add_leaf(v: &mut Views, at: usize, cells: &[Cell]) {
-    let (pos, segs) = (v.pos.len() as u32, v.segs.len() as u32);
-    v.pos.extend(std::iter::repeat_n(-1, at).chain(cells.iter().map(|c| c.pos)));
+    let segs = v.segs.len() as u32;
     for (i, c) in cells.iter().enumerate() {
         let (block, slot) = place(c.row);
         v.segs.push(Seg { block, slot, at: (at + i) as u8, len: 1 });
     }
-    v.leaves.push(Leaf { tile: cells[0].pos / 64, segs: segs..v.segs.len() as u32, len: (at + cells.len()) as u8, pos });
+    v.leaves.push(Leaf { tile: cells[0].pos / 64, segs: segs..v.segs.len() as u32, from: at as u8, to: (at + cells.len()) as u8 });
 }
 
 /// What llama.h says of the operations.
@@ -338,7 +333,7 @@ impl FullHistory {
         }
     }
 
-    // ---- states: rows stay what they are, so a list says all
+    // ---- states: rows stay what they are, so a list says all but who came first; restored cells came in order of position
 
     /// What a state of one sequence holds, per group.
     pub fn save(&mut self, seq: u32) -> Vec<Cells> {
@@ -350,9 +345,7 @@ impl FullHistory {
         self.settle();
         for (g, saved) in state.iter().enumerate().skip(first) {
             let mut cells = saved.clone();
-            cells.sort_by_key(|c| c.arrival);
             cells.iter_mut().for_each(|c| (c.arrival, c.id) = (self.tick(), self.clock));
-            cells.sort_by_key(|c| (c.pos, c.arrival));
             self.lists[g][seq as usize] = cells;
         }
     }
@@ -360,6 +353,11 @@ impl FullHistory {
     pub fn restore_all(&mut self, state: &Lists, apart: bool) {
         self.settle();
         let mut lists = state.clone();
+        for group in &mut lists {
+            let all: BTreeSet<(i32, u64, u64)> = group.iter().flatten().map(|c| (c.pos, c.arrival, c.id)).collect();
+            let now: BTreeMap<(i32, u64, u64), u64> = all.into_iter().map(|c| (c, self.tick())).collect();
+            group.iter_mut().flatten().for_each(|c| c.arrival = now[&(c.pos, c.arrival, c.id)]);
+        }
         lists.iter_mut().flatten().flatten().filter(|_| apart).for_each(|c| c.id = self.tick());
         self.lists = lists;
     }

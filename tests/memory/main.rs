@@ -5,3 +5,4 @@ mod models;
 mod ops;
 mod pair;
 mod property;
+mod speculative;

@@ -21,8 +21,8 @@ pub struct Kind {
     pub kv: (DType, DType),
 }
 
-/// Windows for which models are made, with the ubatch that fills a ring of 256 to the last cell for 1, 2 and 4 sequences.
-pub const WINDOWS: [u32; 3] = [112, 56, 24];
+/// Windows for which models are made, some of which fill a ring of 256 to the last cell with 1 or 2 sequences and a ubatch of 32.
+pub const WINDOWS: [u32; 4] = [224, 112, 56, 24];
 
 impl Kind {
     /// `window`: of `WINDOWS`.
@@ -161,8 +161,7 @@ impl Draw<'_> {
         if n_seq > 1 && self.rng.chance(3) {
             // Some of them together, then each by itself.
             let other = (seq + 1 + self.rng.below(n_seq - 1) as u32) % n_seq as u32;
-            let same = pair.full.pos_max(seq) == pair.full.pos_max(other);
-            if same && pair.kind.unified {
+            if pair.same_past(seq, other, self.plain) && pair.kind.unified {
                 parts[0].0.push(other);
                 parts.push((vec![seq], self.rng.below(3) as u32));
             }
@@ -170,7 +169,9 @@ impl Draw<'_> {
         }
         let abort = self.rng.chance(10).then(|| self.rng.below(150) as u32);
         let start = if !self.plain && self.rng.chance(4) { self.rng.below(90) as i32 } else { 0 };
-        Op::Decode { parts, turns: self.rng.chance(2), start, seed: self.rng.draw() % 1000, abort }
+        // In turns the first token after a shared one would part those that are to share the next.
+        let turns = self.rng.chance(2) && !(self.plain && parts[0].0.len() > 1);
+        Op::Decode { parts, turns, start, seed: self.rng.draw() % 1000, abort }
     }
     fn n_tokens(&mut self, pair: &Pair<'_>) -> u32 {
         let n = pair.kind.n_ubatch as usize;

@@ -1,6 +1,6 @@
 //! A context and the full history, doing the same. What the context computes must be the same bits; what it refuses must have a reason and leave no
 //! trace. The reasons come from llama.h and the original's capacity rules, with a margin: what may be lost here need not be.
-use crate::full_history::{Cell, Cells, FullHistory, Lists, Token, groups, visible_from};
+use crate::full_history::{Cell, Cells, FullHistory, Lists, Token, groups, range, visible_from};
 use crate::models::{N_VOCAB, Rng};
 use crate::ops::{Kind, Op};
 use llama::backend::DType;
@@ -59,6 +59,8 @@ pub struct Pair<'a> {
     saved: Vec<Option<Saved>>,
     /// Cells that a group's stream was ever given since it was empty; [group][stream]
     stored: Vec<Vec<usize>>,
+    /// Arrivals up to here have lost their order between sequences: a state of a whole context does not say it.
+    mixed: u64,
     pub counts: Counts,
 }
 
@@ -104,6 +106,7 @@ impl<'a> Pair<'a> {
             full,
             saved: (0..4).map(|_| None).collect(),
             stored: vec![vec![0; kind.n_seq as usize]; n_groups],
+            mixed: 0,
             counts: Counts { sequences: 1, ..Counts::default() },
             kind: kind.clone(),
         }
@@ -147,6 +150,13 @@ impl<'a> Pair<'a> {
         })
     }
 
+    /// Whether a batch may couple two sequences; `text`: only if they hold the same tokens (else the second one's are computed with the first one's
+    /// past, as the caller said).
+    pub fn same_past(&self, a: u32, b: u32, text: bool) -> bool {
+        let tokens = |s: u32| self.full.cells(s).iter().map(|c| (c.pos, c.token)).collect::<Vec<_>>();
+        self.full.pos_max(a) == self.full.pos_max(b) && (!text || tokens(a) == tokens(b))
+    }
+
     /// Cells of a stream's group, those counted once that sequences may share. `seen`: only those that some sequence's next token sees.
     fn n_cells(&self, lists: &Lists, g: usize, stream: usize, seen: bool) -> usize {
         let mut ids = BTreeSet::new();
@@ -178,11 +188,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Marks what a ring may have given up: masked cells, once more cells came than it holds. The last piece of a batch is placed by what is masked
-    /// before it: at worst before its last token.
+    /// before it: for a batch of one sequence at worst before its last token.
     fn forget(&mut self, batch: &[Token], done: bool) {
+        let alone = done && batch.windows(2).all(|t| t[0].seqs == t[1].seqs);
         for g in self.rings() {
             for s in 0..self.kind.n_seq {
-                let behind = i32::from(!(done && batch.iter().any(|t| t.seqs.contains(&s))));
+                let behind = i32::from(!(alone && batch.iter().any(|t| t.seqs.contains(&s))));
                 if self.stored[g][self.stream(s)] > self.size(g) {
                     self.mark(g, s, behind);
                 }
@@ -237,6 +248,15 @@ impl<'a> Pair<'a> {
 
     pub fn apply(&mut self, op: &Op) -> Result<(), Violation> {
         self.counts.ops += 1;
+        if std::env::var("SKIP_SHARED").is_ok()
+            && let Op::Add { seq, .. } | Op::Div { seq, .. } = op
+        {
+            let shared =
+                |s: u32| self.full.lists.iter().any(|g| g[s as usize].iter().any(|c| g[*seq as usize].iter().any(|d| d.id == c.id)));
+            if (0..self.kind.n_seq).any(|s| s != *seq && shared(s)) {
+                return Ok(());
+            }
+        }
         match op {
             Op::Decode { parts, turns, start, seed, abort } => self.decode(parts, *turns, *start, *seed, *abort)?,
             Op::Clear => {
@@ -277,8 +297,11 @@ impl<'a> Pair<'a> {
 
     fn cp(&mut self, op: &Op, src: u32, dst: u32, p0: i32, p1: i32) -> Result<(), Violation> {
         let apart = self.stream(src) != self.stream(dst);
-        let past_end = |p: i32| p < 0 || self.full.pos_max(src).is_none_or(|max| p > max);
-        if apart && !(p0 <= 0 && past_end(p1)) {
+        if !apart && self.out_of_order(src, dst) {
+            return Ok(());
+        }
+        let whole = self.full.cells(src).iter().all(|c| range(p0, p1).contains(&c.pos));
+        if apart && !whole {
             // Parts cannot be copied across streams.
             let before = self.shown();
             return match self.ctx.seq_cp(src, dst, p0, p1) {
@@ -292,6 +315,12 @@ impl<'a> Pair<'a> {
             self.stored[g][to] = self.stored[g][from].max(self.stored[g][to]);
         }
         Ok(())
+    }
+
+    /// Whether two sequences have a position in common of which nobody knows any more whose came first.
+    fn out_of_order(&self, a: u32, b: u32) -> bool {
+        let old = |c: &&Cell| c.arrival <= self.mixed;
+        self.full.cells(a).iter().filter(old).any(|c| self.full.cells(b).iter().filter(old).any(|d| c.pos == d.pos && c.id != d.id))
     }
 
     /// The tokens of a batch; `None` where coupled sequences are not at one position.
@@ -451,8 +480,7 @@ impl<'a> Pair<'a> {
         others.iter_mut().for_each(|g| g[seq as usize].clear());
         let fits =
             (first..self.full.windows.len()).all(|g| self.n_cells(&others, g, stream, false) + saved.lists[g][0].len() <= self.size(g));
-        let base = |c: &Cell| self.full.cells(seq).iter().any(|b| b.pos == c.pos);
-        let based = !partial || saved.lists[1..].iter().all(|l| l[0].iter().filter(|c| !c.lost).all(base));
+        let based = !partial || saved.lists[1..].iter().all(|l| within(&l[0], self.full.cells(seq)));
         match state::load(&mut self.ctx, What::Seq { seq: seq as i32, partial }, &saved.blob) {
             Ok(_) => {
                 let lists: Vec<Cells> = saved.lists.iter().map(|l| l[0].clone()).collect();
@@ -466,6 +494,9 @@ impl<'a> Pair<'a> {
 
     /// Restored cells are in the streams; what is masked need not have come.
     fn came(&mut self, seq: Option<u32>) {
+        if seq.is_none() {
+            self.mixed = self.full.clock();
+        }
         for s in (0..self.kind.n_seq).filter(|s| seq.is_none_or(|x| x == *s)) {
             let stream = self.stream(s);
             for g in 0..self.stored.len() {
@@ -473,6 +504,7 @@ impl<'a> Pair<'a> {
             }
             self.rings().into_iter().for_each(|g| self.mark(g, s, 1));
         }
+        self.forget(&[], false);
     }
 
     fn not_loaded(&mut self, before: Shown, why: bool, e: &llama::Error) -> Result<(), Violation> {
@@ -537,6 +569,12 @@ impl<'a> Pair<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether `base` has for every cell of a window one of its own at that position.
+fn within(window: &[Cell], base: &[Cell]) -> bool {
+    let count = |l: &[Cell], pos: i32| l.iter().filter(|c| c.pos == pos).count();
+    window.iter().all(|c| count(window, c.pos) <= count(base, c.pos))
 }
 
 fn blob(c: &mut Context, what: What) -> Result<Vec<u8>, Violation> {

@@ -1,5 +1,6 @@
 //! What a context's KV store costs: as much as it holds, up and down, whatever the order of things; and memory, limits and disks that say no.
 //! Cells are filled without computing; what is counted are pages of the store (mincore), so that nothing else in the process matters.
+#![cfg(not(camelid_no_mmap))]
 mod limits;
 mod release;
 #[path = "../hostile/tiny.rs"]

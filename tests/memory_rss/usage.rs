@@ -6,11 +6,16 @@ const MARK: &str = "MEMORY_RSS_CHILD";
 
 /// Runs a test of this program again, alone in a process.
 pub fn alone(name: &str) -> bool {
+    alone_with(name, &[])
+}
+
+pub fn alone_with(name: &str, env: &[(&str, &str)]) -> bool {
     if std::env::var(MARK).is_ok() {
         return true;
     }
     let mut c = Command::new(std::env::current_exe().expect("this program"));
-    let out = c.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1").output().expect("runs");
+    c.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(MARK, "1").envs(env.iter().copied());
+    let out = c.output().expect("runs");
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{name}: {}\n{said}", out.status);
     said.lines().filter(|l| l.starts_with("skipped")).for_each(|l| eprintln!("{l}"));
@@ -74,6 +79,39 @@ fn two_hundred_and_fifty_six_of_sixteen() {
     }
 }
 
+/// The record of the mapping that holds the store, from /proc/self/smaps.
+fn mapping(kv: &Kv) -> String {
+    let base = kv.groups()[0].layers.iter().flatten().next().and_then(|l| l.buf.host()).expect("host memory").base as usize;
+    let text = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
+    let holds = |head: &str| {
+        let ends = head.split(' ').next().and_then(|r| r.split_once('-'));
+        let hex = |s: &str| usize::from_str_radix(s, 16).ok();
+        ends.and_then(|(a, b)| Some((hex(a)?..hex(b)?).contains(&base))).unwrap_or(false)
+    };
+    let mut lines = text.lines().skip_while(|l| !holds(l));
+    let head = lines.next().expect("it is mapped").to_owned();
+    lines.take_while(|l| l.starts_with(char::is_uppercase)).fold(head, |s, l| s + "\n" + l)
+}
+
+/// Huge pages are declined for all of the store, before and after a prompt that asked for some: the system's setting does not matter, and the store
+/// stays one mapping.
+#[test]
+fn a_few_cells_never_bring_a_huge_page() {
+    if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+        eprintln!("skipped: this kernel has no huge pages");
+        return;
+    }
+    let m = model("huge");
+    let mut kv = kv(&m, &params());
+    for n in [1, 4096] {
+        kv.clear();
+        fill(&mut kv, 0, n);
+        let record = mapping(&kv);
+        assert!(record.lines().any(|l| l.starts_with("VmFlags:") && l.contains(" nh")), "{n} tokens: {record}");
+        assert!(record.contains(&format!("{} kB", N_CTX as usize * CELL / 1024)), "{n} tokens: {record}");
+    }
+}
+
 #[test]
 fn the_heap_is_there_from_the_start() {
     let m = model("heap");
@@ -100,4 +138,18 @@ fn a_file_leaves_memory_at_rest() {
     assert_eq!(settled(&kv, 0), 0, "cleared");
     let at = fill(&mut kv, 0, 600);
     assert!(intact(&kv, 0, 0, &at));
+}
+
+#[test]
+fn the_switch_keeps_a_file_in_memory() {
+    if !alone_with("usage::the_switch_keeps_a_file_in_memory", &[("CAMELID_KV_KEEP_PAGES", "1")]) {
+        return;
+    }
+    let dir = std::env::current_exe().expect("this program").with_file_name("");
+    let m = model("keep");
+    let mut kv = kv(&m, &ContextParams { kv: Some(platform::Backing::File(dir)), ..params() });
+    fill(&mut kv, 0, 1024);
+    // Longer than pages would have stayed.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(kv.resident() >= 1024 * CELL, "{}", kv.resident());
 }

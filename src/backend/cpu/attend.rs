@@ -108,17 +108,11 @@ impl Attend {
     /// The part `[a, b)` of a leaf that each query row sees. Returns false when nobody sees anything.
     fn visible(&self, v: &Views, tile: &Tile, il: u32, vis: &mut Vec<(u8, u8)>) -> bool {
         let leaf = &v.leaves[il as usize];
-        let pos = &v.pos[leaf.pos as usize..][..leaf.len as usize];
         vis.clear();
         let mut any = false;
         for row in &v.rows[tile.tokens.clone()] {
-            let mut cut = (0, 0);
-            if row.leaves.contains(&il) {
-                // Positions ascend inside a leaf.
-                let a = pos.partition_point(|p| *p < row.lo);
-                let b = pos.partition_point(|p| *p <= row.hi);
-                cut = if a < b { (a as u8, b as u8) } else { (0, 0) };
-            }
+            let cut = if row.leaves.contains(&il) { leaf.within(row.lo, row.hi) } else { (0, 0) };
+            let cut = if cut.0 < cut.1 { cut } else { (0, 0) };
             any |= cut.0 < cut.1;
             vis.extend(std::iter::repeat_n(cut, self.per_kv()));
         }
@@ -156,7 +150,7 @@ impl Attend {
             let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
             let args = LeafArgs {
                 runs: &runs,
-                len: leaf.len,
+                len: leaf.to,
                 k_stride: k.head_bytes,
                 v_stride: val.head_bytes,
                 head_k: k.head_len as usize,
@@ -234,7 +228,7 @@ impl CpuOp for Attend {
     }
     fn bytes(&self, c: &Ctx<'_>) -> u64 {
         let v = &c.io.views[self.group.0 as usize];
-        let cells: u64 = v.leaves.iter().map(|l| u64::from(l.len)).sum();
+        let cells: u64 = v.leaves.iter().map(|l| u64::from(l.to - l.from)).sum();
         cells * self.layer.planes.iter().map(|p| (p.heads as usize * p.head_bytes) as u64).sum::<u64>()
     }
 }

@@ -157,6 +157,9 @@ impl Buffer for CpuBuffer {
             platform::log::warn(e);
         }
     }
+    fn releases(&self) -> bool {
+        matches!(self.mem, Mem::Parts(..) | Mem::File(_))
+    }
     fn rest(&self, busy: &dyn Fn() -> bool) {
         if let Mem::File(f) = &self.mem {
             f.rest(busy);

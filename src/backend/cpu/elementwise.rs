@@ -29,10 +29,7 @@ impl CpuOp for Norm {
                 x = s;
             }
             let out = c.arena.row_mut(w, self.out, i);
-            match self.kind {
-                NormKind::Rms => self.t.rms_norm(x, weight, self.eps, out),
-                NormKind::Layer => self.t.layer_norm(x, weight, bias, self.eps, out),
-            }
+            terms::norm(self.t, self.kind, x, weight, bias, self.eps, out);
         }
         Ok(())
     }
@@ -58,7 +55,7 @@ impl CpuOp for Glu {
             let (i, at) = (piece / per_row, piece % per_row * COLS);
             let cols = at..(at + COLS).min(width);
             let (gate, up) = (&c.arena.row(self.gate, i)[cols.clone()], &c.arena.row(self.up, i)[cols.clone()]);
-            self.t.glu(terms::act(self.act), gate, up, c.arena.cols_mut(w, self.out, i, cols));
+            terms::glu(self.t, self.act, gate, up, c.arena.cols_mut(w, self.out, i, cols));
         }
         Ok(())
     }
@@ -77,18 +74,12 @@ impl CpuOp for Map {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         for i in w.share(c.n_rows(self.rows), 1) {
             let (x, out) = (c.arena.row(self.x, i), c.arena.row_mut(w, self.out, i));
-            match (self.f, self.y) {
-                (MapFn::Add, Some(y)) => self.t.add(x, c.arena.row(y, i), out),
-                (MapFn::Scale(s), _) => {
-                    out.copy_from_slice(x);
-                    self.t.scale(out, s);
-                }
-                (MapFn::Softcap(cap), _) => {
-                    out.copy_from_slice(x);
-                    self.t.softcap(out, cap);
-                }
-                (MapFn::Add, None) => return Err(Stop::Failed("add without a second input".into())),
+            if let (MapFn::Add, Some(y)) = (self.f, self.y) {
+                self.t.add(x, c.arena.row(y, i), out);
+                continue;
             }
+            out.copy_from_slice(x);
+            terms::map_row(self.t, self.f, out, self.y.map(|y| c.arena.row(y, i)), terms::pos_of(c.io, self.rows, i));
         }
         Ok(())
     }

@@ -190,7 +190,7 @@ impl Lower<'_> {
     fn op(&mut self, op: Op) -> Result<Box<dyn CpuOp>> {
         let t = kernels::float::table(self.isa);
         Ok(match op {
-            Op::Embed { table, scale, out } => Box::new(rows::Embed::lower(self, table, scale, out)?),
+            Op::Embed { table, by, scale, out } => Box::new(rows::Embed::lower(self, table, by, scale, out)?),
             Op::Rows { x, out } => Box::new(rows::Rows { x, out }),
             Op::Norm { x, add, w, b, kind, eps, sum, out } => {
                 Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
@@ -200,8 +200,9 @@ impl Lower<'_> {
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
             Op::Route { logits, spec, ids, weights } => Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t }),
-            Op::Experts { x, ids, weights, mats, act, out } => Box::new(experts::Experts::lower(self, x, [ids, weights], mats, act, out)?),
+            Op::Experts { .. } => Box::new(experts::Experts::lower(self, &op)?),
             Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
+            Op::Map { y: None, f, .. } if f.is_binary() => return Err(Error::invalid("a function of two values without the second")),
             Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),
             Op::Shift { group, rope } => Box::new(rows::Shift::lower(self, group, rope)?),
             Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),

@@ -24,7 +24,7 @@ impl CpuOp for Route {
         let (mut logits, mut ids) = (vec![0.0; self.spec.n_expert as usize], vec![0u32; n_used]);
         for i in w.share(c.n_rows(self.rows), 1) {
             logits.copy_from_slice(c.arena.row(self.logits, i));
-            float::route(self.t, &mut logits, None, &spec, &mut ids, c.arena.row_mut(w, self.weights, i));
+            float::route(self.t, &mut logits, self.spec.bias.map(|b| c.floats(b)), &spec, &mut ids, c.arena.row_mut(w, self.weights, i));
             // Ids travel as the bits of an f32 row.
             c.arena.row_mut(w, self.ids, i).iter_mut().zip(&ids).for_each(|(o, id)| *o = f32::from_bits(*id));
         }
@@ -44,6 +44,7 @@ pub struct Experts {
     /// gate, up, down
     mats: [Mat; 3],
     act: Activation,
+    weigh_inputs: bool,
     /// Offsets in the shared scratch.
     at: Places,
     queues: [usize; 2],
@@ -83,9 +84,10 @@ struct Groups {
 }
 
 impl Experts {
-    pub fn lower(l: &mut Lower<'_>, x: T, routed: [T; 2], mats: [ExpertMat; 3], act: Activation, out: T) -> Result<Experts> {
-        let ([ids, weights], plan, bound, limits) = (routed, l.plan, l.bound, l.limits);
-        let lower = |m: ExpertMat| Mat::lower(l, &Proj { scale: m.scale, ..Proj::plain(m.w, out) });
+    pub fn lower(l: &mut Lower<'_>, op: &Op) -> Result<Experts> {
+        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, out } = *op else { return Err(Error::invalid("not an experts step")) };
+        let (plan, bound, limits) = (l.plan, l.bound, l.limits);
+        let lower = |m: ExpertMat| Mat::lower_expert(l, m, out);
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
         if mats[0].act != mats[1].act {
@@ -112,6 +114,7 @@ impl Experts {
             n_ff,
             mats,
             act,
+            weigh_inputs,
             at,
             queues,
             t: float::table(l.isa),
@@ -148,6 +151,20 @@ impl Experts {
     fn floats<'a>(&self, c: &Ctx<'a>, place: (usize, usize), row: usize, n: usize) -> &'a mut [f32] {
         // SAFETY: as `at`; rows are 64-byte aligned; one worker per row between barriers.
         unsafe { std::slice::from_raw_parts_mut(self.at(c, place, row).cast(), n) }
+    }
+
+    /// As `gather`, each rank's input times its weight.
+    fn gather_weighed(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
+        let f = quant::table(c.isa).quantize_act(self.mats[0].act);
+        let mut x = vec![0.0; self.mats[0].k];
+        for t in w.share(self.n_tokens(c), 1) {
+            for (r, weight) in c.arena.row(self.weights, t).iter().enumerate() {
+                x.copy_from_slice(c.arena.row(self.x, t));
+                self.t.scale(&mut x, *weight);
+                // SAFETY: the (token, rank) row has the format's bytes and is written by the worker of its token.
+                unsafe { f(x.as_ptr(), x.len(), self.at(c, self.at.x, g.slot[t * self.n_used + r])) };
+            }
+        }
     }
 
     /// Inputs in the expert matrices' activation format, in expert order.
@@ -196,7 +213,7 @@ impl Experts {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
-            self.t.glu(terms::act(self.act), gate, up, out);
+            terms::glu(self.t, self.act, gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
                 unsafe { f(out.as_ptr(), out.len(), self.at(c, self.at.h, row)) };
@@ -210,7 +227,7 @@ impl Experts {
             out.fill(0.0);
             for (r, weight) in c.arena.row(self.weights, t).iter().enumerate() {
                 let row = self.floats(c, self.at.out, g.slot[t * self.n_used + r], out.len());
-                self.t.add_scaled(out, row, *weight);
+                self.t.add_scaled(out, row, if self.weigh_inputs { 1.0 } else { *weight });
             }
         }
     }
@@ -219,7 +236,11 @@ impl Experts {
 impl CpuOp for Experts {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let g = self.groups(c);
-        self.gather(c, w, &g);
+        if self.weigh_inputs {
+            self.gather_weighed(c, w, &g)
+        } else {
+            self.gather(c, w, &g)
+        }
         w.sync()?;
         self.sweep(c, &g, self.queues[0], self.n_ff, &|e, rows| {
             self.matmul(c, w, &g, 0, e, rows.clone());

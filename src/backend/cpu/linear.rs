@@ -14,7 +14,10 @@ pub struct Mat {
     pub scale: Option<WeightId>,
     pub scale_after_bias: bool,
     pub out: T,
+    /// Rows used of each matrix of the stack, the first of them, and all.
     pub rows: usize,
+    pub first: usize,
+    pub stack: usize,
     pub k: usize,
     pub row_bytes: usize,
     pub act: Act,
@@ -32,7 +35,16 @@ impl Mat {
             return Err(Error::invalid(format!("{}: not in host memory", weight.name)));
         }
         let [k, rows, _] = weight.shape.map(|d| d as usize);
-        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, k, row_bytes: weight.row_bytes(), act, run })
+        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, first: 0, stack: rows, k, row_bytes: weight.row_bytes(), act, run })
+    }
+
+    pub fn lower_expert(l: &Lower<'_>, m: ExpertMat, out: T) -> Result<Mat> {
+        let mat = Mat::lower(l, &Proj { scale: m.scale, bias: m.bias, ..Proj::plain(m.w, out) })?;
+        let (first, rows) = (m.first as usize, m.rows as usize);
+        if first + rows > mat.stack {
+            return Err(Error::invalid(format!("{}: shape does not fit the plan", l.bound.weights[m.w.0 as usize].name)));
+        }
+        Ok(Mat { first, rows, ..mat })
     }
 
     /// Scratch a worker needs to multiply `n_tokens` rows.
@@ -190,8 +202,8 @@ pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n:
 #[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
 fn product(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
     let args = MatArgs {
-        // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `rows` rows.
-        w: unsafe { c.weight_ptr(m.w).add((expert * m.rows + range.start) * m.row_bytes) },
+        // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `stack` rows.
+        w: unsafe { c.weight_ptr(m.w).add((expert * m.stack + m.first + range.start) * m.row_bytes) },
         w_stride: m.row_bytes,
         k: m.k,
         n_rows: range.len(),
@@ -212,7 +224,8 @@ fn finish(c: &Ctx<'_>, m: &Mat, expert: usize, n: usize, range: Range<usize>, ou
     if m.bias.is_none() && scale == 1.0 {
         return;
     }
-    let bias = m.bias.map(|b| &c.floats(b)[range.clone()]);
+    // One bias per matrix of a stack.
+    let bias = m.bias.map(|b| &c.floats(b)[expert * m.rows..][range.clone()]);
     let (before, after) = if m.scale_after_bias { (1.0, scale) } else { (scale, 1.0) };
     for t in 0..n {
         // SAFETY: same columns as written above.

@@ -7,6 +7,7 @@ use platform::{Error, Result};
 
 pub struct Embed {
     table: WeightId,
+    by: Lookup,
     scale: f32,
     out: T,
     to_f32: unsafe fn(*const u8, usize, *mut f32),
@@ -14,12 +15,12 @@ pub struct Embed {
 }
 
 impl Embed {
-    pub fn lower(l: &Lower<'_>, table: WeightId, scale: f32, out: T) -> Result<Embed> {
+    pub fn lower(l: &Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
         let w = &l.bound.weights[table.0 as usize];
         let to_f32 = kernels::quant::table(l.isa)
             .to_f32(w.ty)
             .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
-        Ok(Embed { table, scale, out, to_f32, t: float::table(l.isa) })
+        Ok(Embed { table, by, scale, out, to_f32, t: float::table(l.isa) })
     }
 }
 
@@ -29,13 +30,15 @@ impl CpuOp for Embed {
         let weight = c.weight(self.table);
         for i in w.share(ub.n_tokens(), 1) {
             let out = c.arena.row_mut(w, self.out, i);
-            if ub.tokens.is_empty() {
+            if self.by == Lookup::Tokens && ub.tokens.is_empty() {
                 out.copy_from_slice(&ub.embd[i * out.len()..][..out.len()]);
                 continue;
             }
-            let id = ub.tokens[i] as usize;
-            assert!(id < weight.shape[1] as usize && out.len() == weight.shape[0] as usize, "token id {id} was not checked");
-            // SAFETY: the row lies inside the weight (id checked above), `out` is one row of k floats.
+            let id = terms::row_of(ub, self.by, i);
+            if id >= weight.shape[1] as usize || out.len() != weight.shape[0] as usize {
+                return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));
+            }
+            // SAFETY: the row lies inside the weight (just checked), `out` is one row of k floats.
             unsafe { (self.to_f32)(c.weight_ptr(self.table).add(id * weight.row_bytes()), out.len(), out.as_mut_ptr()) };
             if self.scale != 1.0 {
                 self.t.scale(out, self.scale);
@@ -86,12 +89,12 @@ impl Rope {
     }
 
     fn one(&self, c: &Ctx<'_>, token: usize, head: &mut [f32], norm: Option<&[f32]>) {
-        if let (Some(n), Some(w)) = (&self.norm, norm) {
+        if let Some(n) = &self.norm {
             // The norm reads what it writes.
             let mut copy = [0.0f32; MAX_NORMED_HEAD];
             let copy = &mut copy[..head.len()];
             copy.copy_from_slice(head);
-            self.t.rms_norm(copy, Some(w), n.eps, head);
+            terms::norm(self.t, n.kind, copy, norm, None, n.eps, head);
         }
         if let Some((r, table)) = &self.rope {
             self.t.rope_rows(terms::rope_kind(r.kind), head, r.n_rot as usize, c.table_row(*table, token));
@@ -103,17 +106,17 @@ impl CpuOp for Rope {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let n = c.io.ub.n_tokens();
         if let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) {
-            let f = freq(c, r);
+            let factors = r.factors.map(|w| c.floats(w));
             for i in w.share(n, 1) {
-                float::rope_cache(c.io.ub.pos_of(i), &f, c.table_row_mut(w, *table, i));
+                terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
             }
             w.sync()?;
         }
         let len = c.arena.width(self.x) / self.n_head;
-        let norm = self.norm.as_ref().map(|n| c.floats(n.w));
+        let norm = self.norm.as_ref().and_then(|n| n.w).map(|w| c.floats(w));
         for item in w.share(n * self.n_head, 1) {
             let (i, h) = (item / self.n_head, item % self.n_head);
-            self.one(c, i, c.arena.cols_mut(w, self.x, i, h * len..(h + 1) * len), norm);
+            self.one(c, i, c.arena.cols_mut(w, self.x, i, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
         }
         Ok(())
     }

@@ -42,9 +42,15 @@ impl Far<'_> {
     }
 
     /// `x` [n][k] times a matrix, [n][rows].
-    fn matmul(&self, w: WeightId, expert: usize, x: &[f32], n: usize) -> Result<Vec<f32>> {
+    fn matmul(&self, w: WeightId, x: &[f32], n: usize) -> Result<Vec<f32>> {
+        let rows = self.bound.weights[w.0 as usize].shape[1] as usize;
+        self.matmul_rows(w, 0..rows, x, n)
+    }
+
+    /// With rows `range` of a stack of matrices.
+    fn matmul_rows(&self, w: WeightId, range: std::ops::Range<usize>, x: &[f32], n: usize) -> Result<Vec<f32>> {
         let weight = &self.bound.weights[w.0 as usize];
-        let [k, rows, _] = weight.shape.map(|d| d as usize);
+        let (k, rows) = (weight.shape[0] as usize, range.len());
         let t = quant::table(Isa::Scalar);
         let act = quant::act_of(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
         let run = t.mat_mul(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
@@ -55,7 +61,7 @@ impl Far<'_> {
             unsafe { t.quantize_act(act)(x.as_ptr(), k, a.as_mut_ptr()) };
         }
         let bytes = self.bytes(w)?;
-        let one = &bytes[expert * rows * weight.row_bytes()..][..rows * weight.row_bytes()];
+        let one = &bytes[range.start * weight.row_bytes()..][..rows * weight.row_bytes()];
         let mut y = vec![0.0; n * rows];
         let mut scratch = vec![0u64; quant::scratch_bytes(weight.ty, k, n) / 8 + 16];
         let scratch = scratch.as_mut_ptr().cast::<u8>();
@@ -88,7 +94,7 @@ fn rotate(kind: RopeKind, x: &mut [f32], n_rot: usize, cs: &[f32]) {
 
 pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
     match &s.op {
-        Op::Embed { table, scale, out } => embed(f, *table, *scale, *out),
+        Op::Embed { table, by, scale, out } => embed(f, *table, *by, *scale, *out),
         Op::Norm { .. } => norm(f, &s.op),
         Op::Linear { x, outs, fine } => linear(f, *x, outs, *fine),
         Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
@@ -98,7 +104,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
         Op::Experts { .. } => experts(f, &s.op),
         Op::Glu { gate, up, act: a, out } => {
             let mut y = vec![0.0; f.get(*gate)?.len()];
-            table().glu(terms::act(*a), f.get(*gate)?, f.get(*up)?, &mut y);
+            terms::glu(table(), *a, f.get(*gate)?, f.get(*up)?, &mut y);
             f.values.insert(*out, y);
             Ok(())
         }
@@ -114,9 +120,9 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
     }
 }
 
-fn embed(f: &mut Far<'_>, w: WeightId, scale: f32, out: T) -> Result<()> {
+fn embed(f: &mut Far<'_>, w: WeightId, by: Lookup, scale: f32, out: T) -> Result<()> {
     let ub = f.io.ub;
-    if ub.tokens.is_empty() {
+    if by == Lookup::Tokens && ub.tokens.is_empty() {
         f.values.insert(out, ub.embd.clone());
         return Ok(());
     }
@@ -124,8 +130,12 @@ fn embed(f: &mut Far<'_>, w: WeightId, scale: f32, out: T) -> Result<()> {
     let (bytes, width) = (f.bytes(w)?, f.width(out));
     let to_f32 = quant::table(Isa::Scalar).to_f32(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
     let mut y = vec![0.0; width * ub.n_tokens()];
-    for (id, y) in ub.tokens.iter().zip(y.chunks_exact_mut(width)) {
-        let row = &bytes[*id as usize * weight.row_bytes()..][..weight.row_bytes()];
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        let id = terms::row_of(ub, by, i);
+        if id >= weight.shape[1] as usize {
+            return Err(Error::invalid(format!("{} has no row {id}", weight.name)));
+        }
+        let row = &bytes[id * weight.row_bytes()..][..weight.row_bytes()];
         // SAFETY: one row in, `width` floats out.
         unsafe { to_f32(row.as_ptr(), width, y.as_mut_ptr()) };
         y.iter_mut().for_each(|v| *v *= scale);
@@ -143,10 +153,7 @@ fn norm(f: &mut Far<'_>, op: &Op) -> Result<()> {
     let (w, b, width) = (f.maybe(*w)?, f.maybe(*b)?, f.width(*out));
     let mut y = vec![0.0; x.len()];
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
-        match kind {
-            NormKind::Rms => table().rms_norm(x, w.as_deref(), *eps, y),
-            NormKind::Layer => table().layer_norm(x, w.as_deref(), b.as_deref(), *eps, y),
-        }
+        terms::norm(table(), *kind, x, w.as_deref(), b.as_deref(), *eps, y);
     }
     if let Some(s) = sum {
         f.values.insert(*s, x);
@@ -171,9 +178,9 @@ fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
 
 fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
     for p in outs {
-        let mut y = f.matmul(p.w, 0, f.get(x)?, f.n(x))?;
+        let mut y = f.matmul(p.w, f.get(x)?, f.n(x))?;
         if let Some(lost) = fine.then(|| lost(f, p.w, f.values.get(&x)?, f.width(x))).flatten() {
-            let more = f.matmul(p.w, 0, &lost, f.n(x))?;
+            let more = f.matmul(p.w, &lost, f.n(x))?;
             y.iter_mut().zip(more).for_each(|(y, m)| *y += m);
         }
         let scale = f.maybe(p.scale)?.map_or(1.0, |s| s[0]);
@@ -193,17 +200,17 @@ fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
 
 fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Option<&RopeSpec>) -> Result<()> {
     let (mut y, width) = (f.get(x)?.clone(), f.width(x));
-    let w = norm.map(|n| f.floats(n.w)).transpose()?;
+    let w = norm.map(|n| f.maybe(n.w)).transpose()?.flatten();
     let factors = rope.map(|r| f.maybe(r.factors)).transpose()?.flatten();
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let mut cs = vec![0.0; rope.map_or(0, |r| r.n_rot as usize)];
         if let Some(r) = rope {
-            float::rope_cache(f.io.ub.pos_of(i), &terms::freq(r, factors.as_deref()), &mut cs);
+            terms::angles(f.io.ub, i, r, factors.as_deref(), &mut cs);
         }
-        for head in y.chunks_exact_mut(width / n_head) {
-            if let (Some(n), Some(w)) = (norm, &w) {
-                let before = head.to_vec();
-                table().rms_norm(&before, Some(w), n.eps, head);
+        for (h, head) in y.chunks_exact_mut(width / n_head).enumerate() {
+            if let Some(n) = norm {
+                let (before, w) = (head.to_vec(), terms::head_weight(w.as_deref(), h, head.len()));
+                terms::norm(table(), n.kind, &before, w, None, n.eps, head);
             }
             if let Some(r) = rope {
                 rotate(r.kind, head, cs.len(), &cs);
@@ -239,7 +246,7 @@ fn store(f: &mut Far<'_>, g: GroupId, il: i16, values: [T; 2]) -> Result<()> {
 /// The rows of one leaf and head, copied together in place order.
 fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Result<Vec<u8>> {
     let width = l.planes[plane].head_bytes;
-    let mut out = vec![0; width * leaf.len as usize];
+    let mut out = vec![0; width * leaf.to as usize];
     for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
         let mut at = s.at as usize * width;
         for r in l.stretches(plane, s.block, s.slot, u16::from(s.len), h) {
@@ -265,8 +272,7 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         let row = &v.rows[i];
         let mut last = None;
         for leaf in &v.leaves[row.leaves.start as usize..row.leaves.end as usize] {
-            let pos = &v.pos[leaf.pos as usize..][..leaf.len as usize];
-            let (a, b) = (pos.partition_point(|p| *p < row.lo), pos.partition_point(|p| *p <= row.hi));
+            let (a, b) = leaf.within(row.lo, row.hi);
             if a >= b {
                 continue;
             }
@@ -276,7 +282,7 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
                 attn::span_init(&mut span);
             }
             last = Some(this);
-            one_leaf(l, v, leaf, h / per_kv, spec, q, (a as u8, b as u8), &mut span)?;
+            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), &mut span)?;
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
@@ -292,8 +298,8 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
     let mut scratch = vec![0u64; attn::scratch_bytes(head_k, head_v, 1) / 8 + 16];
     let scratch = scratch.as_mut_ptr().cast::<u8>();
     let args = LeafArgs {
-        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.len }],
-        len: leaf.len,
+        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to }],
+        len: leaf.to,
         k_stride: l.planes[0].head_bytes,
         v_stride: l.planes[1].head_bytes,
         head_k,
@@ -316,11 +322,11 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
 }
 
 fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Result<()> {
-    let s = terms::route(spec);
+    let (s, bias) = (terms::route(spec), f.maybe(spec.bias)?);
     let (mut all_ids, mut all_weights) = (Vec::new(), Vec::new());
     for x in f.get(logits)?.chunks_exact(spec.n_expert as usize) {
         let (mut id, mut w) = (vec![0u32; spec.n_used as usize], vec![0.0; spec.n_used as usize]);
-        float::route(table(), &mut x.to_vec(), None, &s, &mut id, &mut w);
+        float::route(table(), &mut x.to_vec(), bias.as_deref(), &s, &mut id, &mut w);
         all_ids.extend(id.into_iter().map(f32::from_bits));
         all_weights.extend(w);
     }
@@ -332,22 +338,31 @@ fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Re
 /// One expert's matrix on one row.
 fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
     let scale = f.maybe(m.scale)?.map_or(1.0, |s| s[e]);
-    let mut y = f.matmul(m.w, e, x, 1)?;
+    let first = e * f.bound.weights[m.w.0 as usize].shape[1] as usize + m.first as usize;
+    let mut y = f.matmul_rows(m.w, first..first + m.rows as usize, x, 1)?;
     y.iter_mut().for_each(|y| *y *= scale);
+    if let Some(b) = f.maybe(m.bias)? {
+        let rows = y.len();
+        table().add_to(&mut y, &b[e * rows..][..rows]);
+    }
     Ok(y)
 }
 
 fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
-    let Op::Experts { x, ids, weights, mats, act: a, out } = op else { return Ok(()) };
+    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, out } = op else { return Ok(()) };
     let (n_used, k, width) = (f.width(*ids), f.width(*x), f.width(*out));
     let mut y = vec![0.0; f.n(*x) * width];
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
-        let x = &f.get(*x)?[i * k..][..k];
         for r in i * n_used..(i + 1) * n_used {
-            let (e, w) = (f.get(*ids)?[r].to_bits() as usize, f.get(*weights)?[r]);
-            let (g, u) = (expert(f, mats[0], e, x)?, expert(f, mats[1], e, x)?);
+            let mut x = f.get(*x)?[i * k..][..k].to_vec();
+            let (e, mut w) = (f.get(*ids)?[r].to_bits() as usize, f.get(*weights)?[r]);
+            if *weigh_inputs {
+                table().scale(&mut x, w);
+                w = 1.0;
+            }
+            let (g, u) = (expert(f, mats[0], e, &x)?, expert(f, mats[1], e, &x)?);
             let mut h = vec![0.0; g.len()];
-            table().glu(terms::act(*a), &g, &u, &mut h);
+            terms::glu(table(), *a, &g, &u, &mut h);
             table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
         }
     }
@@ -356,12 +371,14 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
 }
 
 fn map(f: &mut Far<'_>, x: T, y: Option<T>, func: MapFn, out: T) -> Result<()> {
-    let mut v = f.get(x)?.clone();
-    match (func, y) {
-        (MapFn::Add, Some(y)) => v.iter_mut().zip(f.get(y)?).for_each(|(v, y)| *v += y),
-        (MapFn::Add, None) => return Err(Error::invalid("add without a second input")),
-        (MapFn::Scale(s), _) => table().scale(&mut v, s),
-        (MapFn::Softcap(cap), _) => table().softcap(&mut v, cap),
+    let (mut v, width) = (f.get(x)?.clone(), f.width(x));
+    let y = y.map(|y| Ok::<_, Error>((f.get(y)?, f.width(y)))).transpose()?;
+    if y.is_none() && func.is_binary() {
+        return Err(Error::invalid("a function of two values without the second"));
+    }
+    for (i, v) in v.chunks_exact_mut(width).enumerate() {
+        let pos = terms::pos_of(f.io, f.plan.value(x).rows, i);
+        terms::map_row(table(), func, v, y.map(|(y, w)| &y[i * w..][..w]), pos);
     }
     f.values.insert(out, v);
     Ok(())

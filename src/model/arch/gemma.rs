@@ -5,18 +5,13 @@ use crate::model::spec::*;
 
 pub static GEMMA: Arch = Arch {
     name: "gemma",
-    keys: &[req(Key::RmsEps)],
-    rope: RopeKind::Neox,
-    rot_is_head: false,
-    embed: Embed { scale: Scale::SqrtWidth },
-    layer: |hp, il| LayerSpec { attn: attention(hp, il, RopeKind::Neox), ffn: dense(hp, il, Act::Gelu), norms: Norms::Pre },
-    head: Head { bias: false, softcap: false },
-    quirks: &[],
+    layer: |hp, il| LayerSpec { ffn: gelu(hp, il), ..plain(hp, il, RopeKind::Neox) },
     size: |hp| match hp.n_layer {
         18 => "2B",
         28 => "7B",
         _ => "?B",
     },
+    ..BASE
 };
 
 pub static GEMMA2: Arch = Arch {
@@ -29,15 +24,13 @@ pub static GEMMA2: Arch = Arch {
         opt(Key::AttnSoftcap(50.0)),
         opt(Key::FinalSoftcap(30.0)),
     ],
-    rope: RopeKind::Neox,
-    rot_is_head: false,
-    embed: Embed { scale: Scale::SqrtWidth },
     layer: |hp, il| LayerSpec {
         attn: Attention { softcap: hp.attn_softcap, ..windowed(hp, il) },
-        ffn: dense(hp, il, Act::Gelu),
-        norms: Norms::PreAndPost,
+        ffn: gelu(hp, il),
+        norms: Norms::PRE_AND_POST,
+        residual_scale: 1.0,
     },
-    head: Head { bias: false, softcap: true },
+    head: Head { softcap: true, ..PLAIN.head },
     quirks: &[Quirk { when: |hp| hp.n_layer == 46, ..WIDTH_OVER_HEADS }],
     size: |hp| match hp.n_layer {
         26 => "2B",
@@ -45,6 +38,7 @@ pub static GEMMA2: Arch = Arch {
         46 => "27B",
         _ => "?B",
     },
+    ..BASE
 };
 
 /// Of the 27B of either generation.
@@ -63,15 +57,13 @@ pub static GEMMA3: Arch = Arch {
         opt(Key::RopeBaseSwa(Some(10_000.0))),
         opt(Key::FinalSoftcap(0.0)),
     ],
-    rope: RopeKind::Neox,
-    rot_is_head: false,
-    embed: Embed { scale: Scale::SqrtWidth },
     layer: |hp, il| LayerSpec {
-        attn: Attention { qk_norm: true, ..windowed(hp, il) },
-        ffn: dense(hp, il, Act::Gelu),
-        norms: Norms::PreAndPost,
+        attn: Attention { qk_norm: QkNorm::Head, ..windowed(hp, il) },
+        ffn: gelu(hp, il),
+        norms: Norms::PRE_AND_POST,
+        residual_scale: 1.0,
     },
-    head: Head { bias: false, softcap: true },
+    head: Head { softcap: true, ..PLAIN.head },
     quirks: &[Quirk { when: |hp| hp.n_layer == 62, ..WIDTH_OVER_HEADS }],
     size: |hp| match hp.n_layer {
         18 => "270M",
@@ -82,12 +74,17 @@ pub static GEMMA3: Arch = Arch {
         62 => "27B",
         _ => "?B",
     },
+    ..BASE
 };
 
+const BASE: Arch = Arch { embed: Embed { scale: Scale::SqrtWidth, ..PLAIN.embed }, ..PLAIN };
+
+fn gelu(hp: &HParams, il: u32) -> Ffn {
+    Ffn::Dense(dense(hp, il, Act::Gelu))
+}
+
 fn windowed(hp: &HParams, il: u32) -> Attention {
-    let a = attention(hp, il, RopeKind::Neox);
-    if !hp.is_swa[il as usize] {
-        return a;
-    }
-    Attention { window: Window::Sliding(hp.n_swa), rope_base: RopeBase::Swa, ..a }
+    let a = sliding(hp, il, attention(hp, il, RopeKind::Neox));
+    let rope_base = if a.window == Window::All { RopeBase::Context } else { RopeBase::Swa };
+    Attention { rope_base, ..a }
 }

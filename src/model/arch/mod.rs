@@ -1,6 +1,17 @@
 //! One value per architecture. This folder is the only place where their names stand.
+mod cohere;
+mod deepseek;
+mod exaone;
+mod gated;
 mod gemma;
+mod glm;
+mod gpt;
+mod granite;
+mod layernorm;
 mod llama;
+mod olmo;
+mod openai;
+mod phi;
 mod qwen;
 
 use super::spec::Arch;
@@ -8,15 +19,70 @@ use super::spec::Arch;
 /// Every architecture there is.
 pub const ALL: &[&Arch] = &[
     &llama::LLAMA,
+    &llama::LLAMA4,
+    &llama::MISTRAL3,
     &llama::INTERNLM2,
     &llama::XVERSE,
-    &llama::EXAONE,
+    &llama::SMOLLM3,
+    &llama::ARCEE,
+    &llama::SEED_OSS,
+    &llama::MAINCODER,
+    &llama::PANGU_EMBEDDED,
+    &llama::PLAMO,
+    &llama::OPENELM,
+    &exaone::EXAONE,
+    &exaone::EXAONE4,
+    &exaone::EXAONE_MOE,
+    &qwen::QWEN,
     &qwen::QWEN2,
+    &qwen::QWEN2MOE,
+    &qwen::QWEN2VL,
     &qwen::QWEN3,
     &qwen::QWEN3MOE,
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &phi::PHI2,
+    &phi::PHI3,
+    &phi::PHIMOE,
+    &cohere::COMMAND_R,
+    &cohere::COHERE2,
+    &cohere::COHERE2MOE,
+    &openai::GPT_OSS,
+    &granite::GRANITE,
+    &granite::GRANITEMOE,
+    &granite::MINICPM,
+    &deepseek::DEEPSEEK,
+    &deepseek::DOTS1,
+    &deepseek::BAILINGMOE,
+    &deepseek::BAILINGMOE2,
+    &deepseek::GLM4MOE,
+    &deepseek::HUNYUAN_MOE,
+    &deepseek::ERNIE4_5,
+    &deepseek::ERNIE4_5_MOE,
+    &deepseek::PADDLEOCR,
+    &deepseek::MINIMAX_M2,
+    &gated::MELLUM,
+    &gated::AFMOE,
+    &gated::SPARK2_5,
+    &olmo::OLMO2,
+    &olmo::OLMOE,
+    &glm::CHATGLM,
+    &glm::GLM4,
+    &glm::HUNYUAN_DENSE,
+    &glm::HUNYUAN_VL,
+    &gpt::GPT2,
+    &gpt::STARCODER,
+    &gpt::STARCODER2,
+    &gpt::CODESHELL,
+    &gpt::GPTNEOX,
+    &gpt::JAIS2,
+    &layernorm::FALCON,
+    &layernorm::STABLELM,
+    &layernorm::ORION,
+    &layernorm::NEMOTRON,
+    &layernorm::OLMO,
+    &layernorm::DBRX,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {

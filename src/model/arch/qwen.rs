@@ -1,56 +1,58 @@
-//! Qwen 2 (biases on Q, K, V), Qwen 3 (norms on Q and K instead), and Qwen 3's mixture of experts.
+//! Qwen 2 (biases on Q, K, V), Qwen 3 (norms on Q and K instead), and their mixtures of experts.
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
-const KEYS: &[Need] = &[req(Key::RmsEps), opt(Key::ExpertFf)];
-
-const fn base(name: &'static str, layer: fn(&HParams, u32) -> LayerSpec, size: fn(&HParams) -> &'static str) -> Arch {
-    Arch {
-        name,
-        keys: KEYS,
-        rope: RopeKind::Neox,
-        rot_is_head: true,
-        embed: Embed { scale: Scale::One },
-        layer,
-        head: Head { bias: false, softcap: false },
-        quirks: &[],
-        size,
-    }
-}
-
 pub static QWEN2: Arch = Arch {
-    head: Head { bias: true, softcap: false },
-    ..base(
-        "qwen2",
-        |hp, il| LayerSpec { attn: attention(hp, il, RopeKind::Neox), ffn: dense(hp, il, Act::Silu), norms: Norms::Pre },
-        |hp| match (hp.n_layer, hp.n_embd, hp.n_head[0]) {
-            (24, 1024, _) => "0.5B",
-            (24, ..) => "1B",
-            (28, 1536, _) => "1.5B",
-            (28 | 32, ..) => "7B",
-            (36, ..) => "3B",
-            (40, _, 20) => "4B",
-            (40, ..) => "13B",
-            (48, ..) => "14B",
-            (64, ..) => "32B",
-            (80, ..) => "70B",
-            _ => "?B",
-        },
-    )
+    name: "qwen2",
+    size: |hp| match (hp.n_layer, hp.n_embd, hp.n_head[0]) {
+        (24, 1024, _) => "0.5B",
+        (24, ..) => "1B",
+        (28, 1536, _) => "1.5B",
+        (28 | 32, ..) => "7B",
+        (36, ..) => "3B",
+        (40, _, 20) => "4B",
+        (40, ..) => "13B",
+        (48, ..) => "14B",
+        (64, ..) => "32B",
+        (80, ..) => "70B",
+        _ => "?B",
+    },
+    head: Head { bias: Want::May, ..PLAIN.head },
+    ..PLAIN
+};
+
+pub static QWEN2MOE: Arch = Arch {
+    name: "qwen2moe",
+    layer: |hp, il| {
+        let n_ff = hp.n_ff[il as usize];
+        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false });
+        LayerSpec { ffn: Ffn::Moe(Moe { shared, ..moe(hp, expert_width(hp, il)) }), ..plain(hp, il, RopeKind::Neox) }
+    },
+    size: |hp| match hp.n_layer {
+        24 => "A2.7B",
+        28 => "57B.A14B",
+        _ => "?B",
+    },
+    ..PLAIN
 };
 
 fn normed(hp: &HParams, il: u32) -> Attention {
-    Attention { qk_norm: true, ..attention(hp, il, RopeKind::Neox) }
+    Attention { qk_norm: QkNorm::Head, ..attention(hp, il, RopeKind::Neox) }
 }
 
-fn scaled(hp: &HParams, il: u32) -> Ffn {
-    Ffn::Dense { n_ff: hp.n_ff[il as usize], act: Act::Silu, bias: false, scaled: true }
+/// Old files give no expert width: the dense width is then spread over the experts in use.
+fn expert_width(hp: &HParams, il: u32) -> u32 {
+    if hp.n_ff_exp > 0 { hp.n_ff_exp } else { hp.n_ff[il as usize] / hp.n_expert_used.max(1) }
 }
 
-pub static QWEN3: Arch = base(
-    "qwen3",
-    |hp, il| LayerSpec { attn: normed(hp, il), ffn: scaled(hp, il), norms: Norms::Pre },
-    |hp| match (hp.n_layer, hp.n_embd) {
+pub static QWEN3: Arch = Arch {
+    name: "qwen3",
+    layer: |hp, il| LayerSpec {
+        attn: normed(hp, il),
+        ffn: Ffn::Dense(Dense { scaled: true, ..dense(hp, il, Act::Silu) }),
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    size: |hp| match (hp.n_layer, hp.n_embd) {
         (28, 1024) => "0.6B",
         (28, _) => "1.7B",
         (36, 2560) => "4B",
@@ -59,28 +61,37 @@ pub static QWEN3: Arch = base(
         (64, _) => "32B",
         _ => "?B",
     },
-);
+    ..PLAIN
+};
 
-pub static QWEN3MOE: Arch = base(
-    "qwen3moe",
-    |hp, il| LayerSpec { attn: normed(hp, il), ffn: moe(hp, il), norms: Norms::Pre },
-    |hp| match hp.n_layer {
+pub static QWEN3MOE: Arch = Arch {
+    name: "qwen3moe",
+    layer: |hp, il| LayerSpec {
+        attn: normed(hp, il),
+        ffn: Ffn::Moe(Moe { renorm: true, scaled: true, ..moe(hp, expert_width(hp, il)) }),
+        ..plain(hp, il, RopeKind::Neox)
+    },
+    size: |hp| match hp.n_layer {
         48 => "30B.A3B",
         94 => "235B.A22B",
         _ => "?B",
     },
-);
+    ..PLAIN
+};
 
-fn moe(hp: &HParams, il: u32) -> Ffn {
-    // Old files give no expert width: the dense width is then spread over the experts in use.
-    let n_ff = if hp.n_ff_exp > 0 { hp.n_ff_exp } else { hp.n_ff[il as usize] / hp.n_expert_used.max(1) };
-    Ffn::Moe {
-        n_ff,
-        n_expert: hp.n_expert,
-        n_used: hp.n_expert_used,
-        act: Act::Silu,
-        gate: Gate::Softmax,
-        renorm: true,
-        scale: hp.expert_weights_scale,
-    }
-}
+/// The first Qwen: its FFN is half as wide as the file says.
+pub static QWEN: Arch = Arch {
+    name: "qwen",
+    layer: |hp, il| {
+        let d = dense(hp, il, Act::Silu);
+        LayerSpec { ffn: Ffn::Dense(Dense { n_ff: d.n_ff / 2, ..d }), ..plain(hp, il, RopeKind::Neox) }
+    },
+    size: |hp| match hp.n_layer {
+        32 => "7B",
+        40 => "13B",
+        _ => "?B",
+    },
+    ..PLAIN
+};
+
+pub static QWEN2VL: Arch = Arch { name: "qwen2vl", keys: &[req(Key::RmsEps), req(Key::Sections)], ..PLAIN };

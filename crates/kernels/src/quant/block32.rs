@@ -11,8 +11,29 @@ use crate::quant::{MatArgs, MatMul};
 use crate::{Isa, lanes};
 use core::marker::PhantomData;
 
-/// A format with blocks of 32. Safety of all: a pointer starts a block, whose first two bytes are its f16 scale.
+/// A block's scale as it is gathered from rows. Safety of all: a pointer starts a block, or a vector's worth of scales.
+pub(crate) trait Scale: Copy + Default {
+    unsafe fn read(block: *const u8) -> Self;
+    unsafe fn floats<F: Floats>(scales: *const Self) -> F;
+}
+
+/// The bits of an f16 at the start of a block.
+impl Scale for u16 {
+    #[inline(always)]
+    unsafe fn read(block: *const u8) -> u16 {
+        // SAFETY: the caller's contract, at any address.
+        unsafe { block.cast::<u16>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn floats<F: Floats>(scales: *const u16) -> F {
+        // SAFETY: the caller's contract.
+        unsafe { F::from_f16(scales) }
+    }
+}
+
+/// A format with blocks of 32. Safety of all: a pointer starts a block.
 pub(crate) trait Small: Oracle + 'static {
+    type D: Scale;
     /// Bytes of a block.
     const BYTES: usize;
     /// The signed weights of two blocks.
@@ -86,17 +107,17 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
         for b in (0..n).step_by(2) {
             let next = (b + 1).min(n - 1);
             let v = L::input(x.qs.add(32 * b), x.qs.add(32 * next), [x.sum32(b), x.sum32(next)]);
-            let (mut dots, mut d) = ([L::zero(); 8], [[0u16; 8]; 2]);
+            let (mut dots, mut d) = ([L::zero(); 8], [[F::D::default(); 8]; 2]);
             for r in 0..8 {
                 let (p, q) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
                 panel::ahead(p.wrapping_add(ahead), 2 * F::BYTES);
                 dots[r] = L::dot_plain(F::weights::<L>(p, q), v);
-                (d[0][r], d[1][r]) = (p.cast::<u16>().read_unaligned(), q.cast::<u16>().read_unaligned());
+                (d[0][r], d[1][r]) = (F::D::read(p), F::D::read(q));
             }
             let isum = L::reduce_halves(dots);
-            acc = L::F::from_f16(d[0].as_ptr()).mul(L::F::splat(x.d(b))).mul_add(L::floats(isum[0]), acc);
+            acc = F::D::floats::<L::F>(d[0].as_ptr()).mul(L::F::splat(x.d(b))).mul_add(L::floats(isum[0]), acc);
             if next > b {
-                acc = L::F::from_f16(d[1].as_ptr()).mul(L::F::splat(x.d(next))).mul_add(L::floats(isum[1]), acc);
+                acc = F::D::floats::<L::F>(d[1].as_ptr()).mul(L::F::splat(x.d(next))).mul_add(L::floats(isum[1]), acc);
             }
         }
         acc
@@ -145,18 +166,18 @@ unsafe fn panels<F: Small, L: Lanes>(a: &MatArgs) {
 unsafe fn unpack<F: Small, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], blocks: core::ops::Range<usize>) {
     for (i, b) in blocks.clone().enumerate().step_by(2) {
         let next = (b + 1).min(blocks.end - 1);
-        let mut d = [[0u16; 16]; 2];
+        let mut d = [[F::D::default(); 16]; 2];
         // SAFETY: blocks `b` and `next` of every row; the panel has room for eight blocks.
         unsafe {
             for r in 0..L::ROWS {
                 let (u, v) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
                 panel::ahead(u.wrapping_add(16 * F::BYTES), 2 * F::BYTES);
                 L::store(F::weights::<L>(u, v), p.rows.add(64 * r));
-                (d[0][r], d[1][r]) = (u.cast::<u16>().read_unaligned(), v.cast::<u16>().read_unaligned());
+                (d[0][r], d[1][r]) = (F::D::read(u), F::D::read(v));
             }
             L::transpose(p.rows, 64, p.weights.add(32 * i * L::ROWS));
-            L::G::from_f16(d[0].as_ptr()).store(p.d.add(i * L::ROWS));
-            L::G::from_f16(d[1].as_ptr()).store(p.d.add((i + 1) * L::ROWS));
+            F::D::floats::<L::G>(d[0].as_ptr()).store(p.d.add(i * L::ROWS));
+            F::D::floats::<L::G>(d[1].as_ptr()).store(p.d.add((i + 1) * L::ROWS));
         }
     }
 }

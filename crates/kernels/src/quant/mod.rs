@@ -7,6 +7,7 @@ mod block256;
 mod block32;
 mod float;
 mod iq4_xs;
+mod mxfp4;
 mod oracle;
 mod panel;
 mod q4_0;
@@ -60,8 +61,18 @@ pub(crate) struct Format {
 }
 
 /// Every weight type with kernels.
-pub(crate) const FORMATS: &[Format] =
-    &[float::F32, float::F16, float::BF16, q4_0::FORMAT, q8_0::FORMAT, q4_k::FORMAT, q5_k::FORMAT, q6_k::FORMAT, iq4_xs::FORMAT];
+pub(crate) const FORMATS: &[Format] = &[
+    float::F32,
+    float::F16,
+    float::BF16,
+    q4_0::FORMAT,
+    q8_0::FORMAT,
+    q4_k::FORMAT,
+    q5_k::FORMAT,
+    q6_k::FORMAT,
+    iq4_xs::FORMAT,
+    mxfp4::FORMAT,
+];
 
 /// How an input row for weights of type `ty` is stored; `None`: no kernel for this type.
 pub const fn act_of(ty: DType) -> Option<Act> {

@@ -48,6 +48,7 @@ impl Oracle for Q4_0 {
 }
 
 impl Small for Q4_0 {
+    type D = u16;
     const BYTES: usize = size_of::<Block>();
     #[inline(always)]
     unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {

@@ -45,6 +45,8 @@ fn weights(rng: &mut Lcg, ty: DType, k: usize, n_rows: usize, fill: Option<u8>) 
         match ty {
             DType::F32 => block.copy_from_slice(&rng.floats(1)[0].to_le_bytes()),
             DType::F16 | DType::BF16 => assert!(from_f32(ty, &rng.floats(1), block)),
+            // An exponent: far from those whose products overflow.
+            DType::MXFP4 => block[0] = 100 + rng.byte() % 56,
             _ => {}
         }
     }
@@ -294,6 +296,7 @@ fn dequantisers_agree_with_the_original() {
         (DType::Q5_K, 0x5d8b8dafe576ce2f),
         (DType::Q6_K, 0x39d739f84206494e),
         (DType::IQ4_XS, 0x19d21785bf6129db),
+        (DType::MXFP4, 0x57b842da4cd23ab0),
     ];
     for (ty, sum) in sums {
         let mut w = Lcg(1).bytes(4 * ty.block_bytes());

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::io::Error as IoError;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// Zero-filled memory that costs nothing until touched. Page aligned. Readers and writers share it by pointer: who may touch
 /// which bytes when is the caller's contract.
@@ -149,6 +150,8 @@ pub(super) fn resident(start: *mut u8, len: usize) -> Result<usize> {
 struct Reserved {
     base: *mut libc::c_void,
     len: usize,
+    /// Steps of `OPEN_STEP` with access.
+    opened: Mutex<Vec<bool>>,
 }
 // SAFETY: an address range that is ours until it is dropped; access is the business of those who use it, as for any map.
 unsafe impl Send for Reserved {}
@@ -163,17 +166,24 @@ impl Reserved {
         let len = bytes.max(1).checked_next_multiple_of(page_size())?;
         // SAFETY: a fresh mapping at a place of the kernel's choice.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
-        (base != libc::MAP_FAILED).then_some(Reserved { base, len })
+        let opened = Mutex::new(vec![false; len.div_ceil(OPEN_STEP)]);
+        (base != libc::MAP_FAILED).then_some(Reserved { base, len, opened })
     }
     /// The kernel counts these bytes from here on, or refuses.
     fn open(&self, r: &Range<usize>) -> std::io::Result<()> {
-        let start = r.start / OPEN_STEP * OPEN_STEP;
-        let end = r.end.next_multiple_of(OPEN_STEP).min(self.len);
-        // SAFETY: a range of our own map.
-        match unsafe { libc::mprotect(self.base.wrapping_byte_add(start), end - start, libc::PROT_READ | libc::PROT_WRITE) } {
-            0 => Ok(()),
-            _ => Err(IoError::last_os_error()),
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        for step in r.start / OPEN_STEP..r.end.div_ceil(OPEN_STEP) {
+            if opened[step] {
+                continue;
+            }
+            let (start, end) = (step * OPEN_STEP, ((step + 1) * OPEN_STEP).min(self.len));
+            // SAFETY: a range of our own map.
+            match unsafe { libc::mprotect(self.base.wrapping_byte_add(start), end - start, libc::PROT_READ | libc::PROT_WRITE) } {
+                0 => opened[step] = true,
+                _ => return Err(IoError::last_os_error()),
+            }
         }
+        Ok(())
     }
 }
 

@@ -1,0 +1,81 @@
+//! MXFP4: blocks of 32 four-bit floats (one sign, two exponent, one mantissa bit) with a bare exponent for a scale (OCP Microscaling
+//! Formats, 2023). The expert weights of gpt-oss.
+use crate::DType;
+use crate::lanes::{Floats, Lanes};
+use crate::quant::block32::{Kernels, Scale, Small};
+use crate::quant::oracle::{Oracle, act_block, dot};
+use crate::quant::{Act, Format};
+
+/// `w[i] = 2^(e - 128) * VALUES[q[i]]`; byte `j` holds elements `j` (low nibble) and `j + 16`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Block {
+    pub e: u8,
+    pub qs: [u8; 16],
+}
+const _: () = assert!(size_of::<Block>() == 17 && align_of::<Block>() == 1);
+
+/// Twice the values of the four bits, so that they are integers; the scale is halved instead.
+const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+impl Block {
+    fn values(&self) -> [i32; 32] {
+        std::array::from_fn(|i| i32::from(VALUES[usize::from(self.qs[i % 16] >> (4 * (i / 16)) & 15)]))
+    }
+}
+
+/// 2^(e - 128): half of what the exponent says. The two smallest are subnormal.
+fn scale(e: u8) -> f32 {
+    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
+}
+
+pub(crate) struct Mxfp4;
+pub(crate) const FORMAT: Format = Format { ty: DType::MXFP4, act: Act::B32, to_f32, impls: Kernels::<Mxfp4>::IMPLS };
+
+/// # Safety
+/// `row` has `k` elements, `out` room for `k`.
+unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
+    for b in 0..k / 32 {
+        // SAFETY: block `b` of the row and of `out`.
+        let (w, out) = unsafe { (row.cast::<Block>().add(b).read(), out.add(32 * b).cast::<[f32; 32]>()) };
+        let y = w.values().map(|q| scale(w.e) * q as f32);
+        // SAFETY: as above.
+        unsafe { out.write_unaligned(y) };
+    }
+}
+
+impl Oracle for Mxfp4 {
+    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
+        let mut acc = 0.0f32;
+        for b in 0..k / 32 {
+            // SAFETY: block `b` of both rows.
+            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read(), act_block::<32>(x, k, b)) };
+            acc = (scale(w.e) * dx).mul_add(dot(&w.values(), &x) as f32, acc);
+        }
+        acc
+    }
+}
+
+/// The float that the first byte of a block stands for.
+impl Scale for f32 {
+    #[inline(always)]
+    unsafe fn read(block: *const u8) -> f32 {
+        // SAFETY: the caller's contract.
+        scale(unsafe { *block })
+    }
+    #[inline(always)]
+    unsafe fn floats<F: Floats>(scales: *const f32) -> F {
+        // SAFETY: the caller's contract.
+        unsafe { F::load(scales) }
+    }
+}
+
+impl Small for Mxfp4 {
+    type D = f32;
+    const BYTES: usize = size_of::<Block>();
+    #[inline(always)]
+    unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
+        // SAFETY: the nibbles follow the byte of the scale.
+        unsafe { L::lookup(L::nibbles(a.add(1), b.add(1)), &VALUES) }
+    }
+}
