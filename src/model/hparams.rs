@@ -320,6 +320,9 @@ impl HParams {
         if self.n_ctx_train == 0 {
             return bad("n_ctx_train is 0".into());
         }
+        if self.rope.temperature_scale != 0.0 && self.rope.n_ctx_orig == 0 {
+            return bad("attention temperature over an original context of 0".into());
+        }
         self.check_experts()
     }
 
