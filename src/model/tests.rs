@@ -48,6 +48,9 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
     let mut kv: Vec<(String, Value)> = ints.iter().map(|(k, v)| (format!("{arch}.{k}"), Value::U32(*v))).collect();
     kv.extend(floats.iter().map(|(k, v)| (format!("{arch}.{k}"), Value::F32(*v))));
     kv.push((format!("{arch}.use_parallel_residual"), Value::Bool(true)));
+    if ["granite_swa", "spark2_5"].contains(&arch) {
+        kv.push((format!("{arch}.attention.sliding_window_pattern"), Value::Array(Array::I32(vec![1, 0, 1, 0]))));
+    }
     kv.push((format!("{arch}.rope.dimension_sections"), Value::Array(Array::I32(vec![4, 2, 2, 0]))));
     kv
 }
@@ -159,4 +162,7 @@ fn windows_go_by_pattern() {
     let given = ("attention.sliding_window_pattern", Value::Array(Array::Bool(vec![true, false, false, true])));
     assert_eq!(windows("gpt-oss", &[given]), "saas");
     assert_eq!(windows("phi3", &[]), "aaaa");
+    let rope = ("attention.rope_pattern", Value::Array(Array::I32(vec![1, 0, 1, 0])));
+    let slides = ("attention.sliding_window_pattern", Value::Array(Array::I32(vec![1, 1, 0, 0])));
+    assert_eq!(windows("granite_swa", &[rope, slides]), "sxan");
 }
