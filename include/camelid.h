@@ -27,6 +27,9 @@ struct camelid_context_params {
     enum camelid_kv kv;
     // folder of the file of `CAMELID_KV_FILE`
     const char *kv_dir;
+    // For models with sliding windows and swa_full off: every how many tokens a window is kept, so that any position can be gone back to
+    // (`llama_memory_seq_rm` succeeds) and at most as many tokens are computed again; 0: never, 1: every 512, -1: what `CAMELID_SWA_SNAPSHOTS` says
+    int32_t swa_snapshots;
 };
 
 #ifdef __cplusplus
@@ -47,6 +50,13 @@ LLAMA_API
 struct llama_context *camelid_init_from_model(struct llama_model * model,
                                               struct llama_context_params params,
                                               const struct camelid_context_params *more);
+
+// Whether a decode of `seq_id` could go on at position `p` once what is there and behind it is removed: what its windows show of the positions
+// before is there or can be brought back.
+LLAMA_API
+bool camelid_can_continue(const struct llama_context *ctx,
+                          llama_seq_id seq_id,
+                          llama_pos p);
 
 // Bytes of the context's KV store that are in memory now.
 LLAMA_API uint64_t camelid_kv_resident(const struct llama_context *ctx);

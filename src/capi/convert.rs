@@ -131,6 +131,8 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         swa_full: p.swa_full,
         kv_unified: p.kv_unified,
         no_perf: p.no_perf,
+        swa_snapshots: None,
+        swa_snapshot_bytes: None,
         kv: None,
     })
 }

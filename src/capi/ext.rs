@@ -59,11 +59,18 @@ pub struct camelid_context_params {
     pub kv: camelid_kv_int,
     /// folder of the file of `CAMELID_KV_FILE`
     pub kv_dir: *const c_char,
+    /// For models with sliding windows and swa_full off: every how many tokens a window is kept, so that any position can be gone back to
+    /// (`llama_memory_seq_rm` succeeds) and at most as many tokens are computed again; 0: never, 1: every 512, -1: what `CAMELID_SWA_SNAPSHOTS` says
+    pub swa_snapshots: i32,
 }
 
 impl camelid_context_params {
-    const DEFAULT: camelid_context_params =
-        camelid_context_params { size: size_of::<camelid_context_params>(), kv: CAMELID_KV_DEFAULT as c_int, kv_dir: std::ptr::null() };
+    const DEFAULT: camelid_context_params = camelid_context_params {
+        size: size_of::<camelid_context_params>(),
+        kv: CAMELID_KV_DEFAULT as c_int,
+        kv_dir: std::ptr::null(),
+        swa_snapshots: -1,
+    };
 
     /// As many fields as the caller knows; defaults for the others.
     ///
@@ -115,9 +122,20 @@ pub unsafe extern "C" fn camelid_init_from_model(
 ) -> *mut llama_context {
     attempt(std::ptr::null_mut(), || {
         // SAFETY: the caller's promise: NULL, or a struct as its first field says, with a string or NULL in it.
-        let kv = unsafe { camelid_context_params::read(more)?.backing()? };
-        init(model, &params, |p| p.kv = kv)
+        let (more, kv) = unsafe {
+            let more = camelid_context_params::read(more)?;
+            (more, more.backing()?)
+        };
+        init(model, &params, |p| (p.kv, p.swa_snapshots) = (kv, u32::try_from(more.swa_snapshots).ok()))
     })
+}
+
+/// Whether a decode of `seq_id` could go on at position `p` once what is there and behind it is removed: what its windows show of the positions
+/// before is there or can be brought back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn camelid_can_continue(ctx: Option<&llama_context>, seq_id: llama_seq_id, p: llama_pos) -> bool {
+    let Ok(seq) = u32::try_from(seq_id) else { return false };
+    with_context("camelid_can_continue", ctx.map(|c| &c.0.ctx), false, |c| c.can_continue(seq, p))
 }
 
 /// Bytes of the context's KV store that are in memory now.

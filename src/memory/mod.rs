@@ -7,6 +7,7 @@
 mod blocks;
 mod cells;
 mod group;
+mod history;
 #[cfg(test)]
 mod naive;
 mod ops;
@@ -16,6 +17,7 @@ pub mod restore;
 mod room;
 pub mod rows;
 mod runs;
+pub mod snapshots;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -118,6 +120,8 @@ impl Stamp {
 pub struct Changed {
     pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
+    /// What was known of sequences before.
+    past: snapshots::Before,
 }
 
 /// Where one ubatch was put. Ends in `commit`, `revert` or `unplace` before anything else is placed or changed.
@@ -125,8 +129,6 @@ pub struct Changed {
 pub struct Placed {
     /// Per group.
     pub views: Vec<Views>,
-    /// Blocks in use that were not before, as (group, block): the store makes them usable.
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows that leave blocks shared with another stream, in this order, before the ubatch is computed.
     pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
@@ -141,6 +143,8 @@ pub struct Memory {
     n_parted: u32,
     unified: bool,
     compat: bool,
+    /// Where windows can be brought back.
+    past: Option<snapshots::Past>,
 }
 
 /// Sequence ids that exist at all (LLAMA_MAX_SEQ); a unified memory answers for every one of them, whatever n_seq_max is.
@@ -156,7 +160,7 @@ impl Memory {
         groups.iter().enumerate().try_for_each(|(i, g)| g.check(i))?;
         let groups =
             groups.into_iter().enumerate().map(|(i, g)| Group::new(i, g, n_streams, per_stream)).collect::<platform::Result<_>>()?;
-        Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false })
+        Ok(Memory { groups, clock: 0, n_parted: 0, unified, compat: false, past: None })
     }
 
     /// CAMELID_COMPAT: rewinds are never refused, positions are answered by the last group alone, a cell of several sequences is never reused,
@@ -267,29 +271,20 @@ impl Memory {
     pub fn apply(&mut self, ub: &Ubatch, causal: bool) -> Result<Placed, Full> {
         let (at, logs) = self.place(ub)?;
         let views = self.groups.iter().zip(&at).map(|(g, at)| views::build(&g.streams, g.spec.window, ub, at, causal)).collect();
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Placed { views, new_blocks, copies: self.take_copies(), logs })
+        Ok(Placed { views, copies: self.take_copies(), logs })
     }
 
     fn take_copies(&mut self) -> Vec<RowCopy> {
         self.groups.iter_mut().flat_map(Group::take_copies).collect()
     }
 
-    /// Blocks opened by what `logs` say.
-    fn new_blocks(&self, logs: &[Log]) -> Vec<(usize, BlockId)> {
-        let mut new = Vec::new();
-        for (g, log) in logs.iter().enumerate() {
-            let group = &self.groups[g];
-            let opened = log.iter().filter_map(|(s, u)| match u {
-                cells::Undo::Put { cell, opened: true, .. } => group.place_of(*s, *cell).map(|(b, _)| b),
-                cells::Undo::Own { vb, .. } => group.streams[*s as usize].block(*vb),
-                _ => None,
-            });
-            new.extend(opened.map(|b| (g, b)));
-        }
-        new.sort_unstable();
-        new.dedup();
-        new
+    /// As (group, block).
+    #[cfg(test)]
+    fn blocks(&self) -> std::collections::BTreeSet<(usize, BlockId)> {
+        let of = |(i, g): (usize, &Group)| {
+            (0..g.spec.n_blocks_max(self.n_streams())).map(BlockId).filter(|b| g.pool.in_use(*b)).map(move |b| (i, b)).collect::<Vec<_>>()
+        };
+        self.groups.iter().enumerate().flat_map(of).collect()
     }
 
     /// The ubatch was computed: it stays.

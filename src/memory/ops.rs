@@ -3,6 +3,7 @@
 use super::cells::{Cell, Cells, Log, Tx, Undo};
 use super::group::Group;
 use super::runs::{Run, Runs};
+use super::snapshots::Edit;
 use super::{Changed, Memory, Refused, Shift, Stamp};
 use crate::backend::io::{BlockId, SeqSet};
 
@@ -16,7 +17,7 @@ fn clip(p0: i32, p1: i32) -> (i64, i64) {
 }
 
 impl Memory {
-    fn base_runs(&self, seq: u32) -> Option<&Runs> {
+    pub(super) fn base_runs(&self, seq: u32) -> Option<&Runs> {
         self.groups[0].runs(self.stream_of(seq)?, seq)
     }
 
@@ -26,7 +27,8 @@ impl Memory {
         self.groups[g].runs(self.stream_of(seq)?, seq)?.max()
     }
 
-    /// The smallest p such that every position of p..=pos_max that the base holds is in every group; pos_max + 1 when there is none.
+    /// The smallest p such that every position of p..=pos_max that the base holds is in every group, or can be brought back there; pos_max + 1 when there
+    /// is none.
     pub fn pos_min(&self, seq: u32) -> Option<i32> {
         let stream = self.stream_of(seq)?;
         if self.compat {
@@ -35,11 +37,15 @@ impl Memory {
         let base = self.base_runs(seq)?;
         let min = base.min()?;
         let per_group = self.groups[1..].iter().filter_map(|g| g.runs(stream, seq));
-        Some(per_group.map(|r| common_from(base, r)).fold(min, i32::max))
+        Some(self.lowest(seq, per_group.map(|r| common_from(base, r)).fold(min, i32::max)))
     }
 
-    /// Whether a token at `p` would find in every group all that its window shows of the base's cells before it.
+    /// Whether a token at `p` would find in every group all that its window shows of the base's cells before it, or that can be brought back.
     pub fn can_continue(&self, seq: u32, p: i32) -> bool {
+        self.window_is_here(seq, p) || self.way_to(seq, p).is_some()
+    }
+
+    pub(super) fn window_is_here(&self, seq: u32, p: i32) -> bool {
         let (Some(stream), Some(base)) = (self.stream_of(seq), self.base_runs(seq)) else { return false };
         self.groups[1..].iter().all(|g| {
             let (lo, p) = (i64::from(g.spec.window.lo(p)), i64::from(p));
@@ -52,16 +58,16 @@ impl Memory {
         self.groups.iter().all(|g| g.spec.size == self.groups[0].spec.size)
     }
 
-    /// Runs `f` on every group; all of it stays or none.
-    fn change(&mut self, mut f: impl FnMut(&mut Group) -> Result<(), Refused>) -> Result<Changed, Refused> {
+    /// Runs `f` on every group, and `edit` on what is known of sequences; all of it stays or none.
+    fn change(&mut self, edit: Edit, mut f: impl FnMut(&mut Group) -> Result<(), Refused>) -> Result<Changed, Refused> {
         let done = self.groups.iter_mut().try_for_each(&mut f);
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
-        let changed = Changed { copies: self.take_copies(), logs };
+        let changed = Changed { copies: self.take_copies(), logs, past: self.edit_past(edit) };
         let judged = done.and_then(|()| self.goes_on(&changed.logs));
         match judged {
             Ok(()) => Ok(changed),
             Err(e) => {
-                self.undo(&changed.logs);
+                self.take_back_change(&changed);
                 Err(e)
             }
         }
@@ -83,6 +89,7 @@ impl Memory {
     /// No row was copied: exactly the state before.
     pub fn take_back_change(&mut self, c: &Changed) {
         self.undo(&c.logs);
+        self.put_past_back(&c.past);
     }
 
     fn touched(&self, logs: &[Log]) -> SeqSet {
@@ -102,15 +109,17 @@ impl Memory {
     /// Removes positions `p0..p1` of one sequence, or of all. A whole sequence always goes.
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
         let range = clip(p0, p1);
+        let edit = Edit::Cut { seq, at: range.0 };
         let Some(seq) = seq else {
-            return self.change(|g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx)))).map(drop);
+            return self.change(edit, |g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx)))).map(drop);
         };
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
         if range == clip(-1, -1) {
             self.groups.iter_mut().for_each(|g| g.forget(seq));
+            self.edit_past(edit);
             return Ok(());
         }
-        self.change(|g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx))).map(drop)
+        self.change(edit, |g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx))).map(drop)
     }
 
     /// Removes every other sequence.
@@ -119,6 +128,7 @@ impl Memory {
         let others = |s: &u32| *s != seq && !(self.compat && self.stream_of(*s) != Some(own));
         let others: Vec<u32> = (0..super::MAX_SEQ).filter(others).collect();
         self.groups.iter_mut().for_each(|g| others.iter().for_each(|s| g.forget(*s)));
+        self.edit_past(Edit::Keep(seq));
         Ok(())
     }
 
@@ -150,7 +160,8 @@ impl Memory {
     fn move_positions(&mut self, seq: u32, range: (i64, i64), to: impl Fn(&Cell) -> (i32, i32)) -> Result<Changed, Refused> {
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
         let (compat, n_parted) = (self.compat, self.n_parted.wrapping_add(1));
-        let changed = self.change(|g| {
+        let edit = Edit::Cut { seq: Some(seq), at: self.lowest_moved(stream, seq, range, |c| to(c).0) };
+        let changed = self.change(edit, |g| {
             let parts = |c: &Cell| to(c).0 >= 0 && to(c) != (c.pos, c.shift);
             let shared = g.streams[stream as usize].shared_in(seq, range, parts);
             if !compat && shared > 0 {
@@ -163,6 +174,13 @@ impl Memory {
         Ok(changed)
     }
 
+    /// The smallest position that a cell of `seq` in `range` has or gets.
+    fn lowest_moved(&self, stream: u32, seq: u32, (p0, p1): (i64, i64), to: impl Fn(&Cell) -> i32) -> i64 {
+        let cells = &self.groups[0].streams[stream as usize];
+        let list = cells.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default();
+        list.into_iter().map(|c| cells.cell(c)).map(|c| c.pos.min(to(c))).min().unwrap_or(i32::MAX).into()
+    }
+
     /// Lets `dst` have positions `p0..p1` of `src` too. In one stream they share cells; otherwise `dst` is replaced, only whole sequences can be
     /// copied, and they share blocks until one of them writes.
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> Result<(), Refused> {
@@ -171,22 +189,24 @@ impl Memory {
         if src == dst {
             return Ok(());
         }
+        let edit = Edit::Copy { src, dst, at: p0 };
         if from == to {
             let join = |c: &mut Cells, tx: &mut Tx<'_>| {
                 c.runs(src).map(|r| r.cells(p0, p1)).unwrap_or_default().into_iter().for_each(|cell| c.join(cell, dst, tx))
             };
-            return self.change(|g| on_stream(g, from, join)).map(drop);
+            return self.change(edit, |g| on_stream(g, from, join)).map(drop);
         }
         let whole = |r: &Runs| r.count(p0, p1) == u64::from(r.n_cells());
         if !self.groups.iter().all(|g| g.runs(from, src).is_none_or(whole)) {
             return Err(Refused("between streams only whole sequences are copied (kv_unified copies parts)"));
         }
-        self.change(|g| copy_across(g, (from, src), (to, dst))).map(drop)
+        self.change(edit, |g| copy_across(g, (from, src), (to, dst))).map(drop)
     }
 
     /// Empties the memory.
     pub fn clear(&mut self) {
         self.groups.iter_mut().for_each(Group::clear);
+        self.edit_past(Edit::Cut { seq: None, at: 0 });
     }
 
     /// Pending rotations of K rows, told once. Rows that streams share are rotated once for all of them.

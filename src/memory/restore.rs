@@ -2,9 +2,10 @@
 use super::cells::{Cell, Cells, Log, Tx};
 use super::group::Group;
 use super::runs::Runs;
+use super::snapshots::Before;
 use super::window::Window;
-use super::{Full, Memory, Stamp};
-use crate::backend::io::{BlockId, SeqSet};
+use super::{Full, Memory, Placed, RowCopy, Stamp};
+use crate::backend::io::{BlockId, SeqSet, Views};
 
 /// One cell, apart from where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +29,20 @@ pub struct RowAt {
 pub struct Replaced {
     /// Per group, stream by stream, in each ascending in `row`; a row may have several places (one per stream) or none.
     pub rows: Vec<Vec<RowAt>>,
-    /// Blocks in use that were not before, as (group, block).
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows of cells that were there before may be written over.
     pub displaces: bool,
+    /// Rows that leave blocks shared with another stream, in this order, before any is written.
+    pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
+    /// What was known of sequences before.
+    past: Before,
+}
+
+impl Replaced {
+    /// Tokens that are to be computed.
+    pub(super) fn into_placed(self, views: Vec<Views>) -> Placed {
+        Placed { views, copies: self.copies, logs: self.logs }
+    }
 }
 
 impl Memory {
@@ -102,14 +112,20 @@ impl Memory {
             }
         }
         let last = lists.iter().flatten().flatten().map(|h| Stamp::arrival(h.stamp) + 1).max();
+        let replaced = self.replaced(done, rows)?;
+        self.clock = self.clock.max(last.unwrap_or(0));
+        let past = self.forget_past(seq, lists.first().is_some_and(Option::is_some));
+        Ok(Replaced { displaces, past, ..replaced })
+    }
+
+    /// What was done to cells since the last log, or nothing if it is not `done`.
+    pub(super) fn replaced(&mut self, done: Result<(), Full>, rows: Vec<Vec<RowAt>>) -> Result<Replaced, Full> {
         let logs: Vec<Log> = self.groups.iter_mut().map(Group::take_log).collect();
         if done.is_err() {
             self.undo(&logs);
             return Err(Full);
         }
-        self.clock = self.clock.max(last.unwrap_or(0));
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Replaced { rows, new_blocks, displaces, logs })
+        Ok(Replaced { rows, displaces: false, copies: self.take_copies(), logs, past: Before::new() })
     }
 
     /// The rows are there.
@@ -120,6 +136,12 @@ impl Memory {
     /// No row was written: exactly the state before.
     pub fn take_back(&mut self, r: Replaced) {
         self.undo(&r.logs);
+        self.put_past_back(&r.past);
+    }
+
+    /// Some rows were written: the cells that they were for are empty, and so is what they displaced.
+    pub(super) fn undo_placing(&mut self, r: &Replaced) {
+        self.groups.iter_mut().zip(&r.logs).for_each(|(g, log)| g.undo_placing(log));
     }
 }
 
@@ -168,7 +190,7 @@ fn parts(g: &Group, list: &[Held], per_seq: bool) -> Vec<(u32, Vec<u32>)> {
 }
 
 /// Gives the rows of one stream their cells: consecutive ones where there is room for that. Whether others' masked cells went for it.
-fn put(
+pub(super) fn put(
     g: &mut Group,
     stream: u32,
     seq: Option<u32>,

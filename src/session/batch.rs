@@ -66,6 +66,11 @@ impl Batch {
     pub fn n_outputs(&self) -> usize {
         self.output.iter().filter(|o| **o).count()
     }
+    pub fn all_seqs(&self) -> SeqSet {
+        let mut all = SeqSet::default();
+        self.seqs.iter().flat_map(SeqSet::iter).for_each(|s| all.insert(s));
+        all
+    }
     /// Some token belongs to several sequences.
     pub fn is_coupled(&self) -> bool {
         self.seqs.iter().any(|s| s.len() > 1)
@@ -85,10 +90,8 @@ pub fn check(v: &BatchView<'_>, limits: &Limits, memory: &Memory) -> Result<Batc
 
 /// A window that a state was restored into by itself may end before its base does: nothing can go on there.
 fn check_windows(b: &Batch, memory: &Memory) -> Result<()> {
-    let mut all = SeqSet::default();
-    b.seqs.iter().flat_map(SeqSet::iter).for_each(|s| all.insert(s));
     let torn = |s: &u32| memory.pos_max(*s).is_some_and(|max| !memory.can_continue(*s, max.saturating_add(1)));
-    match all.iter().find(torn).filter(|_| !memory.compat()) {
+    match b.all_seqs().iter().find(torn).filter(|_| !memory.compat()) {
         Some(s) => bad(format!("sequence {s} cannot go on: its sliding window lacks cells that its base has")),
         None => Ok(()),
     }

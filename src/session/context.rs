@@ -34,7 +34,7 @@ pub struct Context {
     pub pooling_type: i32,
     pub outputs: Outputs,
     pub perf: Perf,
-    kv: Kv,
+    pub(super) kv: Kv,
     runner: Runner,
     shifter: Runner,
     embd: T,
@@ -42,6 +42,8 @@ pub struct Context {
     team: Team,
     causal: bool,
     abort: Option<AbortCallback>,
+    /// Tokens computed again for windows that were brought back.
+    pub(super) n_again: u64,
     /// Set while an entry point works; still set at the next one when it panicked.
     busy: bool,
     edits: u64,
@@ -55,6 +57,23 @@ pub mod code {
     pub const INVALID: i32 = -1;
     pub const NO_MEMORY: i32 = -2;
     pub const FAILED: i32 = -3;
+}
+
+/// The code for a ubatch that found no place.
+pub(super) fn no_place(e: NoPlace) -> i32 {
+    match e {
+        NoPlace::Full => code::FULL,
+        NoPlace::NoMemory(e) => {
+            log::error(format!("decode: {e}"));
+            code::NO_MEMORY
+        }
+    }
+}
+
+/// The code for a ubatch that was not computed to its end.
+pub(super) fn stopped(stop: &Stop) -> i32 {
+    log::error(format!("decode: {stop}"));
+    if *stop == Stop::Aborted { code::ABORTED } else { code::FAILED }
 }
 
 /// Workers that take part: what the caller asks for, but never more than cores it may run on; more only slow each other down.
@@ -105,6 +124,7 @@ impl Context {
             logits: planned.logits,
             team,
             abort: None,
+            n_again: 0,
             busy: false,
             edits: 0,
         };
@@ -174,6 +194,7 @@ impl Context {
         let limits = self.limits();
         let batch = batch::check(b, &limits, self.kv.memory()).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
+        self.bring_back(batch.all_seqs().iter())?;
         let ubs = self.find_room(&batch, &limits)?;
         self.outputs.begin(&batch.output, self.params.embeddings).map_err(|e| said("", &e, code::NO_MEMORY))?;
         let mut pool = Pool::default();
@@ -199,17 +220,11 @@ impl Context {
 
     /// Places, secures and computes one ubatch; on any failure it is taken back whole.
     fn one(&mut self, ub: &Ubatch, pool: &mut Pool) -> std::result::Result<(), i32> {
-        let placed = self.kv.place(ub, self.causal).map_err(|e| match e {
-            NoPlace::Full => code::FULL,
-            NoPlace::NoMemory(e) => {
-                log::error(format!("decode: {e}"));
-                code::NO_MEMORY
-            }
-        })?;
+        let placed = self.kv.place(ub, self.causal).map_err(no_place)?;
         let rows: Vec<u32> = (0..ub.n_tokens() as u32).filter(|i| ub.output[*i as usize]).collect();
         match self.run(ub, &placed, &rows) {
             Ok(()) => {
-                self.kv.commit(placed);
+                self.kv.commit(placed, ub, self.causal);
                 self.perf.n_reused += 1;
                 self.collect(ub, &rows, pool).map_err(|e| {
                     log::error(format!("decode: {e}"));
@@ -218,13 +233,12 @@ impl Context {
             }
             Err(stop) => {
                 self.kv.revert(placed);
-                log::error(format!("decode: {stop}"));
-                Err(if stop == Stop::Aborted { code::ABORTED } else { code::FAILED })
+                Err(stopped(&stop))
             }
         }
     }
 
-    fn run(&mut self, ub: &Ubatch, placed: &Placed, rows: &[u32]) -> std::result::Result<(), Stop> {
+    pub(super) fn run(&mut self, ub: &Ubatch, placed: &Placed, rows: &[u32]) -> std::result::Result<(), Stop> {
         let threads = if ub.n_tokens() == 1 { self.params.n_threads } else { self.params.n_threads_batch };
         let abort = &self.abort;
         let io = Io {
@@ -254,7 +268,7 @@ impl Context {
     }
 
     /// Carries out pending K rotations.
-    fn flush(&mut self) -> std::result::Result<(), Stop> {
+    pub(super) fn flush(&mut self) -> std::result::Result<(), Stop> {
         let shifts = self.kv.take_shifts();
         if shifts.is_empty() {
             return Ok(());
@@ -294,31 +308,27 @@ impl Context {
     pub fn kv_released(&self) -> u64 {
         self.kv.released()
     }
-    /// Carries out what operations have left for later, so that rows are what positions say.
-    pub fn settle(&mut self) -> Result<()> {
-        self.flush().map_err(|s| Error::invalid(format!("K-shift: {s}")))
-    }
     pub fn memory_clear(&mut self) {
         self.kv.clear();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         self.edits += u64::from((0..i32::MAX).contains(&p1));
-        self.kv.seq_rm(seq, p0, p1)
+        self.operate(|kv| kv.seq_rm(seq, p0, p1))
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         self.edits += 1;
-        self.kv.seq_cp(src, dst, p0, p1)
+        self.operate(|kv| kv.seq_cp(src, dst, p0, p1))
     }
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
-        self.kv.seq_keep(seq)
+        self.operate(|kv| kv.seq_keep(seq))
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
         self.edits += 1;
-        self.kv.seq_add(seq, p0, p1, delta)
+        self.operate(|kv| kv.seq_add(seq, p0, p1, delta))
     }
     pub fn seq_div(&mut self, seq: u32, p0: i32, p1: i32, d: i32) -> std::result::Result<(), Refused> {
         self.edits += 1;
-        self.kv.seq_div(seq, p0, p1, d)
+        self.operate(|kv| kv.seq_div(seq, p0, p1, d))
     }
 
     // ---- switches

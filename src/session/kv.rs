@@ -3,6 +3,8 @@
 use super::params::{ContextParams, Sizes};
 use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
 use crate::memory::reaper::Reaper;
+use crate::memory::restore::RowAt;
+use crate::memory::snapshots::Back;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
@@ -79,7 +81,11 @@ impl Kv {
     pub fn new(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<Kv> {
         let (memory, stores) = make_memory(m, p, s, groups)?;
         let reaper = Reaper::new(stores.iter().map(|s| s.resident().clone()).collect());
-        Ok(Kv { memory, stores, reaper })
+        let mut kv = Kv { memory, stores, reaper };
+        // Snapshots at most double what a context may come to take: whoever made room for its cells knows how much that is.
+        let budget = p.swa_snapshot_bytes.unwrap_or(kv.bytes());
+        kv.memory.keep_past(super::rewind::every(p.swa_snapshots), budget);
+        Ok(kv)
     }
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -112,6 +118,9 @@ impl Kv {
     pub fn place(&mut self, ub: &Ubatch, causal: bool) -> std::result::Result<Placed, NoPlace> {
         self.tell_freed();
         let placed = self.memory.apply(ub, causal).map_err(|Full| NoPlace::Full)?;
+        self.secured(placed)
+    }
+    fn secured(&mut self, placed: Placed) -> std::result::Result<Placed, NoPlace> {
         self.reaper.begin();
         let cells: Vec<Cells<'_>> = placed.views.iter().map(|v| v.dst.as_slice()).enumerate().collect();
         match self.secure(&cells).and_then(|()| self.copy(&placed.copies)) {
@@ -124,8 +133,9 @@ impl Kv {
             }
         }
     }
-    pub fn commit(&mut self, p: Placed) {
+    pub fn commit(&mut self, p: Placed, ub: &Ubatch, causal: bool) {
         self.memory.commit(p);
+        self.memory.remember(&self.stores, ub, causal);
         self.reaper.end(true);
         self.tell_freed();
     }
@@ -167,6 +177,46 @@ impl Kv {
     fn tell_freed(&mut self) {
         self.reaper.freed(&self.memory.freed());
     }
+
+    // ---- a window that is brought back
+
+    /// Kept rows into the windows of `seq` at `p`.
+    pub fn put_back(&mut self, seq: u32, p: i32) -> std::result::Result<(), NoPlace> {
+        let back = self.memory.put_back(seq, p).map_err(|Full| NoPlace::Full)?;
+        self.reaper.begin();
+        let done = self.fill_back(back);
+        self.reaper.end(done.is_ok());
+        self.tell_freed();
+        done.map_err(NoPlace::NoMemory)
+    }
+    fn fill_back(&mut self, back: Back) -> Result<()> {
+        let places = |at: &Vec<RowAt>| at.iter().map(|r| (r.block, r.slot)).collect::<Vec<_>>();
+        let cells: Vec<Vec<(BlockId, u16)>> = back.placed.rows.iter().map(places).collect();
+        let cells: Vec<Cells<'_>> = cells.iter().map(Vec::as_slice).enumerate().collect();
+        if let Err(e) = self.secure(&cells).and_then(|()| self.copy(&back.placed.copies)) {
+            self.memory.take_back(back.placed);
+            return Err(e);
+        }
+        match self.memory.fill_back(&self.stores, &back) {
+            Ok(()) => self.memory.keep_back(back),
+            Err(e) => {
+                self.memory.drop_back(&back);
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+    /// Cells for tokens that the base has.
+    pub fn place_again(&mut self, ub: &Ubatch) -> std::result::Result<Placed, NoPlace> {
+        let placed = self.memory.apply_again(ub).map_err(|Full| NoPlace::Full)?;
+        self.secured(placed)
+    }
+    pub fn commit_again(&mut self, p: Placed) {
+        self.memory.commit(p);
+        self.reaper.end(true);
+        self.tell_freed();
+    }
+
     /// Pending rotations, told once.
     pub fn take_shifts(&mut self) -> Vec<KvShift> {
         let of =

@@ -8,6 +8,7 @@ pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;
+mod rewind;
 mod runner;
 pub mod ubatch;
 pub use crate::backend::system_info;

@@ -36,6 +36,10 @@ pub struct ContextParams {
     pub swa_full: bool,
     pub kv_unified: bool,
     pub no_perf: bool,
+    /// Tokens between snapshots of small windows: 0 keeps none, 1 means 512; `None`: what `CAMELID_SWA_SNAPSHOTS` says.
+    pub swa_snapshots: Option<u32>,
+    /// Most bytes of snapshots; `None`: as many as the context's cells can come to take.
+    pub swa_snapshot_bytes: Option<usize>,
     /// What the KV store lies in; `None`: what `CAMELID_KV` says.
     pub kv: Option<Backing>,
 }
@@ -66,6 +70,8 @@ impl Default for ContextParams {
             swa_full: true,
             kv_unified: false,
             no_perf: true,
+            swa_snapshots: None,
+            swa_snapshot_bytes: None,
             kv: None,
         }
     }

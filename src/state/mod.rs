@@ -6,6 +6,9 @@ mod files;
 mod form;
 pub mod io;
 mod parse;
+mod plan;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use files::{FileTokens, count_tokens, load_seq, load_session, read_seq, save_seq, save_session, write_seq};
@@ -47,6 +50,7 @@ impl What {
 
 /// Exact bytes of `save`.
 pub fn size(ctx: &mut Context, what: What) -> Result<usize> {
+    ctx.settle()?;
     let mut n = Count::default();
     write_state(ctx, what, &mut n)?;
     usize::try_from(n.written()).map_err(|_| Error::invalid("the state is larger than this machine's addresses"))

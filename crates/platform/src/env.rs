@@ -33,6 +33,11 @@ pub const SWITCHES: &[Switch] = &[
         values: "DIR[:BYTES]",
         help: "beginnings of prompts are kept in DIR and not computed again (BYTES may end in K, M, G, T; default 4G)",
     },
+    Switch {
+        name: "CAMELID_SWA_SNAPSHOTS",
+        values: "on|K",
+        help: "contexts can be rewound past their sliding windows: windows are kept every K tokens (on: 512), at most K are computed again",
+    },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },

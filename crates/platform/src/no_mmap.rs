@@ -37,6 +37,22 @@ impl FileMap {
     }
 }
 
+/// Zeroed bytes of one owner.
+#[derive(Debug)]
+pub struct Owned(Vec<u8>);
+
+impl Owned {
+    pub fn new(bytes: usize) -> Result<Owned> {
+        crate::error::try_zeroed(bytes.max(1), "bytes").map(Owned)
+    }
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
 /// Zeroed heap memory; what is touched stays touched.
 pub struct Anon(Heap);
 

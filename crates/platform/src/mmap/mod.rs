@@ -2,9 +2,11 @@
 //! `--cfg camelid_no_mmap` has `no_mmap.rs` in its place. Knows bytes and pages only.
 mod anon;
 mod backed;
+mod owned;
 
 pub use anon::Anon;
 pub use backed::Backed;
+pub use owned::Owned;
 
 use crate::error::{Error, Result};
 use crate::file::File;
