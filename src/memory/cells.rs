@@ -432,7 +432,8 @@ impl Cells {
 
     #[cfg(test)]
     pub fn state(&self) -> impl PartialEq + use<> {
-        let c = self.clone();
+        let mut c = self.clone();
+        c.cells.resize(c.size as usize, Cell::FREE);
         (c.cells, c.taken, c.runs, c.used, c.table, c.count, c.home, c.room)
     }
 }

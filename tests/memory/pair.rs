@@ -569,7 +569,7 @@ impl<'a> Pair<'a> {
     }
 
     /// One more token of every sequence, against a context that has seen nothing else.
-    pub fn from_scratch(&mut self) -> Result<(), Violation> {
+    pub fn against_scratch(&mut self) -> Result<(), Violation> {
         for seq in 0..self.kind.n_seq {
             let mut text: Vec<i32> = self.full.cells(seq).iter().map(|c| c.token).collect();
             let n = text.len();

@@ -61,7 +61,7 @@ fn draw_and_run(case: &Case, rng: &mut Rng, full: &mut FullHistory, ops: &mut Ve
         }
         op = Draw { rng, plain: case.plain }.op(&pair);
     }
-    let end = if case.plain { pair.from_scratch() } else { Ok(()) };
+    let end = if case.plain { pair.against_scratch() } else { Ok(()) };
     (pair.counts, end)
 }
 
@@ -70,7 +70,7 @@ fn run(case: &Case, ops: &[Op], full: &mut FullHistory) -> Result<(), Violation>
     for op in ops {
         pair.apply(op)?;
     }
-    if case.plain { pair.from_scratch() } else { Ok(()) }
+    if case.plain { pair.against_scratch() } else { Ok(()) }
 }
 
 /// The same failure, or another one, with as few operations as can be found by leaving some out.
