@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-memory, test-no-mmap, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, clean
+# Targets: demo, examples, test, test-memory, test-slow, test-no-mmap, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, bench-state, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -14,7 +14,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-memory test-no-mmap headers install tools test-differential test-conformance bench clean
+.PHONY: all lib demo examples test test-memory test-slow test-no-mmap headers install tools test-differential test-conformance bench bench-state clean
 
 all: lib examples
 
@@ -67,9 +67,18 @@ install: lib
 	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: llama\nDescription: the C API of llama.cpp, by Camelid\nVersion: %s\nLibs: -L$${libdir} -lllama\nCflags: -I$${includedir}\n' \
 		'$(PREFIX)' '$(VERSION)' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/llama.pc
 
+# What takes gigabytes or minutes: the same tests, larger.
+test-slow:
+	$(CARGO) test --release -p platform --quiet -- --ignored pages::
+
 # Speed against the original; adds rows to benches/RESULTS.md. BENCH='--pairs 3 --dry': options of benches/run.py.
 bench:
 	python3 benches/run.py $(BENCH)
+
+# The same for states: STATE='--pairs 3 --dry': options of benches/state.py.
+bench-state: lib tools
+	@mkdir -p build && ln -sf $(RELEASE)/libllama.so build/libllama.so.0 && ln -sf libllama.so.0 build/libllama.so
+	$(PYTHON) benches/state.py $(STATE)
 
 PYTHON := build/tools/venv/bin/python
 

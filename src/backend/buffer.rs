@@ -42,6 +42,11 @@ pub trait Buffer: Send + Sync {
     fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()>;
     /// `at` is an offset in `dst`, `from` in this buffer.
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()>;
+    /// Hands out disjoint ranges of memory that the host can address, to be filled by `f`; as `write`, without a source in memory.
+    fn lend(&self, ranges: &[std::ops::Range<usize>], f: &mut dyn FnMut(&mut [std::io::IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
+        let _ = (ranges, f);
+        Err(platform::Error::unsupported("reading into memory that the host cannot address"))
+    }
     /// Makes a range safe to touch (no surprise in a kernel later); contents stay. Refused memory is an error, and nothing that was there has changed.
     fn secure(&self, range: std::ops::Range<usize>) -> Result<()>;
     /// Gives a range back where the device can; whoever takes it again secures it and believes nothing of what is in it.

@@ -24,7 +24,6 @@ pub enum Undo {
     Put {
         cell: u32,
         home: u32,
-        opened: bool,
     },
     /// `block`: what its block was, where it was the last cell in it.
     Take {
@@ -148,9 +147,6 @@ impl Cells {
         let block = self.table[self.vb(cell)]?;
         Some((block, self.slot(cell)))
     }
-    pub fn block(&self, vb: u32) -> Option<BlockId> {
-        self.table.get(vb as usize).copied().flatten()
-    }
     pub fn is_free(&self, cell: u32) -> bool {
         self.taken[(cell / 64) as usize] >> (cell % 64) & 1 == 0
     }
@@ -168,7 +164,7 @@ impl Cells {
     pub fn put_in(&mut self, cell: u32, what: Cell, home: Option<u32>, block: Option<BlockId>, tx: &mut Tx<'_>) {
         debug_assert!(self.is_free(cell), "cell {cell} is in use");
         let vb = self.vb(cell);
-        tx.note(Undo::Put { cell, home: self.home[vb], opened: self.count[vb] == 0 });
+        tx.note(Undo::Put { cell, home: self.home[vb] });
         if self.count[vb] == 0 {
             self.table[vb] = block;
         }

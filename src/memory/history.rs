@@ -98,7 +98,7 @@ mod tests {
 
     fn filled(from: i32, n: i32) -> History {
         let mut h = History::default();
-        (from..from + n).for_each(|p| drop(h.push(p, p * 3)));
+        (from..from + n).for_each(|p| _ = h.push(p, p * 3));
         h
     }
 

@@ -129,8 +129,6 @@ pub struct Changed {
 pub struct Placed {
     /// Per group.
     pub views: Vec<Views>,
-    /// Blocks in use that were not before, as (group, block): the store makes them usable.
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows that leave blocks shared with another stream, in this order, before the ubatch is computed.
     pub copies: Vec<RowCopy>,
     logs: Vec<Log>,
@@ -273,29 +271,20 @@ impl Memory {
     pub fn apply(&mut self, ub: &Ubatch, causal: bool) -> Result<Placed, Full> {
         let (at, logs) = self.place(ub)?;
         let views = self.groups.iter().zip(&at).map(|(g, at)| views::build(&g.streams, g.spec.window, ub, at, causal)).collect();
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Placed { views, new_blocks, copies: self.take_copies(), logs })
+        Ok(Placed { views, copies: self.take_copies(), logs })
     }
 
     fn take_copies(&mut self) -> Vec<RowCopy> {
         self.groups.iter_mut().flat_map(Group::take_copies).collect()
     }
 
-    /// Blocks opened by what `logs` say.
-    fn new_blocks(&self, logs: &[Log]) -> Vec<(usize, BlockId)> {
-        let mut new = Vec::new();
-        for (g, log) in logs.iter().enumerate() {
-            let group = &self.groups[g];
-            let opened = log.iter().filter_map(|(s, u)| match u {
-                cells::Undo::Put { cell, opened: true, .. } => group.place_of(*s, *cell).map(|(b, _)| b),
-                cells::Undo::Own { vb, .. } => group.streams[*s as usize].block(*vb),
-                _ => None,
-            });
-            new.extend(opened.map(|b| (g, b)));
-        }
-        new.sort_unstable();
-        new.dedup();
-        new
+    /// As (group, block).
+    #[cfg(test)]
+    fn blocks(&self) -> std::collections::BTreeSet<(usize, BlockId)> {
+        let of = |(i, g): (usize, &Group)| {
+            (0..g.spec.n_blocks_max(self.n_streams())).map(BlockId).filter(|b| g.pool.in_use(*b)).map(move |b| (i, b)).collect::<Vec<_>>()
+        };
+        self.groups.iter().enumerate().flat_map(of).collect()
     }
 
     /// The ubatch was computed: it stays.

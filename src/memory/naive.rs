@@ -367,8 +367,9 @@ impl Pair {
             return;
         };
         let rows = self.rows.clone();
-        self.usable.extend(placed.new_blocks.iter().copied());
-        assert!(placed.copies.iter().all(|c| placed.new_blocks.contains(&(c.group, c.to.0))));
+        let new_blocks = &self.m.blocks() - &before.blocks();
+        assert!(placed.copies.iter().all(|c| new_blocks.contains(&(c.group, c.to.0))));
+        self.usable.extend(new_blocks);
         self.copy(&placed.copies);
         for (g, v) in placed.views.iter().enumerate() {
             for (i, (block, slot)) in v.dst.iter().enumerate() {

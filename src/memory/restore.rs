@@ -29,8 +29,6 @@ pub struct RowAt {
 pub struct Replaced {
     /// Per group, stream by stream, in each ascending in `row`; a row may have several places (one per stream) or none.
     pub rows: Vec<Vec<RowAt>>,
-    /// Blocks in use that were not before, as (group, block).
-    pub new_blocks: Vec<(usize, BlockId)>,
     /// Rows of cells that were there before may be written over.
     pub displaces: bool,
     /// Rows that leave blocks shared with another stream, in this order, before any is written.
@@ -43,7 +41,7 @@ pub struct Replaced {
 impl Replaced {
     /// Tokens that are to be computed.
     pub(super) fn into_placed(self, views: Vec<Views>) -> Placed {
-        Placed { views, new_blocks: self.new_blocks, copies: self.copies, logs: self.logs }
+        Placed { views, copies: self.copies, logs: self.logs }
     }
 }
 
@@ -127,8 +125,7 @@ impl Memory {
             self.undo(&logs);
             return Err(Full);
         }
-        let new_blocks = self.new_blocks(&logs);
-        Ok(Replaced { rows, new_blocks, displaces: false, copies: self.take_copies(), logs, past: Before::new() })
+        Ok(Replaced { rows, displaces: false, copies: self.take_copies(), logs, past: Before::new() })
     }
 
     /// The rows are there.

@@ -1,11 +1,12 @@
-//! Rows between blocks and a file's order: there a row is all heads of one cell, here a block holds [head][cell]. Cells become runs, runs become
+//! Rows between blocks and a file's order: there a row is all heads of one cell, here heads of some cells lie together. Cells become runs, runs become
 //! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
 use super::restore::RowAt;
 use super::store::Store;
 use crate::backend::codec::{decode_row, encode_row};
-use crate::backend::{Copy2d, KvLayer, PlaneAt};
+use crate::backend::{Copy2d, KvLayer, PlaneAt, TILE};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
+use std::io::IoSliceMut;
 use std::ops::Range;
 
 pub use crate::backend::{BlockId, DType, SeqSet};
@@ -32,7 +33,7 @@ pub fn pieces(at: &[RowAt]) -> Vec<Piece> {
 }
 
 /// The parts of `pieces` (ascending in row) with rows in `rows`, counted from its start.
-fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
+pub fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
     // A piece is never longer than a block.
     const LONGEST: u32 = 256;
     let from = pieces.partition_point(|p| p.row + LONGEST < rows.start);
@@ -42,6 +43,44 @@ fn within(pieces: &[Piece], rows: &Range<u32>) -> impl Iterator<Item = Piece> {
     };
     let (start, end) = (rows.start, rows.end);
     pieces[from..].iter().take_while(move |p| p.row < end).filter_map(move |p| cut(p, &(start..end)))
+}
+
+/// Rows `row..row + n` of a list lie in every `stride`-th slot from `slot` on, all in one tile.
+struct Strip {
+    row: u32,
+    block: BlockId,
+    slot: u16,
+    stride: u32,
+    n: u32,
+}
+
+impl Strip {
+    /// Takes one more cell, if that is where this goes on.
+    fn takes(&mut self, p: &Piece) -> bool {
+        let same =
+            p.len == 1 && p.block == self.block && p.slot / TILE == self.slot / TILE && p.row == self.row + self.n && p.slot > self.slot;
+        let step = u32::from(p.slot).wrapping_sub(u32::from(self.slot));
+        if !same || (self.n > 1 && step != self.stride * self.n) {
+            return false;
+        }
+        (self.stride, self.n) = (step / self.n, self.n + 1);
+        true
+    }
+}
+
+/// The fewest strips: neighbours in a tile, or cells at equal distances as several sequences in turn leave them.
+fn strips(pieces: impl Iterator<Item = Piece>) -> Vec<Strip> {
+    let mut out: Vec<Strip> = Vec::new();
+    for mut p in pieces {
+        while p.len > 0 {
+            let n = p.len.min(u32::from(TILE - p.slot % TILE));
+            if !out.last_mut().is_some_and(|s| s.takes(&p)) {
+                out.push(Strip { row: p.row, block: p.block, slot: p.slot, stride: 1, n });
+            }
+            p = Piece { row: p.row + n, slot: p.slot + n as u16, len: p.len - n, ..p };
+        }
+    }
+    out
 }
 
 /// A plane (K is 0, V is 1) of one layer with rows in a store.
@@ -77,22 +116,55 @@ impl Rows<'_> {
 
     /// Copies that bring `pieces` together, or apart where `out` is false: (place in the buffer, place in the rows).
     fn copies(&self, pieces: &[Piece], rows: &Range<u32>, out: bool) -> Vec<Copy2d> {
-        let (width, pitch) = (self.at.head_bytes, self.row_bytes());
-        let mut list = Vec::new();
-        for p in within(pieces, rows) {
-            for h in 0..self.at.heads {
-                let mut there = p.row as usize * pitch + h as usize * width;
-                for s in self.layer.stretches(self.plane, p.block, p.slot, p.len as u16, h) {
-                    let (here, rows) = (s.at, s.n as usize);
-                    list.push(flat(match out {
-                        true => Copy2d { at: there, from: here, width, rows, at_pitch: pitch, from_pitch: width },
-                        false => Copy2d { at: here, from: there, width, rows, at_pitch: width, from_pitch: pitch },
-                    }));
-                    there += rows * pitch;
-                }
-            }
+        let row = self.row_bytes();
+        if self.is_flat() {
+            let one = |p: Piece| (self.layer.row_at(self.plane, p.block, p.slot, 0), p.row as usize * row, row * p.len as usize);
+            return within(pieces, rows)
+                .map(one)
+                .map(|(here, there, n)| if out { Copy2d::flat(there, here, n) } else { Copy2d::flat(here, there, n) })
+                .collect();
         }
+        let strips = strips(within(pieces, rows));
+        let mut list = Vec::with_capacity(strips.iter().map(|s| if out { self.at.heads } else { s.n } as usize).sum());
+        strips.iter().for_each(|s| if out { self.gathered(s, &mut list) } else { self.scattered(s, &mut list) });
         list
+    }
+
+    /// Head by head: rows of a head are passed through in order, as they lie here.
+    fn gathered(&self, s: &Strip, list: &mut Vec<Copy2d>) {
+        let (width, row) = (self.at.head_bytes, self.row_bytes());
+        let one = |h: u32| Copy2d {
+            at: s.row as usize * row + h as usize * width,
+            from: self.layer.row_at(self.plane, s.block, s.slot, h),
+            width,
+            rows: s.n as usize,
+            at_pitch: row,
+            from_pitch: s.stride as usize * width,
+        };
+        list.extend((0..self.at.heads).map(one));
+    }
+
+    /// Cell by cell: rows are passed through in order, as they lie there. Half as fast the other way round, and so would gathering be.
+    fn scattered(&self, s: &Strip, list: &mut Vec<Copy2d>) {
+        let (width, row) = (self.at.head_bytes, self.row_bytes());
+        let at = |h| self.layer.row_at(self.plane, s.block, s.slot, h);
+        let (first, heads) = (at(0), at(1) - at(0));
+        let one = |i: u32| Copy2d {
+            at: first + (i * s.stride) as usize * width,
+            from: (s.row + i) as usize * row,
+            width,
+            rows: self.at.heads as usize,
+            at_pitch: heads,
+            from_pitch: width,
+        };
+        list.extend((0..s.n).map(one));
+    }
+
+    /// Whether rows of consecutive slots touch: nothing of another cell lies between the heads of one.
+    pub fn is_flat(&self) -> bool {
+        let at = |slot, h| self.layer.row_at(self.plane, BlockId(0), slot, h);
+        let last = self.layer.cells_per_block as u16 - 1;
+        at(last, 0) == at(0, 0) + usize::from(last) * self.row_bytes() && (self.at.heads == 1 || at(0, 1) == at(0, 0) + self.at.head_bytes)
     }
 
     /// `rows` of the list into `dst`, [rows][heads * head].
@@ -104,11 +176,16 @@ impl Rows<'_> {
     pub fn scatter(&self, pieces: &[Piece], rows: Range<u32>, src: &[u8]) -> Result<()> {
         self.layer.buf.write(&self.copies(pieces, &rows, false), src)
     }
-}
 
-/// Rows that touch on both sides are one run.
-fn flat(c: Copy2d) -> Copy2d {
-    if c.at_pitch == c.width && c.from_pitch == c.width { Copy2d::flat(c.at, c.from, c.width * c.rows) } else { c }
+    /// `read` fills the places of `rows`, all of which have one, in order. Only where `is_flat` and `host`.
+    pub fn read_into(&self, pieces: &[Piece], rows: Range<u32>, read: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
+        let ranges = self.copies(pieces, &rows, false).into_iter().map(|c| c.at..c.at + c.width);
+        self.layer.buf.lend(&ranges.collect::<Vec<_>>(), read)
+    }
+    /// Whether the host can address the rows.
+    pub fn host(&self) -> bool {
+        self.layer.buf.host().is_some()
+    }
 }
 
 /// How rows of a file become rows of a plane.
@@ -191,13 +268,22 @@ mod tests {
         let s = store(1, 1);
         let rows = s.planes(0).next().expect("a layer");
         let copies = rows.copies(&p, &(0..8), false);
-        assert_eq!(
-            copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(),
-            [(8, 1), (8, 1), (8, 1), (24, 1), (16, 1)],
-            "15 and 16 are in two tiles"
-        );
+        assert_eq!(copies.iter().map(|c| (c.width, c.rows)).collect::<Vec<_>>(), [(8, 1), (16, 1), (24, 1), (16, 1)]);
         let two = store(2, 1);
         assert_eq!(two.planes(1).next().expect("a layer").copies(&p, &(0..8), true).len(), 10);
+    }
+
+    #[test]
+    fn cells_at_equal_distances_are_one_strip_a_tile() {
+        let strips = |cells: &[u16]| {
+            let one = |s: Strip| (s.row, s.slot, s.stride, s.n);
+            strips(pieces(&at(cells)).into_iter()).into_iter().map(one).collect::<Vec<_>>()
+        };
+        let every_second: Vec<u16> = (0..64).step_by(2).collect();
+        assert_eq!(strips(&every_second), [(0, 0, 2, 8), (8, 16, 2, 8), (16, 32, 2, 8), (24, 48, 2, 8)]);
+        assert_eq!(strips(&[0, 3, 6, 8, 4]), [(0, 0, 3, 3), (3, 8, 1, 1), (4, 4, 1, 1)]);
+        assert_eq!(strips(&[1, 2, 3, 20, 19]), [(0, 1, 1, 3), (3, 20, 1, 1), (4, 19, 1, 1)]);
+        assert_eq!(strips(&[0, 64]), [(0, 0, 1, 1), (1, 0, 1, 1)], "another block");
     }
 
     #[test]

@@ -144,11 +144,11 @@ fn streams_count_their_own_cells() {
 fn blocks_come_with_the_first_cell_and_go_with_the_last() {
     let mut m = Memory::new(vec![spec(Window::All, 256)], 2, true).expect("valid");
     let p = m.apply(&span(0, 0..40), true).expect("room");
-    assert_eq!(p.new_blocks, [(0, BlockId(0)), (0, BlockId(1))]);
+    assert_eq!(m.blocks(), [(0, BlockId(0)), (0, BlockId(1))].into());
     assert_eq!(p.views[0].dst[39], (BlockId(1), 7));
     m.commit(p);
     let p = m.apply(&span(1, 0..4), true).expect("room");
-    assert_eq!((p.new_blocks.clone(), p.views[0].dst[0]), (vec![(0, BlockId(2))], (BlockId(2), 0)), "a block of its own");
+    assert_eq!((m.blocks().len(), p.views[0].dst[0]), (3, (BlockId(2), 0)), "a block of its own");
     m.revert(p);
     assert_eq!(m.freed(), [(0, BlockId(2))]);
     assert_eq!(m.freed(), []);
@@ -168,7 +168,7 @@ fn shared_blocks_are_copied_when_written() {
     assert_eq!((m.used(), m.used_blocks()), (vec![280], vec![3]));
     let before = m.clone();
     let p = m.apply(&span(2, 70..71), true).expect("room");
-    assert_eq!(p.new_blocks, [(0, BlockId(3))]);
+    assert_eq!(&m.blocks() - &before.blocks(), [(0, BlockId(3))].into());
     assert_eq!(p.copies, [RowCopy { group: 0, from: (BlockId(2), 0), to: (BlockId(3), 0), len: 6 }]);
     m.unplace(p);
     assert!(m.state() == before.state());

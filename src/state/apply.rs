@@ -1,20 +1,22 @@
 //! A blob that was believed, put into memory: cells find room in all groups or nothing changes, then rows follow, a plane of a layer at a time.
-use super::form::Parts;
+use super::form::{Parts, transpose};
 use super::io::{Source, Staged};
 use super::parse::{GroupBlob, PlaneBlob, StreamBlob};
+use super::plan::{How, Shape, Transfer, plan, turned};
 use crate::memory::restore::{Held, Replaced, RowAt};
-use crate::memory::rows::{BlockId, Piece, Rows, SeqSet, pieces};
+use crate::memory::rows::{Piece, Rows, SeqSet, pieces, within};
 use crate::memory::store::Store;
 use crate::memory::{Full, Memory, Stamp};
 use platform::error::try_zeroed;
-use platform::share::share;
+use platform::huge::Huge;
+use platform::share::{share, share_bytes, share_reads};
 use platform::{Error, Result, log};
 use std::ops::Range;
 
-/// Bytes of rows that go through a buffer at a time: a request that a disk answers at its full speed.
-const CHUNK: usize = 8 << 20;
-/// Blocks that one thread makes usable at a time.
-const BLOCKS: usize = 16;
+/// Bytes of rows that are turned around at a time, where a call costs nothing.
+const TURNED: usize = 1 << 20;
+/// Cells that one thread makes usable at a time: some blocks, which are asked for in one go.
+const SECURED: usize = 2048;
 
 /// Replaces what `parts` names by `blob`, whose rows are in `src` between `start` and `end`.
 pub fn apply(
@@ -122,8 +124,9 @@ fn fill(
     span: Range<u64>,
 ) -> std::result::Result<(), Failed> {
     let early = |e| Failed { e, written: false };
-    let blocks: Vec<&[(usize, BlockId)]> = placed.new_blocks.chunks(BLOCKS).collect();
-    share(&blocks, |b| b.iter().try_for_each(|(g, b)| stores[*g].secure(*b))).map_err(early)?;
+    let cells: Vec<(usize, &[RowAt])> =
+        placed.rows.iter().enumerate().flat_map(|(g, at)| at.chunks(SECURED).map(move |at| (g, at))).collect();
+    share(&cells, |(g, at)| stores[*g].secure_cells(at.iter().map(|r| (r.block, r.slot)))).map_err(early)?;
     let staged;
     let mut src = src;
     if placed.displaces && src.bytes(span.start, 1).is_none() && span.start < span.end {
@@ -133,24 +136,27 @@ fn fill(
     }
     let pieces: Vec<Vec<Piece>> = placed.rows.iter().map(|at| by_row(at)).collect();
     let streams = parts.groups.clone().zip(blob).flat_map(|(g, b)| b.streams.iter().map(move |s| (g, s)));
-    let jobs: Vec<Job<'_>> = streams.flat_map(|(g, s)| jobs(&stores[g], s, &pieces[g])).collect();
-    // A file is read in order, or the system's read-ahead helps nobody.
-    let in_memory = jobs.first().is_some_and(|j| src.bytes(j.plane.at, 1).is_some());
-    let done = if in_memory { share(&jobs, |j| plane(j, src)) } else { jobs.iter().try_for_each(|j| plane(j, src)) };
+    let jobs: Vec<Job<'_>> = streams.flat_map(|(g, s)| jobs(&stores[g], s, &pieces[g], src)).collect();
+    say(&jobs, blob);
+    let done = match src.bytes(span.start, 1).is_some() {
+        true => share_bytes(usize::try_from(span.end - span.start).unwrap_or(usize::MAX), &jobs, |j| j.run(src, &mut Huge::default())),
+        // In the order of the file: its system reads ahead.
+        false => share_reads(&jobs, Huge::default, |buf, j| j.run(src, buf)),
+    };
     done.map_err(|e| Failed { e, written: placed.displaces })
 }
 
-/// Rows of one plane of one layer, and where they go. Planes share no byte.
-struct Job<'a> {
-    rows: Rows<'a>,
-    plane: PlaneBlob,
-    span: Range<u32>,
-    pieces: &'a [Piece],
-}
-
-fn jobs<'a>(store: &'a Store, s: &'a StreamBlob, pieces: &'a [Piece]) -> Vec<Job<'a>> {
-    let of = |i: usize| store.planes(i).zip(&s.planes[i]).map(|(rows, plane)| Job { rows, plane: *plane, span: s.rows.clone(), pieces });
-    of(0).chain(of(1)).collect()
+fn say(jobs: &[Job<'_>], blob: &[GroupBlob]) {
+    let cells: usize = blob.iter().flat_map(|b| &b.streams).map(|s| s.rows.len()).sum();
+    let runs: u64 = jobs.iter().map(|j| u64::from(j.transfer.runs)).sum();
+    let n = |how| jobs.iter().filter(|j| j.transfer.how == how).count();
+    log::debug(format_args!(
+        "state of {cells} cells: {runs} runs of rows in {} transfers ({} direct, {} batched, {} staged)",
+        jobs.len(),
+        n(How::Direct),
+        n(How::Batched),
+        n(How::Staged)
+    ));
 }
 
 /// Pieces of every place of every row, ascending in row.
@@ -160,60 +166,66 @@ fn by_row(at: &[RowAt]) -> Vec<Piece> {
     p
 }
 
-fn plane(job: &Job<'_>, src: &dyn Source) -> Result<()> {
-    let (p, n) = (&job.plane, job.span.len());
-    let width = p.change.from.row_bytes(p.change.n_embd).unwrap_or(0);
-    if p.channels {
-        return with_bytes(src, p.at, width * n, &mut Vec::new(), &mut |all| from_channels(job, all));
-    }
-    // Rows that lie in memory go to their places in one call, others through a buffer.
-    let direct = p.change.is_none() && src.bytes(p.at, width * n).is_some();
-    let step = if direct { n } else { (CHUNK / width.max(1)).max(1) };
-    let mut buf = Vec::new();
-    for i in (0..n).step_by(step.max(1)) {
-        let here = i..(i + step).min(n);
-        with_bytes(src, p.at + (i * width) as u64, here.len() * width, &mut buf, &mut |b| put(job, here.clone(), b))?;
-    }
-    Ok(())
+/// One transfer of one plane of one layer. No two share a byte of their places.
+struct Job<'a> {
+    rows: Rows<'a>,
+    plane: PlaneBlob,
+    /// Of all rows of the stream.
+    span: Range<u32>,
+    pieces: &'a [Piece],
+    /// Rows count from the start of `span`.
+    transfer: Transfer,
 }
 
-/// `f` on bytes of a source, in place where it has them, else by way of `buf`.
-fn with_bytes(src: &dyn Source, at: u64, n: usize, buf: &mut Vec<u8>, f: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    if let Some(b) = src.bytes(at, n) {
-        return f(b);
-    }
-    if buf.len() < n {
-        *buf = try_zeroed(n, "rows of a state")?;
-    }
-    src.read(at, &mut buf[..n])?;
-    f(&buf[..n])
+fn jobs<'a>(store: &'a Store, s: &'a StreamBlob, pieces: &'a [Piece], src: &dyn Source) -> Vec<Job<'a>> {
+    let mine: Vec<Piece> = within(pieces, &s.rows).collect();
+    let of = |rows: Rows<'a>, plane: &PlaneBlob| {
+        let (n, row) = (s.rows.len(), plane.row());
+        let whole = src.bytes(plane.at, row * n).is_some();
+        let as_is = plane.change.is_none() && !plane.channels;
+        let shape = Shape { row, at_hand: whole, as_is, flat: rows.is_flat(), host: rows.host() };
+        let transfers = if plane.channels { turned(&mine, n as u32) } else { plan(&mine, n as u32, &shape) };
+        let job = move |transfer| Job { rows, plane: *plane, span: s.rows.clone(), pieces, transfer };
+        transfers.into_iter().map(job).collect::<Vec<_>>()
+    };
+    let planes = |i: usize| store.planes(i).zip(&s.planes[i]).flat_map(|(rows, plane)| of(rows, plane)).collect::<Vec<_>>();
+    planes(0).into_iter().chain(planes(1)).collect()
 }
 
-/// Rows `here` of a stream to their places, as this context keeps them.
-fn put(job: &Job<'_>, here: Range<usize>, src: &[u8]) -> Result<()> {
-    let at = job.span.start + here.start as u32..job.span.start + here.end as u32;
-    match job.plane.change.is_none() {
-        true => job.rows.scatter(job.pieces, at, src),
-        false => job.rows.scatter(job.pieces, at, &job.plane.change.apply(src)?),
-    }
-}
-
-/// Turns [n_embd][n] around, some rows at a time.
-fn from_channels(job: &Job<'_>, all: &[u8]) -> Result<()> {
-    let change = &job.plane.change;
-    let (n, size) = (job.span.len(), change.from.block_bytes());
-    let width = size * change.n_embd;
-    let step = (CHUNK / width.max(1)).max(1);
-    for i in (0..n).step_by(step) {
-        let here = i..(i + step).min(n);
-        let mut b = try_zeroed(here.len() * width, "rows of V")?;
-        for (k, row) in b.chunks_exact_mut(width).enumerate() {
-            for (j, v) in row.chunks_exact_mut(size).enumerate() {
-                let from = (j * n + here.start + k) * size;
-                v.copy_from_slice(&all[from..from + size]);
-            }
+impl Job<'_> {
+    fn run(&self, src: &dyn Source, buf: &mut Huge) -> Result<()> {
+        let (p, here) = (&self.plane, &self.transfer.rows);
+        let at = p.at + u64::from(here.start) * p.row() as u64;
+        let n = here.len() * p.row();
+        // The rows by their numbers in the list of cells.
+        let list = self.span.start + here.start..self.span.start + here.end;
+        match self.transfer.how {
+            _ if p.channels => self.turned(src.fetch(at, n, buf)?),
+            How::Direct => self.rows.read_into(self.pieces, list, &mut |parts| src.read_parts(at, parts)),
+            How::Batched | How::Staged => self.put(list, src.fetch(at, n, buf)?),
         }
-        put(job, here, &b)?;
     }
-    Ok(())
+
+    /// Rows `list` to their places, as this context keeps them.
+    fn put(&self, list: Range<u32>, src: &[u8]) -> Result<()> {
+        let change = &self.plane.change;
+        match change.is_none() {
+            true => self.rows.scatter(self.pieces, list, src),
+            false => self.rows.scatter(self.pieces, list, &change.apply(src)?),
+        }
+    }
+
+    /// Rows out of [n_embd][n], `all` of the plane.
+    fn turned(&self, all: &[u8]) -> Result<()> {
+        let (change, row, n) = (&self.plane.change, self.plane.row(), self.span.len());
+        let size = change.from.block_bytes();
+        let step = if self.rows.host() { (TURNED / row.max(1)).max(1) } else { n };
+        for i in (0..n).step_by(step.max(1)) {
+            let here = i..(i + step).min(n);
+            let mut rows = try_zeroed(here.len() * row, "rows of V")?;
+            transpose(&all[i * size..], n * size, &mut rows, row, [change.n_embd, here.len()], size);
+            self.put(self.span.start + here.start as u32..self.span.start + here.end as u32, &rows)?;
+        }
+        Ok(())
+    }
 }

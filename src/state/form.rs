@@ -38,3 +38,48 @@ pub fn rotation(store: &Store, plane: usize) -> usize {
         _ => 64,
     }
 }
+
+/// `to[c][r] = from[r][c]`: elements of `size` bytes, rows that are `from_pitch` and `to_pitch` bytes apart.
+pub fn transpose(from: &[u8], from_pitch: usize, to: &mut [u8], to_pitch: usize, [rows, cols]: [usize; 2], size: usize) {
+    match size {
+        2 => tiles::<2>(from, from_pitch, to, to_pitch, rows, cols),
+        4 => tiles::<4>(from, from_pitch, to, to_pitch, rows, cols),
+        _ => debug_assert!(false, "elements of {size} bytes"),
+    }
+}
+
+/// A square of this many elements a side lies in the first-level cache on both sides.
+const TILE: usize = 32;
+
+fn tiles<const SIZE: usize>(from: &[u8], from_pitch: usize, to: &mut [u8], to_pitch: usize, rows: usize, cols: usize) {
+    for r0 in (0..rows).step_by(TILE) {
+        for c0 in (0..cols).step_by(TILE) {
+            let (height, width) = (TILE.min(rows - r0), TILE.min(cols - c0));
+            for r in r0..r0 + height {
+                let line = from[r * from_pitch + c0 * SIZE..][..width * SIZE].as_chunks::<SIZE>().0;
+                for (c, v) in line.iter().enumerate() {
+                    to[(c0 + c) * to_pitch + r * SIZE..][..SIZE].copy_from_slice(v);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turned_twice_is_as_before() {
+        for (rows, cols, size) in [(1, 1, 2), (33, 70, 2), (64, 31, 4), (0, 5, 4)] {
+            let from: Vec<u8> = (0..rows * cols * size).map(|i| (i * 7 + i / 256) as u8).collect();
+            let (mut to, mut back) = (vec![0; from.len()], vec![0; from.len()]);
+            transpose(&from, cols * size, &mut to, rows * size, [rows, cols], size);
+            for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
+                assert_eq!(to[(c * rows + r) * size..][..size], from[(r * cols + c) * size..][..size]);
+            }
+            transpose(&to, rows * size, &mut back, cols * size, [cols, rows], size);
+            assert_eq!(back, from);
+        }
+    }
+}

@@ -2,14 +2,22 @@
 //! Knows no layout.
 use platform::error::try_zeroed;
 use platform::file::Replacement;
+use platform::huge::Huge;
 use platform::pages::Passing;
+use platform::share::share_reads;
 use platform::{Error, Result};
+use std::io::IoSliceMut;
+use std::sync::Mutex;
 
 /// Takes a state in order.
 pub trait Sink {
     /// The next `n` bytes, which `fill` writes; a counter does not call it.
     fn put_with(&mut self, n: usize, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()>;
     fn written(&self) -> u64;
+    /// Bytes that are best put in one go.
+    fn step(&self) -> usize {
+        usize::MAX
+    }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.put_with(bytes.len(), &mut |dst| {
@@ -75,6 +83,10 @@ impl Sink for ToFile<'_> {
         self.written += n as u64;
         self.file.put(n, fill)
     }
+    /// What is brought together for a file is read again at once, by the system: it should still be in the cache then.
+    fn step(&self) -> usize {
+        1 << 20
+    }
     fn written(&self) -> u64 {
         self.written
     }
@@ -87,8 +99,24 @@ pub trait Source: Sync {
         self.len() == 0
     }
     fn read(&self, at: u64, dst: &mut [u8]) -> Result<()>;
+    /// The same into several parts, one after the other.
+    fn read_parts(&self, mut at: u64, parts: &mut [IoSliceMut<'_>]) -> Result<()> {
+        parts.iter_mut().try_for_each(|p| {
+            at += p.len() as u64;
+            self.read(at - p.len() as u64, p)
+        })
+    }
     /// The bytes themselves where the host has them.
     fn bytes(&self, at: u64, n: usize) -> Option<&[u8]>;
+    /// The bytes themselves, or what was read of them into `buf`.
+    fn fetch<'b>(&'b self, at: u64, n: usize, buf: &'b mut Huge) -> Result<&'b [u8]> {
+        if let Some(b) = self.bytes(at, n) {
+            return Ok(b);
+        }
+        let dst = buf.get(n)?;
+        self.read(at, dst)?;
+        Ok(dst)
+    }
 }
 
 fn past_the_end() -> Error {
@@ -116,9 +144,32 @@ impl Source for Passing<'_> {
     fn read(&self, at: u64, dst: &mut [u8]) -> Result<()> {
         self.read_exact_at(at, dst)
     }
+    fn read_parts(&self, at: u64, parts: &mut [IoSliceMut<'_>]) -> Result<()> {
+        self.read_parts_at(at, parts)
+    }
     fn bytes(&self, _: u64, _: usize) -> Option<&[u8]> {
         None
     }
+    fn fetch<'b>(&'b self, at: u64, n: usize, buf: &'b mut Huge) -> Result<&'b [u8]> {
+        Passing::fetch(self, at, n, buf)
+    }
+}
+
+/// Bytes of one request to a source that is a file.
+const REQUEST: usize = 4 << 20;
+
+/// All of `dst` from `at`, by several threads.
+fn read_all(src: &dyn Source, at: u64, dst: &mut [u8]) -> Result<()> {
+    let jobs: Vec<Mutex<(u64, &mut [u8])>> =
+        dst.chunks_mut(REQUEST).enumerate().map(|(i, part)| Mutex::new((at + (i * REQUEST) as u64, part))).collect();
+    share_reads(
+        &jobs,
+        || (),
+        |(), job| {
+            let mut job = job.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            src.read(job.0, job.1)
+        },
+    )
 }
 
 /// Part of a source that was brought into memory; elsewhere there is nothing.
@@ -131,7 +182,7 @@ impl Staged {
     pub fn new(src: &dyn Source, start: u64, end: u64) -> Result<Staged> {
         let n = usize::try_from(end.saturating_sub(start)).map_err(|_| past_the_end())?;
         let mut bytes = try_zeroed(n, "a state in memory")?;
-        src.read(start, &mut bytes)?;
+        read_all(src, start, &mut bytes)?;
         Ok(Staged { start, bytes })
     }
 }

@@ -6,6 +6,9 @@ mod files;
 mod form;
 pub mod io;
 mod parse;
+mod plan;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use files::{FileTokens, count_tokens, load_seq, load_session, read_seq, save_seq, save_session, write_seq};

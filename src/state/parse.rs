@@ -59,6 +59,13 @@ impl GroupBlob {
     }
 }
 
+impl PlaneBlob {
+    /// Bytes of a row in the state.
+    pub fn row(&self) -> usize {
+        self.change.from.row_bytes(self.change.n_embd).unwrap_or(0)
+    }
+}
+
 fn bad<T>(what: String) -> Result<T> {
     Err(Error::invalid(what))
 }

@@ -1,5 +1,5 @@
 //! A KV blob from memory: the original's bytes for what is in it. Rows are brought together plane by plane, straight into where they go.
-use super::form::{Layout, Parts, rotation};
+use super::form::{Layout, Parts, rotation, transpose};
 use super::io::Sink;
 use crate::memory::Memory;
 use crate::memory::restore::Held;
@@ -7,9 +7,14 @@ use crate::memory::rows::{Piece, Rows, SeqSet, pieces};
 use crate::memory::store::Store;
 use platform::Result;
 use platform::error::try_zeroed;
+use platform::share::share_bytes;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-/// Bytes brought together at a time: a share of a core's second-level cache.
-const CHUNK: usize = 256 << 10;
+/// Bytes that are turned around at a time: a share of a core's second-level cache.
+const TURNED: usize = 256 << 10;
+/// Bytes that one thread brings together at a time.
+const SHARE: usize = 4 << 20;
 
 /// What to write, and how.
 pub struct Write<'a> {
@@ -55,21 +60,92 @@ impl Write<'_> {
         if self.layout == Layout::V11 {
             out.put(&[0; 8])?; // n_rot of K and V: our rows are as they were computed
         }
-        for plane in [0, 1] {
-            for rows in store.planes(plane) {
-                out.put_u32(rows.ty() as u32)?;
-                if plane == 1 && v_trans {
-                    out.put_u32(rows.ty().block_bytes() as u32)?;
-                    out.put_u32(rows.n_embd() as u32)?;
-                    channels(rows, pieces, n, out)?;
-                } else {
-                    out.put(&(rows.row_bytes() as u64).to_le_bytes())?;
-                    in_chunks(rows, n, |at| out.put_with(rows.row_bytes() * at.len(), &mut |dst| rows.gather(pieces, at.clone(), dst)))?;
-                }
-            }
+        let sections: Vec<Section<'_>> =
+            [0, 1].into_iter().flat_map(|i| store.planes(i).map(move |r| Section::new(r, i == 1 && v_trans))).collect();
+        match out.step() {
+            usize::MAX => at_once(&sections, pieces, n, out),
+            step => sections.iter().try_for_each(|s| s.in_steps(pieces, n, step, out)),
+        }
+    }
+}
+
+/// One plane of one layer.
+struct Section<'a> {
+    head: Vec<u8>,
+    rows: Rows<'a>,
+    /// [n_embd][n] instead of [n][n_embd].
+    turned: bool,
+}
+
+impl<'a> Section<'a> {
+    fn new(rows: Rows<'a>, turned: bool) -> Section<'a> {
+        let mut head = (rows.ty() as u32).to_le_bytes().to_vec();
+        match turned {
+            true => [rows.ty().block_bytes(), rows.n_embd()].iter().for_each(|v| head.extend((*v as u32).to_le_bytes())),
+            false => head.extend((rows.row_bytes() as u64).to_le_bytes()),
+        }
+        Section { head, rows, turned }
+    }
+
+    fn bytes(&self, n: u32) -> usize {
+        self.rows.row_bytes() * n as usize
+    }
+
+    /// Rows that are brought together in one go if they may be `bytes`: all where a call has its price, or where they are turned around.
+    fn step(&self, n: u32, bytes: usize) -> u32 {
+        let fit = u32::try_from((bytes / self.rows.row_bytes().max(1)).max(1)).unwrap_or(u32::MAX);
+        if self.turned || !self.rows.host() { n } else { fit.min(n) }
+    }
+
+    fn in_steps(&self, pieces: &[Piece], n: u32, bytes: usize, out: &mut dyn Sink) -> Result<()> {
+        out.put(&self.head)?;
+        let step = self.step(n, bytes);
+        (0..n).step_by(step as usize).try_for_each(|i| {
+            let at = i..i.saturating_add(step).min(n);
+            out.put_with(self.bytes(at.len() as u32), &mut |dst| self.fill(pieces, at.clone(), dst))
+        })
+    }
+
+    fn fill(&self, pieces: &[Piece], at: Range<u32>, dst: &mut [u8]) -> Result<()> {
+        match self.turned {
+            true => self.channels(pieces, at.end, dst),
+            false => self.rows.gather(pieces, at, dst),
+        }
+    }
+
+    /// All of them, [n_embd][n].
+    fn channels(&self, pieces: &[Piece], n: u32, dst: &mut [u8]) -> Result<()> {
+        let (size, width) = (self.rows.ty().block_bytes(), self.rows.row_bytes());
+        let step = if self.rows.host() { (TURNED / width.max(1)).max(1) } else { n as usize };
+        for i in (0..n).step_by(step) {
+            let at = i..i.saturating_add(step as u32).min(n);
+            let mut src = try_zeroed(width * at.len(), "rows of V")?;
+            self.rows.gather(pieces, at.clone(), &mut src)?;
+            transpose(&src, width, &mut dst[i as usize * size..], n as usize * size, [at.len(), self.rows.n_embd()], size);
         }
         Ok(())
     }
+}
+
+/// All sections into memory, by several threads where there is much.
+fn at_once(sections: &[Section<'_>], pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
+    let total = sections.iter().map(|s| s.head.len() + s.bytes(n)).sum();
+    out.put_with(total, &mut |mut rest| {
+        let mut jobs = Vec::new();
+        for s in sections {
+            let (head, tail) = std::mem::take(&mut rest).split_at_mut(s.head.len());
+            let (plane, tail) = tail.split_at_mut(s.bytes(n));
+            (head.copy_from_slice(&s.head), rest = tail);
+            let step = s.step(n, SHARE);
+            let part = |(i, dst): (usize, _)| (s, i as u32 * step, Mutex::new(dst));
+            jobs.extend(plane.chunks_mut(s.bytes(step).max(1)).enumerate().map(part));
+        }
+        share_bytes(total, &jobs, |(s, start, dst)| {
+            let mut dst = dst.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = (dst.len() / s.rows.row_bytes()) as u32;
+            s.fill(pieces, *start..start + rows, &mut dst)
+        })
+    })
 }
 
 /// The ids below `n`; a decode knows no others.
@@ -87,29 +163,6 @@ fn cells<'a>(list: impl Iterator<Item = &'a Held>) -> Vec<u8> {
         h.seqs.iter().for_each(|s| b.extend(s.to_le_bytes()));
     }
     b
-}
-
-fn in_chunks(rows: Rows<'_>, n: u32, mut f: impl FnMut(std::ops::Range<u32>) -> Result<()>) -> Result<()> {
-    let step = (CHUNK / rows.row_bytes().max(1)).max(1);
-    (0..n).step_by(step).try_for_each(|i| f(i..(i + step as u32).min(n)))
-}
-
-/// [n_embd][n] instead of [n][n_embd].
-fn channels(rows: Rows<'_>, pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
-    let (size, width) = (rows.ty().block_bytes(), rows.row_bytes());
-    out.put_with(width * n as usize, &mut |dst| {
-        in_chunks(rows, n, |at| {
-            let mut src = try_zeroed(width * at.len(), "rows of V")?;
-            rows.gather(pieces, at.clone(), &mut src)?;
-            for (i, row) in src.chunks_exact(width).enumerate() {
-                for (j, v) in row.chunks_exact(size).enumerate() {
-                    let to = (j * n as usize + at.start as usize + i) * size;
-                    dst[to..to + size].copy_from_slice(v);
-                }
-            }
-            Ok(())
-        })
-    })
 }
 
 /// The layout that says what our rows are. The original rotates quantised rows and its version 10 cannot say that ours are not: then 11.

@@ -84,7 +84,8 @@ fn rows(l: &KvLayer, at: (BlockId, u16)) -> impl Iterator<Item = (usize, usize)>
 
 /// Places tokens and writes their rows, as a decode would. Where they went.
 pub fn put(kv: &mut Kv, seq: u32, pos: i32, n: usize) -> Vec<(BlockId, u16)> {
-    let Ok(placed) = kv.place(&ubatch(seq, pos, n), true) else { panic!("no room for {n} tokens at {pos}") };
+    let ub = ubatch(seq, pos, n);
+    let Ok(placed) = kv.place(&ub, true) else { panic!("no room for {n} tokens at {pos}") };
     let at = placed.views[0].dst.clone();
     for (i, place) in at.iter().enumerate() {
         let fill = vec![byte(seq, pos + i as i32); 4096];
@@ -94,7 +95,7 @@ pub fn put(kv: &mut Kv, seq: u32, pos: i32, n: usize) -> Vec<(BlockId, u16)> {
             }
         }
     }
-    kv.commit(placed);
+    kv.commit(placed, &ub, true);
     at
 }
 

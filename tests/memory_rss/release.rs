@@ -60,8 +60,9 @@ fn a_chat_that_clears_and_refills_keeps_its_pages() {
     for _ in 0..100 {
         kv.clear();
         for pos in (0..4096).step_by(512) {
-            let Ok(placed) = kv.place(&ubatch(0, pos, 512), true) else { panic!("no room") };
-            kv.commit(placed);
+            let ub = ubatch(0, pos, 512);
+            let Ok(placed) = kv.place(&ub, true) else { panic!("no room") };
+            kv.commit(placed, &ub, true);
         }
     }
     // A machine that stops for a third of a second now and then is no reason to fail.

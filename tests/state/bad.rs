@@ -89,6 +89,36 @@ fn thousands_of_broken_states_leave_no_trace() {
 }
 
 #[test]
+fn thousands_of_broken_files_leave_no_trace() {
+    let d = super::files::Dir::new("broken");
+    let (mut refused, mut taken) = (0, 0);
+    for name in [LLAMA, GEMMA] {
+        let mut c = filled(name);
+        let before = save(&mut c, What::Everything);
+        state::save_session(&mut c, &d.path("s"), &[1, 2, 3]).expect("saves");
+        state::save_seq(&mut c, &d.path("q"), 1, &[4]).expect("saves");
+        for (file, whole) in [("s", true), ("q", false)] {
+            let good = std::fs::read(d.path(file)).expect("there");
+            for i in 0..600 {
+                let mut blob = good.clone();
+                mutate(&mut Rng(i), &mut blob);
+                std::fs::write(d.path("t"), &blob).expect("writes");
+                let done = match whole {
+                    true => state::load_session(&mut c, &d.path("t"), 100),
+                    false => state::load_seq(&mut c, &d.path("t"), 1, 100),
+                };
+                match done {
+                    Ok(_) => (taken += 1, load(&mut c, What::Everything, &before)).1,
+                    Err(e) => (refused += 1, assert!(!e.to_string().is_empty())).1,
+                }
+                assert!(save(&mut c, What::Everything) == before, "{name} {file} seed {i}");
+            }
+        }
+    }
+    assert!(refused > 1200 && taken > 50, "{refused} refused, {taken} taken");
+}
+
+#[test]
 fn particular_lies_are_refused() {
     let mut c = filled(LLAMA);
     let before = save(&mut c, What::Everything);

@@ -3,17 +3,17 @@ use super::*;
 use std::fs;
 use std::path::PathBuf;
 
-struct Dir(PathBuf);
+pub struct Dir(PathBuf);
 impl Dir {
-    fn new(name: &str) -> Dir {
+    pub fn new(name: &str) -> Dir {
         let d = std::env::temp_dir().join(format!("camelid-state-{}-{name}", std::process::id()));
         fs::create_dir_all(&d).expect("a folder");
         Dir(d)
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let mut v: Vec<String> =
             fs::read_dir(&self.0).expect("a folder").map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
         v.sort();
@@ -134,4 +134,52 @@ fn a_save_that_fails_leaves_the_old_file() {
     assert!(fs::symlink_metadata(d.path("l")).expect("there").is_symlink());
     assert_eq!(fs::metadata(d.path("s")).expect("there").permissions().mode() & 0o777, 0o600);
     assert!(state::load_session(&mut c, &d.path("s"), 0).is_ok());
+}
+
+// ---- the page cache
+
+#[test]
+#[ignore = "a child of the test below"]
+fn pages_after_a_save_and_a_load() {
+    let d = PathBuf::from(std::env::var_os(super::crash::FOLDER).expect("started by a test"));
+    let kept = platform::env::flag("CAMELID_KV_KEEP_PAGES");
+    let mut c = context(LLAMA, ContextParams { n_ctx: 2304, ..params() });
+    let past = tokens(1, 2100);
+    decode(&mut c, 0, &past);
+    let n = state::save_session(&mut c, &d.join("s"), &past).expect("saves");
+    assert!(n >= 4 << 20, "{n} bytes");
+    let f = fs::File::open(d.join("s")).expect("there");
+    let share = |n: u64| platform::pages::cached_pages(&f, 0..n).map(|pages| pages * 100 / n.div_ceil(4096));
+    let settled = || {
+        let mut now = share(n);
+        for _ in 0..20 {
+            if kept || now.is_none_or(|s| s <= 1) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            now = share(n);
+        }
+        now
+    };
+    let Some(saved) = settled() else { return eprintln!("skipped: this kernel has no cachestat") };
+    state::load_session(&mut c, &d.join("s"), 3000).expect("loads");
+    let loaded = settled().expect("it was there before");
+    println!("kept: {kept}; {saved} % of the file cached after the save, {loaded} % after the load");
+    assert!(if kept { saved.min(loaded) >= 99 } else { saved.max(loaded) <= 1 }, "kept {kept}: {saved} % and {loaded} %");
+    // Who only asks what is in a file leaves it where the next one finds it.
+    let q = d.join("q");
+    state::save_seq(&mut c, &q, 0, &past).expect("saves");
+    assert_eq!(state::count_tokens(&q).expect("a header").0, 2100);
+    let q = fs::File::open(q).expect("there");
+    assert!(platform::pages::cached_pages(&q, 0..4096).is_none_or(|n| n > 0));
+}
+
+#[test]
+fn states_pass_through_the_page_cache_unless_they_are_to_stay() {
+    for keep in ["0", "1"] {
+        // Beside the test's program: what is usually there for temporary files may be memory.
+        let d = Dir(std::env::current_exe().expect("a test").with_file_name(format!("camelid-state-{}-pages-{keep}", std::process::id())));
+        fs::create_dir_all(d.path("")).expect("a folder");
+        super::crash::run("files::pages_after_a_save_and_a_load", &d, &format!("export CAMELID_KV_KEEP_PAGES={keep};"));
+    }
 }

@@ -1,5 +1,6 @@
 //! States of the bundled models: what comes back is what was, bit by bit, wherever it is put; what is not a state changes nothing.
 mod bad;
+mod crash;
 mod files;
 mod round;
 

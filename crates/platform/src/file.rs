@@ -1,6 +1,7 @@
 //! Files read by position: size, exact reads, reads past the page cache, one read by several threads; files replaced as a whole.
 //! Knows nothing of formats.
 use crate::error::{Error, Result};
+use crate::huge::Huge;
 use crate::log;
 use crate::pages::Writing;
 use std::ffi::{OsStr, OsString};
@@ -11,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 /// An open regular file whose size was taken once. Reads name the position, so threads share it without a lock.
 pub struct File {
@@ -99,6 +102,31 @@ impl Direct {
             }
         }
     }
+    /// The same file once more; `None` where the file system does not do it.
+    pub fn again(file: &File) -> Option<Direct> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.std.as_raw_fd()));
+        let file =
+            File::with_flags(&path, libc::O_DIRECT | libc::O_NONBLOCK).and_then(|f| f.checked().map_err(std::io::Error::other)).ok()?;
+        Some(Direct { align: direct_align(&file.std), file })
+    }
+    /// Where in a buffer byte `at` of the file comes to lie.
+    pub fn skip(&self, at: u64) -> usize {
+        (at % self.align as u64) as usize
+    }
+    /// Bytes `at..at + n`, to `skip(at)` of `buf`.
+    pub fn read_by(&self, at: u64, n: usize, buf: &mut Huge) -> Result<()> {
+        let skip = self.skip(at);
+        let dst = buf.get((skip + n).next_multiple_of(self.align))?;
+        let mut done = 0;
+        while done < skip + n {
+            let got = self.fill(at - skip as u64 + done as u64, &mut dst[done..])?;
+            done += got;
+            if got == 0 || (done < skip + n && !done.is_multiple_of(self.align)) {
+                return Err(Error::invalid(format!("{} ends before {}", self.file.name, at + n as u64)));
+            }
+        }
+        Ok(())
+    }
     /// All of `dst` from `offset`, any alignment: whole pieces go through an aligned buffer.
     pub fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
         let align = self.align as u64;
@@ -128,6 +156,14 @@ impl Direct {
             }
         }
     }
+}
+
+/// A file that is being written, once more, for writes past the cache; and what they must be multiples of.
+pub(crate) fn direct_to(f: &fs::File) -> Option<(fs::File, usize)> {
+    let path = format!("/proc/self/fd/{}", f.as_raw_fd());
+    let f = fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path).ok()?;
+    let align = direct_align(&f);
+    Some((f, align))
 }
 
 /// The alignment the file asks for (Linux 6.1 and later say), else one that is always enough.
@@ -168,14 +204,48 @@ pub struct Replacement {
     temporary: PathBuf,
     target: PathBuf,
     finished: bool,
-    /// What waits to be written.
-    buf: Vec<u8>,
+    /// What waits to be written: less than a piece, from a multiple of `DIRECT_ALIGN` of the file on.
+    buf: Huge,
     used: usize,
-    pages: Writing,
+    /// `None` after the first full buffer, if a thread could be had.
+    pages: Option<Writing>,
+    writer: Option<Writer>,
 }
 
 /// Bytes written at a time: what it costs to say where they go does not show.
 const WRITE_PIECE: usize = 4 << 20;
+
+/// A thread that writes one buffer while the next is filled.
+struct Writer {
+    full: SyncSender<(Huge, usize)>,
+    empty: Receiver<Huge>,
+    thread: JoinHandle<std::io::Result<Writing>>,
+}
+
+impl Writer {
+    /// Takes `pages` over; gives it back where there is no thread to be had.
+    fn start(std: &fs::File, pages: &mut Option<Writing>) -> Option<Writer> {
+        let std = std.try_clone().ok()?;
+        let ((full, to_write), (written, empty)) = (sync_channel::<(Huge, usize)>(0), sync_channel(2));
+        let (hand, taken) = sync_channel::<Writing>(1);
+        let work = move || {
+            let mut pages = taken.recv().map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+            for (mut buf, n) in to_write {
+                pages.write(&std, buf.get(n).map_err(std::io::Error::other)?)?;
+                let _ = written.send(buf);
+            }
+            Ok(pages)
+        };
+        let thread = std::thread::Builder::new().spawn(work).ok()?;
+        hand.send(pages.take()?).ok()?;
+        Some(Writer { full, empty, thread })
+    }
+    /// All of it is written, or why not.
+    fn end(self) -> std::io::Result<Writing> {
+        drop(self.full);
+        self.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the writing thread panicked")))
+    }
+}
 
 impl Replacement {
     pub fn create(path: &Path) -> Result<Replacement> {
@@ -192,36 +262,83 @@ impl Replacement {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 opened => {
                     let std = opened.map_err(fail)?;
-                    return Ok(Replacement { std, temporary, target, finished: false, buf: Vec::new(), used: 0, pages: Writing::new() });
+                    let pages = Some(Writing::new().past_the_cache(&std));
+                    return Ok(Replacement { std, temporary, target, finished: false, buf: Huge::default(), used: 0, pages, writer: None });
                 }
             }
         }
     }
     /// The next `n` bytes, which `fill` writes.
     pub fn put(&mut self, n: usize, fill: &mut dyn FnMut(&mut [u8]) -> Result<()>) -> Result<()> {
-        if self.used + n > self.buf.len() {
-            self.flush()?;
-            if n > self.buf.len() {
-                self.buf = crate::error::try_zeroed(n.max(WRITE_PIECE), "a buffer to write from")?;
-            }
+        self.make_room(n)?;
+        let end = self.used + n;
+        fill(&mut self.buf.get(end)?[self.used..])?;
+        self.used = end;
+        if self.used >= WRITE_PIECE { self.flush() } else { Ok(()) }
+    }
+    /// Small files have small buffers.
+    fn make_room(&mut self, n: usize) -> Result<()> {
+        let end = self.used + n;
+        if end > self.buf.capacity() {
+            let mut larger = Huge::default();
+            larger.get(end.max((2 * end).min(WRITE_PIECE + WRITE_PIECE / 4)))?[..self.used].copy_from_slice(self.buf.get(self.used)?);
+            self.buf = larger;
         }
-        fill(&mut self.buf[self.used..self.used + n])?;
-        self.used += n;
         Ok(())
     }
+    /// Hands on all but what the next write past the cache could not start behind.
     fn flush(&mut self) -> Result<()> {
-        let written = self.pages.write(&self.std, &self.buf[..self.used]);
+        let n = self.used / DIRECT_ALIGN * DIRECT_ALIGN;
+        let rest = self.buf.get(self.used)?[n..].to_vec();
+        self.hand_on(n)?;
         self.used = 0;
-        written.map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))
+        self.put(rest.len(), &mut |dst| {
+            dst.copy_from_slice(&rest);
+            Ok(())
+        })
+    }
+    /// The first `n` bytes of the buffer are written; another one takes its place.
+    fn hand_on(&mut self, n: usize) -> Result<()> {
+        let first = self.writer.is_none();
+        if first {
+            self.writer = Writer::start(&self.std, &mut self.pages);
+        }
+        let written = match (&self.writer, &mut self.pages) {
+            (Some(w), _) => match w.full.send((std::mem::take(&mut self.buf), n)) {
+                // The second buffer is made when it is first needed.
+                Ok(()) if first => Ok(()),
+                Ok(()) => w.empty.recv().map(|buf| self.buf = buf).map_err(|_| ()),
+                Err(_) => Err(()),
+            },
+            (None, Some(pages)) => return pages.write(&self.std, self.buf.get(n)?).map_err(|e| self.failed(e)),
+            (None, None) => Err(()),
+        };
+        written.or_else(|()| self.settled().map(drop))
+    }
+    /// Waits for the writing thread. It has ended by itself only if something went wrong.
+    fn settled(&mut self) -> Result<Writing> {
+        let pages = match (self.writer.take(), self.pages.take()) {
+            (Some(w), _) => w.end(),
+            (None, Some(pages)) => Ok(pages),
+            (None, None) => Err(std::io::ErrorKind::BrokenPipe.into()),
+        };
+        pages.map_err(|e| self.failed(e))
+    }
+    fn failed(&self, e: std::io::Error) -> Error {
+        Error::io(format_args!("cannot write {}", self.target.display()), e)
     }
     /// The new file is there, whole; or the old one is, and an error.
     pub fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.pages.finish(&self.std);
+        let mut pages = self.settled()?;
+        let rest = self.buf.get(self.used)?;
+        pages.write(&self.std, rest).map_err(|e| self.failed(e))?;
+        // Before the name says that it is there; and some file systems tell only now that the disk is full.
+        self.std.sync_data().map_err(|e| self.failed(e))?;
+        pages.finish(&self.std);
         if let Ok(old) = fs::metadata(&self.target) {
             let _ = self.std.set_permissions(old.permissions());
         }
-        fs::rename(&self.temporary, &self.target).map_err(|e| Error::io(format_args!("cannot write {}", self.target.display()), e))?;
+        fs::rename(&self.temporary, &self.target).map_err(|e| self.failed(e))?;
         self.finished = true;
         Ok(())
     }
@@ -229,6 +346,9 @@ impl Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
+        if let Some(w) = self.writer.take() {
+            let _ = w.end();
+        }
         if !self.finished {
             let _ = fs::remove_file(&self.temporary);
         }

@@ -5,6 +5,7 @@ pub mod error;
 pub mod file;
 pub mod hash;
 pub mod heap;
+pub mod huge;
 pub mod log;
 #[cfg(not(camelid_no_mmap))]
 pub mod mmap;
@@ -15,5 +16,6 @@ pub mod pages;
 pub mod pool;
 pub mod pressure;
 pub mod share;
+pub mod stream;
 pub use backing::Backing;
 pub use error::{Error, Result};

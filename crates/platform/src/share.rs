@@ -5,17 +5,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More threads than this do not move bytes faster on the machines we know.
 const MOST: usize = 8;
+/// Bytes that are worth a thread: they take longer than its start.
+const WORTH: usize = 2 << 20;
+/// Threads that wait for a disk, at least: it answers several requests in the time of one.
+const WAITING: usize = 4;
 
-/// `f` on every job, by as many threads as there are cores and jobs; the calling thread is one of them. The first error ends it.
+/// `f` on every job, in order of their beginning, by as many threads as there are cores and jobs; the calling thread is one of them.
+/// The first error ends it.
 pub fn share<T: Sync>(jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    let (next, f) = (AtomicUsize::new(0), &f);
+    run(jobs, allowed_cores().len(), || (), |(), job| f(job))
+}
+
+/// The same for jobs that move `bytes` in all: a few need no help.
+pub fn share_bytes<T: Sync>(bytes: usize, jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    run(jobs, allowed_cores().len().min(bytes / WORTH), || (), |(), job| f(job))
+}
+
+/// The same for jobs that wait for a disk, with something that every thread makes once and keeps: a buffer.
+pub fn share_reads<T: Sync, S>(jobs: &[T], start: impl Fn() -> S + Sync, f: impl Fn(&mut S, &T) -> Result<()> + Sync) -> Result<()> {
+    run(jobs, allowed_cores().len().max(WAITING), start, f)
+}
+
+fn run<T: Sync, S>(jobs: &[T], threads: usize, start: impl Fn() -> S + Sync, f: impl Fn(&mut S, &T) -> Result<()> + Sync) -> Result<()> {
+    let (next, start, f) = (AtomicUsize::new(0), &start, &f);
     let work = || {
+        let mut own = start();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            f(job).inspect_err(|_| next.store(jobs.len(), Ordering::Relaxed))?;
+            f(&mut own, job).inspect_err(|_| next.store(jobs.len(), Ordering::Relaxed))?;
         }
         Ok(())
     };
-    let helpers = allowed_cores().len().clamp(1, MOST).min(jobs.len().max(1)) - 1;
+    let helpers = threads.clamp(1, MOST).min(jobs.len().max(1)) - 1;
     std::thread::scope(|s| {
         // A thread that cannot be had is work for the others.
         let started: Vec<_> = (0..helpers).filter_map(|_| std::thread::Builder::new().spawn_scoped(s, work).ok()).collect();
@@ -33,12 +53,22 @@ mod tests {
     fn every_job_is_done_once_and_an_error_is_told() {
         let jobs: Vec<usize> = (0..1000).collect();
         let sum = AtomicUsize::new(0);
-        share(&jobs, |j| {
+        let add = |j: &usize| {
             sum.fetch_add(*j, Ordering::Relaxed);
             Ok(())
-        })
+        };
+        share(&jobs, add).unwrap();
+        share_bytes(1 << 30, &jobs, add).unwrap();
+        share_reads(
+            &jobs,
+            || 0,
+            |own, j| {
+                *own += 1;
+                add(&(j * usize::from(*own > 0)))
+            },
+        )
         .unwrap();
-        assert_eq!(sum.into_inner(), 499_500);
+        assert_eq!(sum.into_inner(), 3 * 499_500);
         assert!(share(&jobs, |j| if *j == 500 { Err(Error::invalid("no")) } else { Ok(()) }).is_err());
         assert!(share::<u8>(&[], |_| Ok(())).is_ok());
     }

@@ -4,6 +4,7 @@ use platform::heap::Heap;
 use platform::mmap::{Anon, Backed};
 use platform::pressure::Guard;
 use platform::{Backing, Error, Result};
+use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -109,32 +110,33 @@ impl Buffer for CpuBuffer {
         if !list.iter().all(|c| c.fits(self.len(), src.len())) {
             return Err(Error::invalid("copy outside a buffer"));
         }
-        let base = self.base();
-        for c in list {
-            for r in 0..c.rows {
-                // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a
-                // block belong to one writer), and `src` is a separate borrow.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(src.as_ptr().add(c.from + r * c.from_pitch), base.add(c.at + r * c.at_pitch), c.width)
-                };
-            }
-        }
+        // SAFETY: `fits` was checked for both sides; the caller owns the rows it writes (contract of the memory room: rows of a block belong to
+        // one writer), and `src` is a separate borrow.
+        unsafe { copy(list, self.base(), src.as_ptr()) };
         Ok(())
     }
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
         if !list.iter().all(|c| c.fits(dst.len(), self.len())) {
             return Err(Error::invalid("copy outside a buffer"));
         }
-        let base = self.base().cast_const();
-        for c in list {
-            for r in 0..c.rows {
-                // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(base.add(c.from + r * c.from_pitch), dst.as_mut_ptr().add(c.at + r * c.at_pitch), c.width)
-                };
-            }
-        }
+        // SAFETY: `fits` was checked for both sides; `dst` is an exclusive borrow.
+        unsafe { copy(list, dst.as_mut_ptr(), self.base()) };
         Ok(())
+    }
+    fn lend(&self, ranges: &[Range<usize>], f: &mut dyn FnMut(&mut [IoSliceMut<'_>]) -> Result<()>) -> Result<()> {
+        if !self.writable() {
+            return Err(Error::invalid("write to a read-only buffer"));
+        }
+        let mut sorted: Vec<&Range<usize>> = ranges.iter().collect();
+        sorted.sort_unstable_by_key(|r| r.start);
+        let apart = sorted.windows(2).all(|w| w[0].end <= w[1].start);
+        if !apart || !sorted.iter().all(|r| r.start <= r.end && r.end <= self.len()) {
+            return Err(Error::invalid("ranges that overlap or lie outside a buffer"));
+        }
+        // SAFETY: inside the map and apart from each other; the caller owns the rows, as in `write`.
+        let part = |r: &Range<usize>| unsafe { std::slice::from_raw_parts_mut(self.base().add(r.start), r.len()) };
+        let mut parts: Vec<IoSliceMut<'_>> = ranges.iter().map(|r| IoSliceMut::new(part(r))).collect();
+        f(&mut parts)
     }
     fn secure(&self, range: Range<usize>) -> Result<()> {
         match &self.mem {
@@ -175,5 +177,31 @@ impl Buffer for CpuBuffer {
             Mem::File(f) => f.resident(range).unwrap_or(n),
             Mem::Heap(_) | Mem::Foreign(_) => n,
         }
+    }
+}
+
+/// Calls that move more than this go past the cache: it would not hold what they write until it is read.
+const STREAM: usize = 1 << 20;
+
+/// # Safety
+/// Every run of `list` lies in memory that may be read at `src` and written at `dst`, and the two do not overlap.
+unsafe fn copy(list: &[Copy2d], dst: *mut u8, src: *const u8) {
+    let past = list.iter().map(|c| c.width * c.rows).sum::<usize>() > STREAM;
+    for c in list {
+        for r in 0..c.rows {
+            // SAFETY: the caller's promise.
+            let (to, from) = unsafe { (dst.add(c.at + r * c.at_pitch), src.add(c.from + r * c.from_pitch)) };
+            if past {
+                // SAFETY: the caller's promise; nobody else has these bytes during the call.
+                let (to, from) = unsafe { (std::slice::from_raw_parts_mut(to, c.width), std::slice::from_raw_parts(from, c.width)) };
+                platform::stream::copy(to, from);
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { std::ptr::copy_nonoverlapping(from, to, c.width) };
+            }
+        }
+    }
+    if past {
+        platform::stream::fence();
     }
 }

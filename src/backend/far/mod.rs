@@ -8,15 +8,45 @@ use super::*;
 use kernels::Isa;
 use platform::{Error, Result};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 pub struct Far {
     device: DeviceId,
+    counts: Arc<Counts>,
 }
 
 impl Far {
     pub fn new(device: DeviceId) -> Far {
-        Far { device }
+        Far { device, counts: Arc::default() }
+    }
+    /// Of all its buffers so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// What copies between host and device have cost.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub writes: AtomicU64,
+    pub reads: AtomicU64,
+    /// Runs that calls named: rows of their copies.
+    pub runs: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+impl Counts {
+    fn add(&self, calls: &AtomicU64, list: &[Copy2d]) {
+        let sum = |f: fn(&Copy2d) -> usize| list.iter().map(f).sum::<usize>() as u64;
+        calls.fetch_add(1, Ordering::Relaxed);
+        self.runs.fetch_add(sum(|c| c.rows), Ordering::Relaxed);
+        self.bytes.fetch_add(sum(|c| c.rows * c.width), Ordering::Relaxed);
+    }
+    /// (writes, reads, runs, bytes) since the last call.
+    pub fn take(&self) -> (u64, u64, u64, u64) {
+        let t = |n: &AtomicU64| n.swap(0, Ordering::Relaxed);
+        (t(&self.writes), t(&self.reads), t(&self.runs), t(&self.bytes))
     }
 }
 
@@ -25,6 +55,7 @@ pub struct FarBuffer {
     device: DeviceId,
     len: usize,
     bytes: Mutex<Vec<u8>>,
+    counts: Arc<Counts>,
 }
 
 impl FarBuffer {
@@ -58,9 +89,11 @@ impl Buffer for FarBuffer {
         None
     }
     fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()> {
+        self.counts.add(&self.counts.writes, list);
         copy(list, &mut self.lock(), src)
     }
     fn read(&self, list: &[Copy2d], dst: &mut [u8]) -> Result<()> {
+        self.counts.add(&self.counts.reads, list);
         copy(list, dst, &self.lock())
     }
     fn secure(&self, _: Range<usize>) -> Result<()> {
@@ -86,7 +119,7 @@ impl Backend for Far {
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         let v = platform::error::try_zeroed(bytes, what)?;
-        Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v) }))
+        Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v), counts: self.counts.clone() }))
     }
     fn alloc_in(&self, bytes: usize, what: &str, _: &Backing) -> Result<Arc<dyn Buffer>> {
         self.alloc(bytes, what)
