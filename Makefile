@@ -1,4 +1,5 @@
-# Targets: demo, examples, test, test-memory, test-slow, test-no-mmap, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench, bench-state, clean
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
+#          bench-state, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -14,7 +15,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-memory test-slow test-no-mmap headers install tools test-differential test-conformance bench bench-state clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory headers install tools test-differential test-conformance bench bench-state clean
 
 all: lib examples
 

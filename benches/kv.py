@@ -25,8 +25,8 @@ def resident():
     return float("nan")
 
 
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def usage():
+    return resource.getrusage(resource.RUSAGE_SELF)
 
 
 def measure(a):
@@ -62,12 +62,14 @@ def measure(a):
     time.sleep(1)
     row["cleared_mib"] = resident() - empty
     decode(a.chat)
-    before, start = faults(), time.perf_counter()
+    before, start = usage(), time.perf_counter()
     for _ in range(a.rounds):
         L.llama_memory_clear(memory, False)
         decode(a.chat)
     row["chat_s"] = time.perf_counter() - start
-    row["chat_faults_per_round"] = (faults() - before) / a.rounds
+    after = usage()
+    row["chat_system_ms_per_round"] = (after.ru_stime - before.ru_stime) / a.rounds * 1e3
+    row["chat_faults_per_round"] = (after.ru_minflt - before.ru_minflt) / a.rounds
     return row
 
 

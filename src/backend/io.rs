@@ -6,6 +6,7 @@ pub struct SeqSet([u64; 4]);
 
 impl SeqSet {
     pub const MAX: u32 = 256;
+    pub const EMPTY: SeqSet = SeqSet([0; 4]);
     pub fn one(s: u32) -> SeqSet {
         let mut x = SeqSet::default();
         x.insert(s);

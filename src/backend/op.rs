@@ -107,8 +107,16 @@ pub struct RopeSpec {
     pub n_ctx_orig: u32,
     /// Per-frequency divisors [n_rot / 2] (Llama 3).
     pub factors: Option<WeightId>,
-    /// Pairs turned by each of a token's four positions (M-RoPE: time, height, width, extra); `None`: all by its first.
-    pub sections: Option<[u32; 4]>,
+    /// `None`: all pairs are turned by a token's first position.
+    pub sections: Option<Sections>,
+}
+
+/// How a token's four positions (M-RoPE: time, height, width, extra) share the pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sections {
+    pub pairs: [u32; 4],
+    /// The first three take turns instead of standing in blocks.
+    pub interleaved: bool,
 }
 
 /// The norm of each head by itself.
@@ -204,6 +212,8 @@ impl Temperature {
 pub enum Lookup {
     /// Token ids, or the batch's own embeddings unscaled.
     Tokens,
+    /// Token ids; a batch of embeddings fails the run.
+    TokensOnly,
     /// Learned positions; one beyond the table fails the run.
     Positions,
 }

@@ -31,10 +31,10 @@ pub fn activate(t: &float::Table, a: Act, x: &mut [f32]) {
     }
 }
 
-/// The table row that token `i` looks up. A negative position has none: it becomes larger than any table.
+/// The table row that token `i` looks up. A negative position and what is no token have none: larger than any table.
 pub fn row_of(ub: &Ubatch, by: Lookup, i: usize) -> usize {
     match by {
-        Lookup::Tokens => ub.tokens[i] as usize,
+        Lookup::Tokens | Lookup::TokensOnly => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
         Lookup::Positions => ub.pos_of(i) as usize,
     }
 }
@@ -110,10 +110,11 @@ pub fn freq<'a>(r: &RopeSpec, factors: Option<&'a [f32]>) -> float::RopeFreq<'a>
 pub fn angles(ub: &Ubatch, i: usize, r: &RopeSpec, factors: Option<&[f32]>, out: &mut [f32]) {
     let (f, pos) = (freq(r, factors), &ub.pos[i * ub.n_pos_per_token..(i + 1) * ub.n_pos_per_token]);
     match (r.sections, pos) {
-        (Some(sections), &[t, h, w, e]) => {
+        (Some(s), &[t, h, w, e]) => {
             // The last is for images only.
             let e = if ub.tokens.is_empty() { e } else { 0 };
-            float::rope_cache_multi([t, h, w, e], &float::RopeSections { sections, interleaved: false }, &f, out);
+            let sections = float::RopeSections { sections: s.pairs, interleaved: s.interleaved };
+            float::rope_cache_multi([t, h, w, e], &sections, &f, out);
         }
         _ => float::rope_cache(ub.pos_of(i), &f, out),
     }

@@ -4,7 +4,7 @@ mod attention;
 mod ffn;
 mod writer;
 
-use crate::backend::{Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, T};
+use crate::backend::{Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
 use crate::model::Model;
 use crate::model::hparams::given;
 use crate::model::names::Role;
@@ -68,7 +68,7 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
         beta_slow: r.beta_slow,
         n_ctx_orig: r.n_ctx_orig,
         factors: factors.and_then(|role| m.weight(il, role.weight())),
-        sections: m.hp.mrope(),
+        sections: m.hp.mrope().map(|pairs| Sections { pairs, interleaved: m.arch.interleaved }),
     })
 }
 
@@ -87,7 +87,9 @@ fn embed(w: &mut Writer<'_>) -> Stream {
     w.at(-1, 0);
     let (hp, e) = (&w.m.hp, &w.m.arch.embed);
     let by_token = if e.scale == Scale::SqrtWidth { (hp.n_embd as f32).sqrt() } else { 1.0 };
-    let mut x = lookup(w, Role::TokenEmbd, Lookup::Tokens, by_token, "inp_embd");
+    // Embeddings of such models are wider: a row for the input and one for each of the first layers.
+    let by = if hp.n_deepstack_layers > 0 { Lookup::TokensOnly } else { Lookup::Tokens };
+    let mut x = lookup(w, Role::TokenEmbd, by, by_token, "inp_embd");
     let for_all = match e.scale {
         Scale::One | Scale::SqrtWidth => 1.0,
         Scale::SqrtWidthOfAll => (hp.n_embd as f32).sqrt(),

@@ -4,7 +4,7 @@
 //! It must never change a result. So a token with a wanted output is always computed; a batch that would be refused is refused as it was; with
 //! sliding windows memory must hold, position by position, what it would have held, or the entry is not used; the order of arrival is made what it
 //! would have been; and what is stored is only what decodes of known tokens made, never what was moved, copied or loaded (`Context::edits`).
-use super::{BLOCK, Cache, Entry, Wanted, key_of, reaches, windows};
+use super::{BLOCK, Cache, Entry, Wanted, key_of, present_from, reaches, windows};
 use crate::memory::Memory;
 use crate::session::Context;
 use crate::session::batch::BatchView;
@@ -178,6 +178,10 @@ impl Auto {
         if !parts.iter().any(|p| p.known && p.free >= BLOCK) {
             return None;
         }
+        // What comes from disk has no snapshots: a host that counts on them would be refused a rewind that it is promised.
+        if ctx.memory().keeps_past() {
+            return None;
+        }
         let key = key_of(ctx).ok()?;
         let text = |p: &Part| [self.past.get(&p.seq).map_or(&[][..], |past| &past.tokens), &p.tokens[..]].concat();
         let may_gain = |p: &Part| p.known && p.free >= BLOCK && self.cache.knows(&key, &text(p));
@@ -193,7 +197,7 @@ impl Auto {
                 let gain = n.saturating_sub(p.held);
                 // What is taken in the middle of a prompt must be something that can be taken back to there.
                 let back = p.held == 0 || windows.len() == 1 || e.present_from == 0;
-                let enough = windows.len() == 1 || plain.pos_min(p.seq).is_some_and(|min| e.present_from <= min);
+                let enough = windows.len() == 1 || e.present_from <= present_from(&plain, p.seq);
                 gain >= BLOCK.max(n / LEAST_GAIN) && back && enough && reaches(&windows, e, n)
             };
             let w = Wanted { key: &key, tokens: &tokens, limit: p.held + p.free, fits: &fits };

@@ -110,7 +110,7 @@ impl Cache {
             )));
         }
         let (name, blocks) = (Index::name(key.whole(tokens)), key.blocks(tokens));
-        let new = New { seq, tokens, identity: &key.identity, present_from: memory.pos_min(id).unwrap_or(0) };
+        let new = New { seq, tokens, identity: &key.identity, present_from: present_from(memory, id) };
         // An entry of the same tokens is as good, unless windows had lost more by then.
         let there = self.index.get(&name).is_some_and(|e| e.tokens == tokens && e.present_from <= new.present_from);
         if !there {
@@ -170,6 +170,18 @@ fn key_of(ctx: &Context) -> Result<Key> {
         return Err(Error::unsupported("without causal attention a token's rows depend on those behind it"));
     }
     Ok(Key::new(ctx.identity()?))
+}
+
+/// The first position from which on every group has the cells of a sequence now: what a file of it will have, whatever else could be brought back.
+fn present_from(memory: &Memory, seq: u32) -> i32 {
+    let stream = if memory.unified() { 0 } else { seq };
+    let first = |g: usize| {
+        let mut held: Vec<i32> = memory.held_as(g, stream, Some(seq), true).iter().map(|(_, h)| h.pos).collect();
+        held.sort_unstable_by_key(|p| std::cmp::Reverse(*p));
+        let end = memory.pos_max(seq).map_or(0, |p| p + 1);
+        held.iter().zip(1..).take_while(|(p, back)| **p == end - back).last().map_or(end, |(p, _)| *p)
+    };
+    (0..memory.n_groups()).map(first).max().unwrap_or(0)
 }
 
 fn windows(memory: &Memory) -> Vec<Window> {

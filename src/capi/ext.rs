@@ -98,9 +98,10 @@ impl camelid_context_params {
             k if k == CAMELID_KV_DEFAULT as c_int => None,
             k if k == CAMELID_KV_MMAP as c_int => Some(Backing::Mmap),
             k if k == CAMELID_KV_HEAP as c_int => Some(Backing::Heap),
-            // SAFETY: the caller's promise.
             k if k == CAMELID_KV_FILE as c_int => {
-                Some(Backing::File(unsafe { convert::path(self.kv_dir) }.map_err(|e| e.within("kv_dir"))?))
+                // SAFETY: the caller's promise.
+                let dir = unsafe { convert::path(self.kv_dir) };
+                Some(Backing::File(dir.map_err(|e| e.within("kv_dir"))?))
             }
             k => return Err(Error::invalid(format!("kv is {k}, allowed are 0 to 3"))),
         })

@@ -154,8 +154,10 @@ pub unsafe extern "C" fn llama_model_get_vocab(model: Option<&llama_model>) -> *
 /// How the model turns positions into rotations.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_rope_type(model: Option<&llama_model>) -> llama_rope_type {
-    with("llama_model_rope_type", model, LLAMA_ROPE_TYPE_NONE, |m| {
-        if m.0.model.hp.mrope().is_some() { LLAMA_ROPE_TYPE_MROPE } else { rope_type(m.0.model.arch.rope) }
+    with("llama_model_rope_type", model, LLAMA_ROPE_TYPE_NONE, |m| match (m.0.model.hp.mrope(), m.0.model.arch.interleaved) {
+        (None, _) => rope_type(m.0.model.arch.rope),
+        (Some(_), false) => LLAMA_ROPE_TYPE_MROPE,
+        (Some(_), true) => LLAMA_ROPE_TYPE_IMROPE,
     })
 }
 

@@ -5,8 +5,8 @@ use super::blocks::Pool;
 use super::room::{Left, Room};
 use super::runs::Runs;
 use crate::backend::io::{BlockId, SeqSet};
-use platform::Result;
 use platform::error::try_zeroed;
+use platform::{Error, Result};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
@@ -16,6 +16,17 @@ pub struct Cell {
     /// Arrival (see `Stamp`), the same number in every group: cells of equal position are ordered by it.
     pub stamp: u64,
     pub seqs: SeqSet,
+}
+
+impl Cell {
+    const FREE: Cell = Cell { pos: 0, shift: 0, stamp: 0, seqs: SeqSet::EMPTY };
+}
+
+fn room_for(size: u32) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    let refused = |_| Error::no_memory(format!("no memory for {size} KV cells"));
+    cells.try_reserve_exact(size as usize).map_err(refused)?;
+    Ok(cells)
 }
 
 /// One step of a change, as what takes it back.
@@ -72,6 +83,8 @@ impl Tx<'_> {
 
 #[derive(Clone, Debug)]
 pub struct Cells {
+    size: u32,
+    /// Up to the last block that was ever used; room for all is reserved, not touched.
     cells: Vec<Cell>,
     /// One bit per cell.
     taken: Vec<u64>,
@@ -96,7 +109,8 @@ impl Cells {
     pub fn new(size: u32, cells_per_block: u32, first: u32, n_seqs: u32) -> Result<Cells> {
         let n_blocks = size.div_ceil(cells_per_block) as usize;
         Ok(Cells {
-            cells: try_zeroed(size as usize, "KV cells")?,
+            size,
+            cells: room_for(size)?,
             taken: try_zeroed((size as usize).div_ceil(64), "KV cells")?,
             runs: vec![Runs::default(); n_seqs as usize],
             first,
@@ -111,7 +125,7 @@ impl Cells {
         })
     }
     pub fn size(&self) -> u32 {
-        self.cells.len() as u32
+        self.size
     }
     pub fn used(&self) -> u32 {
         self.used
@@ -126,7 +140,7 @@ impl Cells {
         self.cells_per_block
     }
     pub fn cell(&self, i: u32) -> &Cell {
-        &self.cells[i as usize]
+        self.cells.get(i as usize).unwrap_or(&Cell::FREE)
     }
     /// For who keeps the order of arrival.
     pub fn set_stamp(&mut self, cell: u32, stamp: u64) {
@@ -172,6 +186,7 @@ impl Cells {
         self.fill(vb, self.count[vb] + 1, opened_for);
         self.used += 1;
         self.taken[(cell / 64) as usize] |= 1 << (cell % 64);
+        self.reach(vb);
         self.cells[cell as usize] = Cell { seqs: SeqSet::default(), ..what };
         self.shifted |= what.shift != 0;
     }
@@ -188,6 +203,14 @@ impl Cells {
     pub fn shared_in(&self, seq: u32, (p0, p1): (i64, i64), wanted: impl Fn(&Cell) -> bool) -> usize {
         let cells = self.runs(seq).into_iter().flat_map(|r| r.within(p0, p1)).flat_map(|r| r.cell..r.cell + r.len);
         cells.filter(|c| self.cell(*c).seqs.len() > 1 && wanted(self.cell(*c))).count()
+    }
+
+    /// Cells of block `vb` and those before it can be written.
+    fn reach(&mut self, vb: usize) {
+        let end = self.cells_of(vb).end as usize;
+        if self.cells.len() < end {
+            self.cells.resize(end, Cell::FREE);
+        }
     }
 
     /// Frees a cell that no sequence holds.

@@ -108,10 +108,11 @@ impl Memory {
 
     /// Removes positions `p0..p1` of one sequence, or of all. A whole sequence always goes.
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
+        let for_good = self.compat || self.groups.len() == 1;
         let range = clip(p0, p1);
         let edit = Edit::Cut { seq, at: range.0 };
         let Some(seq) = seq else {
-            return self.change(edit, |g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, tx)))).map(drop);
+            return self.change(edit, |g| on_streams(g, |c, tx| c.seqs().for_each(|s| remove(c, s, range, for_good, tx)))).map(drop);
         };
         let stream = self.stream_of(seq).ok_or(NO_SEQ)?;
         if range == clip(-1, -1) {
@@ -119,7 +120,7 @@ impl Memory {
             self.edit_past(edit);
             return Ok(());
         }
-        self.change(edit, |g| on_stream(g, stream, |c, tx| remove(c, seq, range, tx))).map(drop)
+        self.change(edit, |g| on_stream(g, stream, |c, tx| remove(c, seq, range, for_good, tx))).map(drop)
     }
 
     /// Removes every other sequence.
@@ -245,9 +246,13 @@ fn on_streams(g: &mut Group, mut f: impl FnMut(&mut Cells, &mut Tx<'_>)) -> Resu
     (0..g.streams.len()).try_for_each(|s| on_stream(g, s as u32, &mut f))
 }
 
-fn remove(c: &mut Cells, seq: u32, (p0, p1): (i64, i64), tx: &mut Tx<'_>) {
+/// `for_good`: it will not be refused, so nothing is noted; a log of 100,000 cells is 20 MB.
+fn remove(c: &mut Cells, seq: u32, (p0, p1): (i64, i64), for_good: bool, tx: &mut Tx<'_>) {
     for cell in c.runs(seq).map(|r| r.cells(p0, p1)).unwrap_or_default() {
         c.drop_from(cell, seq, tx);
+        if for_good {
+            tx.log.clear();
+        }
     }
 }
 
@@ -276,7 +281,7 @@ fn move_cells(
 
 /// Replaces `dst`'s stream by what `src` holds, cell by cell at the same indices, in the same blocks.
 fn copy_across(g: &mut Group, (from, src): (u32, u32), (to, dst): (u32, u32)) -> Result<(), Refused> {
-    on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), tx))?;
+    on_stream(g, to, |c, tx| remove(c, dst, (0, i64::from(i32::MAX)), false, tx))?;
     let source = &g.streams[from as usize];
     let list = source.runs(src).map(|r| r.cells(0, i64::from(i32::MAX))).unwrap_or_default();
     let list: Vec<(u32, Cell, Option<BlockId>)> = list.into_iter().map(|i| (i, *source.cell(i), source.place_of(i).map(|p| p.0))).collect();

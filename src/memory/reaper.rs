@@ -7,9 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Nothing was placed or freed for so long: what is free now will stay so. Longer than a host takes between two calls, well under the second
+/// Nothing ran, was placed or freed for so long: what is free now will stay so. Longer than a host takes between two calls, well under the second
 /// within which memory is to be back.
 const QUIET: Duration = Duration::from_millis(300);
+/// Where something always happens, what is free goes after this long: taking 1 GiB again costs a tenth of a second in huge pages.
+const LONG: Duration = Duration::from_secs(10);
 /// Idle for so long that bytes which are on a disk can leave memory: reading them back costs more than faulting empty pages in.
 const ASLEEP: Duration = Duration::from_millis(700);
 
@@ -37,9 +39,29 @@ struct State {
     last: Instant,
     /// Between placing and the end of a run.
     running: bool,
-    freed: bool,
+    /// The first of what waits to be given back became free.
+    freed: Option<Instant>,
     used: bool,
     quit: bool,
+}
+
+enum Due {
+    Never,
+    In(Duration),
+    Release,
+    Rest,
+}
+
+impl State {
+    fn due(&self) -> Due {
+        let quiet = if self.running { Duration::ZERO } else { self.last.elapsed() };
+        let (left, what) = match (self.freed, self.used) {
+            (Some(since), _) => (QUIET.saturating_sub(quiet).min(LONG.saturating_sub(since.elapsed())), Due::Release),
+            (None, true) => (ASLEEP.saturating_sub(quiet), Due::Rest),
+            (None, false) => return Due::Never,
+        };
+        if left.is_zero() { what } else { Due::In(left) }
+    }
 }
 
 impl Shared {
@@ -56,29 +78,22 @@ impl Shared {
     fn work(&self) {
         let mut s = self.lock();
         while !s.quit {
-            let after = match (s.freed, s.used) {
-                (true, _) => QUIET,
-                (false, true) => ASLEEP,
-                _ => {
-                    s = self.wake.wait(s).unwrap_or_else(PoisonError::into_inner);
-                    continue;
+            match s.due() {
+                Due::Never => s = self.wake.wait(s).unwrap_or_else(PoisonError::into_inner),
+                Due::In(rest) => s = self.wake.wait_timeout(s, rest).unwrap_or_else(PoisonError::into_inner).0,
+                Due::Release => {
+                    s.freed = None;
+                    drop(s);
+                    self.release();
+                    s = self.lock();
                 }
-            };
-            let since = s.last.elapsed();
-            if since < after || (!s.freed && s.running) {
-                let rest = after.saturating_sub(since).max(QUIET / 8);
-                s = self.wake.wait_timeout(s, rest).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
+                Due::Rest => {
+                    s.used = false;
+                    drop(s);
+                    self.stores.iter().for_each(|r| r.rest(&|| self.busy()));
+                    s = self.lock();
+                }
             }
-            let freed = s.freed;
-            (s.freed, s.used) = (false, freed && s.used);
-            drop(s);
-            if freed {
-                self.release();
-            } else {
-                self.stores.iter().for_each(|r| r.rest(&|| self.busy()));
-            }
-            s = self.lock();
         }
     }
     fn free(&self, blocks: &[(usize, BlockId)]) {
@@ -96,7 +111,7 @@ impl Reaper {
     pub fn new(stores: Vec<Arc<Resident>>) -> Reaper {
         let rests = stores.iter().any(|r| r.rests());
         let releases = stores.iter().any(|r| r.releases());
-        let state = State { last: Instant::now(), running: false, freed: false, used: false, quit: false };
+        let state = State { last: Instant::now(), running: false, freed: None, used: false, quit: false };
         Reaper { shared: Arc::new(Shared { stores, state: Mutex::new(state), wake: Condvar::new() }), thread: None, rests, releases }
     }
 
@@ -126,7 +141,8 @@ impl Reaper {
         let mut s = self.shared.lock();
         s.last = Instant::now();
         s.used |= self.rests;
-        let news = !std::mem::replace(&mut s.freed, true);
+        let news = s.freed.is_none();
+        s.freed.get_or_insert(Instant::now());
         drop(s);
         if news || !self.alive() {
             self.wake();
@@ -170,5 +186,25 @@ impl Drop for Reaper {
             Some((pid, t)) if pid == std::process::id() => drop(t.join()),
             other => std::mem::forget(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_first_and_ten_seconds_at_most() {
+        let ago = |ms: u64| Instant::now() - Duration::from_millis(ms);
+        let at = |last, running, freed| State { last: ago(last), running, freed, used: false, quit: false };
+        assert!(matches!(at(5000, false, None).due(), Due::Never));
+        assert!(matches!(at(10, false, Some(ago(10))).due(), Due::In(d) if d < QUIET));
+        assert!(matches!(at(301, false, Some(ago(301))).due(), Due::Release));
+        assert!(matches!(at(5000, true, Some(ago(5000))).due(), Due::In(_)), "a long run is not quiet");
+        assert!(matches!(at(1, true, Some(ago(10_000))).due(), Due::Release));
+        assert!(matches!(at(1, false, Some(ago(10_000))).due(), Due::Release));
+        let used = |last, running| State { used: true, ..at(last, running, None) };
+        assert!(matches!(used(701, false).due(), Due::Rest));
+        assert!(matches!(used(701, true).due(), Due::In(_)));
     }
 }

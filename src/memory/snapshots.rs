@@ -204,6 +204,9 @@ pub(super) enum Edit {
     Keep(u32),
 }
 
+/// Group, positions and places of rows that are to be kept.
+type Wanted = (usize, Range<i32>, Vec<RowAt>);
+
 /// What was known before a change, of the sequences that it touches.
 pub(super) type Before = Vec<(u32, SeqPast)>;
 
@@ -265,6 +268,9 @@ fn drop_from(cells: &mut Cells, seq: u32, p0: i32, tx: &mut Tx<'_>) {
 }
 
 impl Memory {
+    pub fn keeps_past(&self) -> bool {
+        self.past.is_some()
+    }
     /// Keeps a snapshot every `every` tokens, of `budget` bytes at most altogether. Without windows, or where rewinds are never refused, there is
     /// nothing to bring back; a symmetric window sees what comes later, which depends on how a batch was cut.
     pub fn keep_past(&mut self, every: u32, budget: usize) {
@@ -406,7 +412,7 @@ impl Memory {
                 } else if one.history.push(pos, ub.tokens[i]) {
                     points.push((seq, Point { at: pos, first: true }));
                 }
-                if (pos + 1) as u32 % past.every == 0 {
+                if ((pos + 1) as u32).is_multiple_of(past.every) {
                     points.push((seq, Point { at: pos + 1, first: false }));
                 }
             }
@@ -435,8 +441,8 @@ impl Memory {
         Ok(())
     }
 
-    /// (group, positions, places) of what the windows at `p` show and is not kept; `None` where it is not all there, or nothing.
-    fn to_keep(&self, seq: u32, p: i32) -> Option<Vec<(usize, Range<i32>, Vec<RowAt>)>> {
+    /// What the windows at `p` show and is not kept; `None` where it is not all there, or nothing.
+    fn to_keep(&self, seq: u32, p: i32) -> Option<Vec<Wanted>> {
         let (past, stream) = (self.past_of(seq)?, self.stream_of(seq)?);
         let (mut out, mut any) = (Vec::new(), false);
         for (g, group) in self.groups.iter().enumerate().skip(1) {
@@ -600,5 +606,61 @@ impl Memory {
             views::build(&g.streams, g.spec.window, ub, &at, true)
         };
         Ok(placed.into_placed(self.groups.iter().map(view).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{span, spec};
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_what_nobody_has() {
+        let (a, b) = ([0..10, 20..30, 40..41], [3..5, 8..22, 25..26, 29..50]);
+        assert_eq!(minus(&a, &b), [0..3, 5..8, 22..25, 26..29]);
+        assert_eq!(minus(&a, &[]), a);
+        assert_eq!(minus(&b, std::slice::from_ref(&(0..100))), []);
+    }
+
+    /// Distances between snapshots grow with the distance from the end, so that the number of them grows with its logarithm.
+    #[test]
+    fn thinning_keeps_what_is_near() {
+        let windows = [Window::All, Window::Sliding(64)];
+        for dense in [1, 2, 4, 8] {
+            let points = (1..=1000).map(|i| Point { at: 16 * i, first: i == 1 }).collect();
+            let mut one = SeqPast { points, ..SeqPast::default() };
+            one.thin(16, dense, &windows);
+            let at: Vec<i64> = one.points.iter().map(|p| i64::from(p.at)).collect();
+            assert_eq!((at[0], at.last()), (16, Some(&16_000)));
+            for pair in at.windows(2).skip(1) {
+                let back = 16_000 - pair[0];
+                assert!(pair[1] - pair[0] <= (2 * back / dense).max(16), "{pair:?} of {dense}");
+            }
+            assert!(at.len() <= 12 * dense as usize + 12, "{} of {dense}", at.len());
+        }
+    }
+
+    /// Without stores nothing can be kept: what is known then is the beginning alone.
+    #[test]
+    fn everything_is_known_from_the_beginning_or_nothing() {
+        let mut m = Memory::new(vec![spec(Window::All, 512), spec(Window::Sliding(16), 64)], 2, true).expect("valid");
+        m.keep_past(1 << 20, 0);
+        for p in (0..400).step_by(32) {
+            let placed = m.apply(&span(0, p..(p + 32).min(400)), true).expect("room");
+            m.commit(placed);
+            m.remember(&[], &span(0, p..(p + 32).min(400)), true);
+        }
+        assert_eq!((m.pos_min(0), m.can_go_on(0, 100), m.can_go_on(0, 401)), (Some(0), true, false));
+        m.seq_rm(Some(0), 100, -1).expect("known");
+        assert_eq!((m.owed(0), m.owing(), m.ids(0, 0..100)), (Some(0..100), vec![0], Some(vec![0; 100])));
+        // A hole: what is behind it was computed with it.
+        m.seq_rm(Some(0), 40, 60).expect_err("its end has no window and is not known any more");
+        assert_eq!(m.owed(0), Some(0..100));
+        m.seq_cp(0, 1, 0, 70).expect("known");
+        assert_eq!((m.owed(1), m.pos_max(1)), (Some(0..70), Some(69)));
+        m.seq_rm(Some(1), 30, -1).expect("known");
+        assert_eq!((m.owed(0), m.owed(1)), (Some(0..100), Some(0..30)));
+        m.clear();
+        assert_eq!((m.owed(0), m.pos_min(0)), (None, None));
     }
 }

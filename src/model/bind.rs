@@ -1,7 +1,7 @@
 //! Binding: file tensors become weights on devices. Everything is checked here, so that inner loops need not.
 use super::hparams::HParams;
 use super::names::{self, Name, Role, Tensor};
-use super::spec::{Arch, Ffn, Gating, LayerSpec, NormSpec};
+use super::spec::{Arch, Ffn, Gating, LayerSpec, Moe, NormSpec};
 use crate::backend::{Backend, Buffer, Copy2d, Layout, Shard, Weight, WeightId};
 use crate::gguf::{Source, TensorInfo};
 use kernels::DType;
@@ -124,7 +124,12 @@ impl<'a> Binder<'a> {
         if fused {
             self.cut_qkv(il, hp, spec, dev)?;
         }
-        n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev))
+        if let Ffn::Moe(Moe { shared: Some(s), .. }) = &spec.ffn
+            && s.in_up
+        {
+            self.cut_up(il, hp, s.n_ff, dev, [Role::SharedGate, Role::SharedUp])?;
+        }
+        n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev, [Role::FfnGate, Role::FfnUp]))
     }
 
     /// `attn_qkv` holds the rows of Q, then K, then V; so does its bias.
@@ -150,11 +155,11 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
-    /// `ffn_up` holds the rows of the gate, then its own.
-    fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize) -> Result<()> {
-        let t = Tensor { name: Role::FfnUp.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
-        self.piece(il, &t, dev, 0..n_ff, Role::FfnGate.weight())?;
-        self.piece(il, &t, dev, n_ff..2 * n_ff, Role::FfnUp.weight())
+    /// The tensor of `up` holds the rows of the gate, then its own.
+    fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize, [gate, up]: [Role; 2]) -> Result<()> {
+        let t = Tensor { name: up.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
+        self.piece(il, &t, dev, 0..n_ff, gate.weight())?;
+        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())
     }
 
     /// Rows of a tensor under a name of their own.

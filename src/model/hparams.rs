@@ -57,6 +57,10 @@ pub struct HParams {
     pub logit_scale: f32,
     pub clamp_kqv: f32,
     pub use_par_res: bool,
+    /// Layers that add a part of an input embedding of their own (Qwen 3 VL).
+    pub n_deepstack_layers: u32,
+    /// Per layer: rotates.
+    pub rotates: Vec<bool>,
     pub attention_scale: f32,
     pub attn_softcap: f32,
     pub final_softcap: f32,
@@ -91,6 +95,13 @@ pub struct RopeTrain {
     /// Attention temperature, 0: none; and whether there is rotation at all (Granite).
     pub temperature_scale: f32,
     pub finetuned: bool,
+}
+
+/// As a number, or as a table of layers that is -1 where they have none.
+fn deepstack(k: &Keys<'_>) -> Result<u32> {
+    let table = k.meta.array(&k.name("deepstack_mapping"))?.and_then(|a| a.to_i64()).unwrap_or_default();
+    let mapped = table.iter().filter(|i| **i >= 0).count() as u32;
+    Ok(k.or_u32("n_deepstack_layers", 0)?.max(mapped))
 }
 
 /// A number that is 0 where the file does not give it.
@@ -188,6 +199,8 @@ impl HParams {
             logit_scale: k.f32("logit_scale", 0.0)?,
             clamp_kqv: k.f32("attention.clamp_kqv", 0.0)?,
             use_par_res: k.bool("use_parallel_residual", false)?,
+            n_deepstack_layers: deepstack(&k)?,
+            rotates: k.per_layer("attention.rope_pattern", n_layer, &vec![1; n_layer as usize])?.iter().map(|r| *r != 0).collect(),
             attention_scale: k.f32("attention.scale", 0.0)?,
             attn_softcap: 0.0,
             final_softcap: 0.0,
@@ -286,7 +299,7 @@ impl HParams {
 
     /// Layers with experts where every n-th has them.
     pub fn is_moe_step(&self, il: u32) -> bool {
-        self.n_moe_layer_step > 0 && (il + 1) % self.n_moe_layer_step == 0
+        self.n_moe_layer_step > 0 && (il + 1).is_multiple_of(self.n_moe_layer_step)
     }
 
     fn check(&self, arch: &Arch) -> Result<()> {
@@ -319,6 +332,9 @@ impl HParams {
         }
         if self.n_ctx_train == 0 {
             return bad("n_ctx_train is 0".into());
+        }
+        if self.rope.temperature_scale != 0.0 && self.rope.n_ctx_orig == 0 {
+            return bad("attention temperature over an original context of 0".into());
         }
         self.check_experts()
     }

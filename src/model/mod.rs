@@ -15,7 +15,7 @@ use crate::vocab::Vocab;
 use hparams::HParams;
 use names::Name;
 use platform::{Error, Result, log};
-use spec::{Arch, LayerSpec};
+use spec::{Arch, Ffn, LayerSpec};
 use std::sync::{Arc, OnceLock};
 
 /// What a caller may say about loading.
@@ -126,6 +126,9 @@ impl Model {
             check_tensors(source)?;
         }
         self.layers = (0..self.hp.n_layer).map(|il| self.arch.layer_spec(&self.hp, il)).collect();
+        if self.layers.iter().any(|l| matches!(&l.ffn, Ffn::Moe(m) if m.n_expert == 0)) {
+            return Err(Error::invalid(format!("{} without experts: key {}.expert_count is 0 or missing", self.arch.name, self.arch.name)));
+        }
         let n = self.layers.len();
         let n_far = far_layers(&p, n);
         self.backends = backends(n_far);
@@ -157,3 +160,6 @@ impl Model {
         self.hp.n_swa
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,7 +249,10 @@ fn moe_tensors(n: u32, m: &Moe) -> Vec<Tensor> {
         out.extend(m.scaled.then(|| may(role.scale(), &[e])));
     }
     let Some(s) = &m.shared else { return out };
-    for (role, k, rows) in [(Role::SharedGate, n, s.n_ff), (Role::SharedUp, n, s.n_ff), (Role::SharedDown, s.n_ff, n)] {
+    let (gate_up, down) = ([(Role::SharedGate, n, s.n_ff), (Role::SharedUp, n, s.n_ff)], (Role::SharedDown, s.n_ff, n));
+    // The binder cuts a tensor that holds both.
+    let own = gate_up.into_iter().filter(|_| !s.in_up);
+    for (role, k, rows) in own.chain([down]) {
         out.push(must(role.weight(), &[k, rows]));
         out.extend(s.scaled.then(|| may(role.scale(), &[1])));
     }

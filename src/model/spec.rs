@@ -14,6 +14,8 @@ pub struct Arch {
     pub looks_for: &'static [Role],
     /// What `llama_model_rope_type` says.
     pub rope: Option<RopeKind>,
+    /// M-RoPE's positions take turns (where the file has sections).
+    pub interleaved: bool,
     /// The whole head turns; a file that says otherwise is refused.
     pub rot_is_head: bool,
     pub norm: Norm,
@@ -33,6 +35,7 @@ pub const PLAIN: Arch = Arch {
     keys: &[req(Key::RmsEps)],
     looks_for: &[],
     rope: Some(RopeKind::Neox),
+    interleaved: false,
     rot_is_head: false,
     norm: Norm::Rms,
     embed: Embed { scale: Scale::One, norm: false, positions: false },
@@ -272,6 +275,8 @@ pub struct Shared {
     /// Times the sigmoid of a router of its own.
     pub gated: bool,
     pub scaled: bool,
+    /// Its gate is the first half of the rows of `ffn_up_shexp`.
+    pub in_up: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -436,7 +441,7 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
 
 /// A shared FFN without gate or scales.
 pub fn shared(n_ff: u32) -> Option<Shared> {
-    Some(Shared { n_ff, gated: false, scaled: false })
+    Some(Shared { n_ff, gated: false, scaled: false, in_up: false })
 }
 
 /// The common layer: norms before each half, a dense FFN gated by SiLU.

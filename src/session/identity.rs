@@ -2,6 +2,7 @@
 //! other. Settings that change no bit are not in it: threads, batch sizes, context size, cell layout, `swa_full`.
 use super::Context;
 use super::params::rope_settings;
+use crate::model::hparams::RopeScaling;
 use std::fmt::Write;
 
 /// Of the sources that compute, the compiler and its settings; made by build.rs. Bits are promised within one build.
@@ -19,13 +20,14 @@ impl Context {
 
     pub fn identity(&self) -> platform::Result<String> {
         let (m, p) = (&self.model, &self.params);
-        // Context size decides nothing as long as no architecture takes its RoPE factors from it.
         let mut s = format!("camelid {} build {BUILD} libm {:016x}\n", env!("CARGO_PKG_VERSION"), libm());
         let devices: Vec<String> = m.backends.iter().map(|b| b.identity()).collect();
         let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}", m.place, m.head_place);
         let _ = writeln!(s, "model {} {:?}\nweights {:016x}", m.arch.name, m.hp, m.fingerprint()?);
         let _ = writeln!(s, "kv {} {} causal {}", p.type_k.name(), p.type_v.name(), self.causal());
-        let _ = writeln!(s, "{:?}", rope_settings(m, p));
+        // All that context size decides: which of its two lists of factors LongRoPE takes.
+        let long = m.hp.rope.scaling == RopeScaling::LongRope && self.sizes.n_ctx_seq > m.hp.rope.n_ctx_orig;
+        let _ = writeln!(s, "{:?} long {long}", rope_settings(m, p));
         Ok(s)
     }
 }

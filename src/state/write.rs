@@ -135,7 +135,8 @@ fn at_once(sections: &[Section<'_>], pieces: &[Piece], n: u32, out: &mut dyn Sin
         for s in sections {
             let (head, tail) = std::mem::take(&mut rest).split_at_mut(s.head.len());
             let (plane, tail) = tail.split_at_mut(s.bytes(n));
-            (head.copy_from_slice(&s.head), rest = tail);
+            head.copy_from_slice(&s.head);
+            rest = tail;
             let step = s.step(n, SHARE);
             let part = |(i, dst): (usize, _)| (s, i as u32 * step, Mutex::new(dst));
             jobs.extend(plane.chunks_mut(s.bytes(step).max(1)).enumerate().map(part));

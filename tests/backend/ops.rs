@@ -274,12 +274,14 @@ fn rope_by_sections() {
         bench.step(Op::Rope { x, n_head: 2, norm: None, rope });
         bench.run(&ub, &[], workers, x)
     };
-    let sections = Some([4, 6, 4, 2]);
-    let want = run(&Far::new(DeviceId(1)), 1, sections);
-    assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
-    for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
-        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
-        assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
+    for interleaved in [false, true] {
+        let sections = Some(Sections { pairs: [4, 6, 4, 2], interleaved });
+        let want = run(&Far::new(DeviceId(1)), 1, sections);
+        assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
+        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+            assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
+            assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
+        }
     }
 }
 

@@ -112,8 +112,11 @@ impl FullHistory {
     pub fn new(m: &Arc<Model>, p: &ContextParams, n_seq: u32) -> FullHistory {
         let (windows, of) = groups(m);
         let stores: Vec<Store> = (0..windows.len()).map(|g| store(m, p, &of, g)).collect();
-        // The size of a context picks LongRoPE's factors only, which no model here has.
-        let settings = Settings { rope: rope_settings(m, p), groups: of, n_ctx_seq: p.n_ctx };
+        let settings = Settings {
+            rope: rope_settings(m, p),
+            groups: of,
+            n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
+        };
         let kv = Arc::new(stores.iter().map(|s| s.group().clone()).collect());
         let bound = Bound { weights: m.weights.clone(), kv };
         let lower = |plan: &llama::backend::Plan| {

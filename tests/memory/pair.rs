@@ -219,7 +219,9 @@ impl<'a> Pair<'a> {
 
     fn shown(&self) -> Shown {
         let m = self.ctx.memory();
-        ((0..self.kind.n_seq).map(|s| (m.pos_min(s), m.pos_max(s))).collect(), m.used())
+        // Windows that snapshots serve may come back at any time: only the base's cells are counted then.
+        let groups = if self.kind.snapshots > 0 { 1 } else { m.used().len() };
+        ((0..self.kind.n_seq).map(|s| (m.pos_min(s), m.pos_max(s))).collect(), m.used()[..groups].to_vec())
     }
 
     /// Positions as llama.h has them, and no more cells than there are.

@@ -42,7 +42,7 @@ pub static AFMOE: Arch = Arch {
     embed: Embed { scale: Scale::SqrtWidthOfAll, ..PLAIN.embed },
     layer: |hp, il| {
         let a = windowed(hp, il, RopeBase::Swa);
-        let rope = a.rope.filter(|_| (il + 1) % 4 != 0);
+        let rope = a.rope.filter(|_| !(il + 1).is_multiple_of(4));
         let shared = if hp.n_expert_shared > 0 { shared(hp.n_ff_exp * hp.n_expert_shared) } else { None };
         let m =
             Moe { gate: hp.gate(Gate::Sigmoid), renorm: hp.expert_weights_norm, select_bias: Want::Must, shared, ..moe(hp, hp.n_ff_exp) };

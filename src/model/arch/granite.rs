@@ -69,3 +69,21 @@ pub static MINICPM: Arch = Arch {
     },
     ..BASE
 };
+
+/// Windows and rotation by layer, sinks in every softmax.
+pub static GRANITE_SWA: Arch = Arch {
+    name: "granite_swa",
+    keys: &[req(Key::RmsEps), req(Key::LogitScale), req(Key::SlidingWindow(0)), req(Key::SwaPattern(1))],
+    layer: |hp, il| {
+        let s = layer(hp, il, 1.0);
+        let a = sliding(hp, il, s.attn);
+        let rope = a.rope.filter(|_| hp.rotates[il as usize]);
+        let ffn = match s.ffn {
+            Ffn::Moe(m) => Ffn::Moe(Moe { shared: m.shared.map(|s| Shared { in_up: true, ..s }), ..m }),
+            dense => dense,
+        };
+        LayerSpec { attn: Attention { rope, sinks: true, ..a }, ffn, ..s }
+    },
+    size: |hp| if hp.n_layer == 32 || hp.n_layer == 40 { "3B" } else { "?B" },
+    ..BASE
+};

@@ -46,7 +46,7 @@ fn chunked(hp: &HParams, il: u32) -> Attention {
     let base = attention(hp, il, RopeKind::Norm);
     let a = Attention { rope_factors: RopeFactors::Freqs, scale: file_scale(hp), ..base };
     // The original rotates by count, the window goes by pattern; without windows every layer rotates.
-    let rotates = hp.n_swa == 0 || (il + 1) % 4 != 0;
+    let rotates = hp.n_swa == 0 || !(il + 1).is_multiple_of(4);
     let window = if hp.is_swa[il as usize] { Window::Chunked(hp.n_swa) } else { Window::All };
     let rope_base = if window == Window::All { RopeBase::Context } else { RopeBase::Swa };
     if !rotates {
@@ -115,7 +115,7 @@ pub static SMOLLM3: Arch = Arch {
     rope: Some(RopeKind::Norm),
     layer: |hp, il| {
         let a = attention(hp, il, RopeKind::Norm);
-        let rope = a.rope.filter(|_| (il + 1) % 4 != 0);
+        let rope = a.rope.filter(|_| !(il + 1).is_multiple_of(4));
         LayerSpec { attn: Attention { rope, scale: file_scale(hp), ..a }, ..plain(hp, il, RopeKind::Norm) }
     },
     size: |hp| if hp.n_layer == 36 { "3B" } else { "?B" },

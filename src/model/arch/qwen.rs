@@ -25,7 +25,7 @@ pub static QWEN2MOE: Arch = Arch {
     name: "qwen2moe",
     layer: |hp, il| {
         let n_ff = hp.n_ff[il as usize];
-        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false });
+        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false });
         LayerSpec { ffn: Ffn::Moe(Moe { shared, ..moe(hp, expert_width(hp, il)) }), ..plain(hp, il, RopeKind::Neox) }
     },
     size: |hp| match hp.n_layer {
@@ -95,3 +95,30 @@ pub static QWEN: Arch = Arch {
 };
 
 pub static QWEN2VL: Arch = Arch { name: "qwen2vl", keys: &[req(Key::RmsEps), req(Key::Sections)], ..PLAIN };
+
+/// Qwen 3 with M-RoPE; images come as embeddings with a part for each of the first layers, which are not taken.
+pub static QWEN3VL: Arch = Arch {
+    name: "qwen3vl",
+    keys: &[req(Key::RmsEps), req(Key::Sections)],
+    interleaved: true,
+    layer: |hp, il| unscaled(QWEN3.layer_spec(hp, il)),
+    size: |hp| (QWEN3.size)(hp),
+    ..PLAIN
+};
+
+pub static QWEN3VLMOE: Arch = Arch {
+    name: "qwen3vlmoe",
+    keys: &[req(Key::RmsEps), req(Key::Sections)],
+    interleaved: true,
+    layer: |hp, il| unscaled(QWEN3MOE.layer_spec(hp, il)),
+    size: |hp| (QWEN3MOE.size)(hp),
+    ..PLAIN
+};
+
+fn unscaled(s: LayerSpec) -> LayerSpec {
+    let ffn = match s.ffn {
+        Ffn::Dense(d) => Ffn::Dense(Dense { scaled: false, ..d }),
+        Ffn::Moe(m) => Ffn::Moe(Moe { scaled: false, ..m }),
+    };
+    LayerSpec { ffn, ..s }
+}
