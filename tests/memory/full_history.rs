@@ -23,8 +23,6 @@ pub struct Cell {
     pub id: u64,
     /// Where its K and V are.
     row: u32,
-    /// The row, in every group, that its token was computed into, while that is what its place and past still say.
-    born: Option<u32>,
     /// Positions that K has yet to be turned by: operations only say so, the next decode or save does it.
     turn: i32,
     pub token: i32,
@@ -175,7 +173,7 @@ impl FullHistory {
         let mut dst = Vec::new();
         for t in tokens {
             let (row, now) = (self.new_row(), self.tick());
-            let cell = Cell { pos: t.pos, arrival: now, id: now, row, born: Some(row), turn: 0, token: t.id, lost: false };
+            let cell = Cell { pos: t.pos, arrival: now, id: now, row, turn: 0, token: t.id, lost: false };
             for group in &mut self.lists {
                 t.seqs.iter().for_each(|s| insert(&mut group[*s as usize], cell));
             }
@@ -290,13 +288,6 @@ impl FullHistory {
             list.retain(|c| !range(p0, p1).contains(&c.pos));
         }
     }
-    /// Windows as they were when the base's tokens were computed.
-    pub fn bring_back(&mut self, seq: u32) {
-        let base = self.lists[0][seq as usize].clone();
-        for g in 1..self.lists.len() {
-            self.lists[g][seq as usize] = base.iter().filter_map(|c| Some(Cell { row: c.born?, lost: false, ..*c })).collect();
-        }
-    }
     pub fn keep(&mut self, seq: u32) {
         (0..self.n_seq()).filter(|s| *s != seq).for_each(|s| self.rm(Some(s), -1, -1));
     }
@@ -340,7 +331,7 @@ impl FullHistory {
                 let pos = if range(p0, p1).contains(&c.pos) { to(c.pos) } else { c.pos };
                 let id = if pos != c.pos && others.contains(&c.id) { self.tick() } else { c.id };
                 if pos >= 0 {
-                    insert(&mut new, Cell { pos, id, turn: c.turn + pos - c.pos, born: c.born.filter(|_| pos == c.pos), ..c });
+                    insert(&mut new, Cell { pos, id, turn: c.turn + pos - c.pos, ..c });
                 }
             }
             self.lists[g][seq as usize] = new;
@@ -360,6 +351,10 @@ impl FullHistory {
         for (g, saved) in state.iter().enumerate().skip(first) {
             let mut cells = saved.clone();
             cells.iter_mut().for_each(|c| (c.arrival, c.id) = (self.tick(), self.clock));
+            if first > 0 {
+                // Windows alone: their tokens came when the base's did.
+                as_in_base(&mut cells, &self.lists[0][seq as usize]);
+            }
             self.lists[g][seq as usize] = cells;
         }
     }
@@ -374,6 +369,14 @@ impl FullHistory {
         }
         lists.iter_mut().flatten().flatten().filter(|_| apart).for_each(|c| c.id = self.tick());
         self.lists = lists;
+    }
+}
+
+/// Gives the cells of a window the arrivals of the base's at the same positions, one for one.
+fn as_in_base(window: &mut [Cell], base: &[Cell]) {
+    for part in window.chunk_by_mut(|a, b| a.pos == b.pos) {
+        let pos = part[0].pos;
+        part.iter_mut().zip(base.iter().filter(|b| b.pos == pos)).for_each(|(c, b)| c.arrival = b.arrival);
     }
 }
 

