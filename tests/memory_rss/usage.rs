@@ -71,7 +71,7 @@ fn two_hundred_and_fifty_six_of_sixteen() {
         for piece in [16, 1] {
             let mut kv = kv(&m, &ContextParams { kv_unified: unified, ..params() });
             for pos in (0..16).step_by(piece) {
-                (0..256).for_each(|s| drop(put(&mut kv, s, pos as i32, piece)));
+                (0..256).for_each(|s| drop(put(&mut kv, s, pos, piece)));
             }
             let (used, pages) = (256 * 16 * CELL, 256 * N_LAYER * PLANES_PER_LAYER * 4096);
             assert!(kv.resident() <= used + pages, "unified {unified}, {piece} at a time: {} for {used}", kv.resident());

@@ -95,7 +95,7 @@ fn ways() -> Vec<(&'static str, ContextParams)> {
 #[test]
 fn conversations_repeat_from_disk() {
     for (name, p) in ways() {
-        let d = Dir::new();
+        let d = Dir::unique();
         let system = tokens(1, 150);
         let mut saved = Vec::new();
         for _ in 0..2 {
@@ -144,7 +144,7 @@ fn random_hosts_see_no_difference() {
             ..params()
         };
         // Few beginnings, so that many are met again.
-        let d = Dir::new();
+        let d = Dir::unique();
         for _ in 0..3 {
             let mut host = Both::new(&d, name, &p);
             (0..12).for_each(|_| step(&mut host, &mut r));
@@ -214,7 +214,7 @@ fn prompts(h: &mut Both, r: &mut Rng, n_seq: usize) {
     }
     (0..r.below(3)).for_each(|_| {
         let n = logits.len().max(1);
-        logits.iter_mut().nth(r.below(n)).into_iter().for_each(|l| *l = 1);
+        logits.get_mut(r.below(n)).into_iter().for_each(|l| *l = 1);
     });
     let b = BatchView {
         n_tokens: t.len(),
@@ -229,7 +229,7 @@ fn prompts(h: &mut Both, r: &mut Rng, n_seq: usize) {
 
 #[test]
 fn what_is_not_a_prompt_is_left_alone() {
-    let d = Dir::new();
+    let d = Dir::unique();
     let t = tokens(1, 200);
     // Every logit wanted, embeddings, a token of two sequences: nothing is taken from disk.
     let mut host = Both::new(&d, LLAMA, &params());

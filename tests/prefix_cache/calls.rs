@@ -6,7 +6,7 @@ use llama::backend::DType;
 fn the_longest_beginning_comes_back() {
     for name in [LLAMA, GEMMA] {
         for (flash_attn, kv) in [(true, DType::F16), (false, DType::F16), (true, DType::Q8_0)] {
-            let d = Dir::new();
+            let d = Dir::unique();
             let (cache, p) = (d.cache(ANY_SIZE), ContextParams { flash_attn, type_k: kv, type_v: kv, ..params() });
             let t = tokens(1, 300);
             assert_eq!(restored(&cache, name, &p, &t), 0);
@@ -30,7 +30,7 @@ fn the_longest_beginning_comes_back() {
 fn any_context_of_the_same_bits() {
     let t = tokens(1, 200);
     for name in [LLAMA, GEMMA] {
-        let (d, p) = (Dir::new(), params());
+        let (d, p) = (Dir::unique(), params());
         let cache = d.cache(ANY_SIZE);
         stored(&cache, name, &p, &t);
         for p in [
@@ -55,7 +55,7 @@ fn any_context_of_the_same_bits() {
 
 #[test]
 fn other_bits_have_other_names() {
-    let (d, t) = (Dir::new(), tokens(1, 100));
+    let (d, t) = (Dir::unique(), tokens(1, 100));
     let cache = d.cache(ANY_SIZE);
     stored(&cache, LLAMA, &params(), &t);
     stored(&cache, GEMMA, &params(), &t);
@@ -79,7 +79,7 @@ fn other_bits_have_other_names() {
 /// Rings give up what windows hide: an entry serves where its rows reach.
 #[test]
 fn small_rings() {
-    let (d, p) = (Dir::new(), ContextParams { swa_full: false, n_ubatch: 32, ..params() });
+    let (d, p) = (Dir::unique(), ContextParams { swa_full: false, n_ubatch: 32, ..params() });
     let cache = d.cache(ANY_SIZE);
     let t = tokens(1, 700);
     let longer = [&t[..], &tokens(2, 50)].concat();
@@ -105,7 +105,7 @@ fn small_rings() {
 
 #[test]
 fn what_is_stored_is_what_the_sequence_holds() {
-    let (d, t) = (Dir::new(), tokens(1, 100));
+    let (d, t) = (Dir::unique(), tokens(1, 100));
     let cache = d.cache(ANY_SIZE);
     let mut c = context(LLAMA, ContextParams { n_seq_max: 2, kv_unified: true, ..params() });
     decode(&mut c, 0, &t);
@@ -123,7 +123,7 @@ fn what_is_stored_is_what_the_sequence_holds() {
 /// A longer entry takes the place of those it contains, and only of those.
 #[test]
 fn a_conversation_is_one_entry() {
-    let (d, p) = (Dir::new(), params());
+    let (d, p) = (Dir::unique(), params());
     let cache = d.cache(ANY_SIZE);
     let t = tokens(1, 400);
     stored(&cache, LLAMA, &p, &[&t[..90], &tokens(9, 50)].concat());
@@ -140,7 +140,7 @@ fn a_conversation_is_one_entry() {
 
 #[test]
 fn the_least_recently_used_goes_first() {
-    let (d, p) = (Dir::new(), params());
+    let (d, p) = (Dir::unique(), params());
     let all: Vec<Vec<i32>> = (0..4).map(|i| [tokens(1, 64), tokens(10 + i, 64)].concat()).collect();
     stored(&d.cache(ANY_SIZE), LLAMA, &p, &all[0]);
     let one = d.bytes();
@@ -164,7 +164,7 @@ fn the_least_recently_used_goes_first() {
 /// An entry is a sequence file for everybody.
 #[test]
 fn an_entry_is_a_sequence_file() {
-    let (d, t) = (Dir::new(), tokens(1, 100));
+    let (d, t) = (Dir::unique(), tokens(1, 100));
     for name in [LLAMA, GEMMA] {
         stored(&d.cache(ANY_SIZE), name, &params(), &t);
         let path = d.entries().remove(0);
@@ -181,7 +181,7 @@ fn an_entry_is_a_sequence_file() {
 fn wrong_calls_are_lines() {
     use llama::capi::cache::*;
     use std::ptr::null;
-    let d = Dir::new();
+    let d = Dir::unique();
     let dir = std::ffi::CString::new(d.0.to_str().expect("text")).expect("no NUL");
     // SAFETY: NULL, terminated strings, handles that live.
     unsafe {

@@ -11,7 +11,7 @@ fn memory(c: &mut Context) -> Vec<u8> {
 
 /// One entry of 200 tokens, its bytes, and a context with something in it.
 fn one(name: &'static str) -> (Dir, Vec<i32>, PathBuf, Vec<u8>, Context) {
-    let (d, t) = (Dir::new(), tokens(1, 200));
+    let (d, t) = (Dir::unique(), tokens(1, 200));
     stored(&d.cache(ANY_SIZE), name, &params(), &t);
     let path = d.entries().remove(0);
     let bytes = fs::read(&path).expect("there");
@@ -65,7 +65,7 @@ fn names_are_not_believed() {
     let (d, t, path, bytes, mut c) = one(LLAMA);
     let (cache, before) = (d.cache(ANY_SIZE), memory(&mut c));
     // The entry of another prompt under this one's names, then of another model.
-    let other = Dir::new();
+    let other = Dir::unique();
     for (name, seed) in [(LLAMA, 2), (GEMMA, 1)] {
         stored(&other.cache(ANY_SIZE), name, &params(), &tokens(seed, 200));
         let theirs = other.entries().remove(0);
@@ -131,7 +131,7 @@ fn child(name: &str, dir: &Path) -> Option<PathBuf> {
 
 #[test]
 fn a_full_disk_is_a_line() {
-    let d = Dir::new();
+    let d = Dir::unique();
     let t = tokens(1, 200);
     let Some(dir) = child("damage::a_full_disk_is_a_line", &d.0) else {
         assert_eq!(d.entries().len(), 2);
@@ -165,7 +165,7 @@ fn a_full_disk_is_a_line() {
 #[test]
 fn a_folder_that_can_only_be_read() {
     use std::os::unix::fs::PermissionsExt;
-    let (d, t) = (Dir::new(), tokens(1, 200));
+    let (d, t) = (Dir::unique(), tokens(1, 200));
     let folders = |d: &Path| [d.to_owned(), d.join("entries"), d.join("prefixes")];
     let rights = |d: &Path, mode: u32| {
         for f in folders(d) {

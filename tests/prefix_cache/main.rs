@@ -90,7 +90,7 @@ pub fn stored(cache: &Cache, name: &'static str, p: &ContextParams, t: &[i32]) {
 /// A folder of this test's own, outside of which nobody is touched.
 pub struct Dir(pub PathBuf);
 impl Dir {
-    pub fn new() -> Dir {
+    pub fn unique() -> Dir {
         static N: AtomicU32 = AtomicU32::new(0);
         Dir(std::env::temp_dir().join(format!("camelid-prefix-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed))))
     }

@@ -28,7 +28,7 @@ fn threads_and_processes_share_a_folder() {
         let found = work(Path::new(&dir), u64::from(std::process::id()), 40, 600_000);
         return println!("child found {found}");
     }
-    let d = Dir::new();
+    let d = Dir::unique();
     let me = std::env::current_exe().expect("this program");
     let start = |_| {
         let mut c = Command::new(&me);

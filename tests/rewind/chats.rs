@@ -56,7 +56,7 @@ impl Chat {
 
     fn say(&mut self, seqs: &[usize]) {
         let most = seqs.iter().map(|s| self.room(*s)).min().unwrap_or(0);
-        let n = (1 + self.rng.below(if self.rng.0 % 3 == 0 { 400 } else { 40 })).min(most);
+        let n = (1 + self.rng.below(if self.rng.0.is_multiple_of(3) { 400 } else { 40 })).min(most);
         if n == 0 {
             return;
         }
