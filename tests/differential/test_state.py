@@ -283,7 +283,7 @@ class State(unittest.TestCase):
             with self.subTest(model=m):
                 (_, a, _), (_, b, _) = (parse(x, "whole") for x in sides.both("test_state:scattered", {"model": path}))
                 self.assertEqual(sorted(a), sorted(b))
-                self.assertEqual(len(a), 190)
+                self.assertEqual(len(a), 380 if m == "gemma3" else 190, "gemma3 has them in two groups")
 
     def test_operations_that_wait(self):
         """D13: ours saves what it would after a decode; the original saves rows that have not followed yet."""
