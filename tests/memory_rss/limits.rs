@@ -123,6 +123,49 @@ fn a_full_disk_is_a_return_code() {
     goes_on(&c, "disk");
 }
 
+/// A memory cgroup of this size that this process moved into: version 1 or 2, where we may make one.
+fn small_cgroup(bytes: u64) -> Option<PathBuf> {
+    let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "tasks"), ("/sys/fs/cgroup", "memory.max", "cgroup.procs")];
+    let (dir, limit, procs) = roots.into_iter().find_map(|(root, limit, procs)| {
+        let dir = Path::new(root).join(format!("camelid-{}", std::process::id()));
+        std::fs::create_dir(&dir).ok()?;
+        (dir.join(limit).exists() || std::fs::remove_dir(&dir).is_err()).then_some((dir, limit, procs))
+    })?;
+    std::fs::write(dir.join(limit), bytes.to_string()).ok()?;
+    std::fs::write(dir.join(procs), std::process::id().to_string()).ok()?;
+    Some(dir)
+}
+
+/// Where the kernel would kill: a return code from the map, and a file that goes on, because its pages can be written back.
+#[test]
+fn a_cgroup_that_is_too_small_kills_nobody() {
+    if !alone("limits::a_cgroup_that_is_too_small_kills_nobody") {
+        return;
+    }
+    // Rows alone are as much as there is; more would only read and write the same pages again and again.
+    const LIMIT: u64 = 32 << 20;
+    let n = LIMIT as i32 / crate::CELL as i32;
+    let m = wide().load("cgroup");
+    let Some(group) = small_cgroup(LIMIT) else {
+        eprintln!("skipped: a cgroup needs the right to make one");
+        return;
+    };
+    let c = m.ctx(large());
+    said();
+    let (rc, max) = until_it_fails(&c, n);
+    assert!(rc == -2 && max >= 63, "{rc} at {max}");
+    assert!(errors("cgroup").iter().any(|l| l.contains("cgroup")));
+    drop(c);
+    let dir = std::env::current_exe().expect("a test").with_file_name("");
+    let c = file_context(&m, &dir).expect("sparse: it fits");
+    assert_eq!(until_it_fails(&c, n), (0, n - 1));
+    drop(c);
+    // Back where everybody is, or the group could not be removed.
+    let procs = if group.parent().is_some_and(|p| p.ends_with("memory")) { "tasks" } else { "cgroup.procs" };
+    let _ = std::fs::write(group.with_file_name(procs), std::process::id().to_string());
+    let _ = std::fs::remove_dir(&group);
+}
+
 /// The kernel would not refuse this file but send a signal.
 #[test]
 fn a_file_beyond_the_limit_is_no_context() {
