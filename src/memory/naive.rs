@@ -3,6 +3,7 @@
 use super::tests::{span, spec, ubatch};
 use super::*;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::collections::{BTreeMap, BTreeSet};
 
 const N_SEQ: u32 = 3;
@@ -50,8 +51,9 @@ impl Naive {
     fn lo_next(&self, g: usize, seq: u32) -> i32 {
         self.max(g, seq).map_or(0, |m| self.specs[g].window.lo(m + 1))
     }
-    fn tokens_from(&self, g: usize, seq: u32, lo: i32) -> BTreeSet<u64> {
-        self.of(g, seq).iter().filter(|e| e.pos >= lo).map(|e| e.token).collect()
+    /// A sequence may have a token and a copy of it.
+    fn tokens_from(&self, g: usize, seq: u32, lo: i32) -> BTreeSet<(i32, u64)> {
+        self.of(g, seq).iter().filter(|e| e.pos >= lo).map(|e| (e.pos, e.token)).collect()
     }
     fn pos_min(&self, seq: u32) -> Option<i32> {
         let base = self.of(0, seq);
@@ -118,7 +120,8 @@ impl Naive {
             return None;
         }
         let hides = |e: &Entry, t: &Entry| spec.window.lo(t.pos + 1) > e.pos;
-        let since = |e: &Entry| e.seqs.iter().filter_map(|q| Some(self.of(g, *q).iter().find(|t| hides(e, t))?.arrival)).max();
+        let arrived = |t: &&Entry| (t.arrival, t.copied);
+        let since = |e: &Entry| e.seqs.iter().filter_map(|q| self.of(g, *q).iter().find(|t| hides(e, t)).map(arrived)).max();
         masked.sort_by_cached_key(|e| (since(e), e.arrival, e.copied));
         for victim in &masked[..need] {
             for q in &victim.seqs {
@@ -157,8 +160,15 @@ impl Naive {
         for g in 0..self.specs.len() {
             let moves = |e: &Entry| e.seqs.contains(&q) && e.pos >= a && e.pos < b;
             let copies = |e: &Entry| moves(e) && e.seqs.len() > 1 && to(e.pos) >= 0 && to(e.pos) != e.pos;
-            let n = new.cells[g][s].iter().filter(|e| copies(e)).count();
-            new.make_room(g, s, n)?;
+            let n = |new: &Naive| new.cells[g][s].iter().filter(|e| copies(e)).count();
+            if new.make_room(g, s, n(&new)).is_none() {
+                // What it does not see any more it leaves to the others.
+                let spec = new.specs[g];
+                let lo = if spec.keep_masked || spec.window == Window::All { 0 } else { new.lo_next(g, q) };
+                new.cells[g][s].iter_mut().filter(|e| e.pos < lo).for_each(|e| _ = e.seqs.remove(&q));
+                new.sweep();
+                new.make_room(g, s, n(&new))?;
+            }
             let mut apart = Vec::new();
             for e in new.cells[g][s].iter_mut().filter(|e| moves(e)) {
                 let (pos, turn) = (to(e.pos), e.turn + to(e.pos) - e.pos);
@@ -475,7 +485,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, rng_seed: RngSeed::Fixed(3), ..ProptestConfig::default() })]
 
     #[test]
     fn memory_is_what_the_lists_say((specs, unified) in configs(), ops in prop::collection::vec(an_op(), 1..60)) {
