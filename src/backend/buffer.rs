@@ -140,13 +140,6 @@ pub struct PlaneAt {
     pub head_bytes: usize,
 }
 
-impl PlaneAt {
-    /// Bytes from `at` on that hold the rows of the first `n` cells of a block.
-    pub fn bytes_of(&self, n: u32) -> usize {
-        (n.next_multiple_of(u32::from(TILE)) * self.heads) as usize * self.head_bytes
-    }
-}
-
 /// `n` rows of one head that follow each other from byte `at` of a buffer on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

@@ -79,6 +79,14 @@ impl Tx<'_> {
     fn note(&mut self, u: Undo) {
         self.log.push((self.stream, u));
     }
+    /// A row is to be copied, with those before it where they lie together on both sides.
+    fn follow(&mut self, from: (BlockId, u16), to: (BlockId, u16)) {
+        let next = |(b, slot): (BlockId, u16), len: u16| (b, slot + len);
+        match self.copies.last_mut() {
+            Some(c) if c.group == self.group && next(c.from, c.len) == from && next(c.to, c.len) == to => c.len += 1,
+            _ => self.copies.push(RowCopy { group: self.group, from, to, len: 1 }),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -254,13 +262,10 @@ impl Cells {
         tx.note(Undo::Own { vb, was });
         tx.pool.give(was);
         self.table[vb as usize] = Some(b);
-        let (group, cells) = (tx.group, self.cells_of(vb as usize));
+        let cells = self.cells_of(vb as usize);
         let first = cells.start;
         for slot in cells.filter(|c| !self.is_free(*c)).map(|c| (c - first) as u16) {
-            match tx.copies.last_mut() {
-                Some(c) if c.group == group && c.to.0 == b && c.to.1 + c.len == slot => c.len += 1,
-                _ => tx.copies.push(RowCopy { group, from: (was, slot), to: (b, slot), len: 1 }),
-            }
+            tx.follow((was, slot), (b, slot));
         }
     }
 
@@ -303,7 +308,7 @@ impl Cells {
         self.put(to, what, Some(seq), tx);
         self.join(to, seq, tx);
         let to = self.place_of(to)?;
-        tx.copies.push(RowCopy { group: tx.group, from, to, len: 1 });
+        tx.follow(from, to);
         Some(())
     }
 

@@ -68,11 +68,6 @@ impl Resident {
         Ok(())
     }
 
-    /// All cells of a block.
-    pub fn secure_whole(&self, b: BlockId) -> Result<()> {
-        self.secure(std::iter::once((b, self.cells_per_block - 1)))
-    }
-
     /// What is not in memory of these cells, by block. From here on their blocks are in use.
     fn missing(&self, cells: impl Iterator<Item = (BlockId, u16)>) -> Result<Vec<Missing>> {
         let mut state = self.lock();

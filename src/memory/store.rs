@@ -97,10 +97,6 @@ impl Store {
         self.resident.reserved()
     }
 
-    /// Makes all cells of a block safe to write.
-    pub fn secure(&self, b: BlockId) -> Result<()> {
-        self.resident.secure_whole(b)
-    }
     /// Makes cells safe to write: refused memory is an error here and no surprise in a kernel.
     pub fn secure_cells(&self, cells: impl Iterator<Item = (BlockId, u16)>) -> Result<()> {
         self.resident.secure(cells)

@@ -189,7 +189,7 @@ fn a_shift_leaves_others_where_they_are() {
     decode(&mut m, 0, 0..40);
     m.seq_cp(0, 1, 0, 20).expect("one stream");
     let c = m.seq_add(1, 4, -1, -2).expect("there is room");
-    assert_eq!((c.copies.len(), m.used()[0]), (16, 56));
+    assert_eq!((c.copies.iter().map(|c| c.len).collect::<Vec<_>>(), m.used()[0]), (vec![16], 56), "they lie together on both sides");
     m.keep_change(c);
     assert_eq!((m.pos_max(0), m.pos_max(1)), (Some(39), Some(17)));
     decode(&mut m, 0, 40..80);

@@ -283,7 +283,11 @@ impl Context {
             active: workers(self.params.n_threads),
             stop: &|| false,
         };
-        self.shifter.run(&io)
+        self.shifter.run(&io).inspect_err(|_| {
+            // Some rows are turned and some are not, and nothing tells which.
+            log::error("K-shift: it failed on its way; memory is empty now");
+            self.kv.clear();
+        })
     }
 
     // ---- memory, as llama.h has it; `seq` None means any
@@ -303,10 +307,6 @@ impl Context {
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {
         self.kv.resident()
-    }
-    /// Blocks of the KV store given back to the system so far.
-    pub fn kv_released(&self) -> u64 {
-        self.kv.released()
     }
     pub fn memory_clear(&mut self) {
         self.kv.clear();

@@ -1,6 +1,6 @@
 //! Going on where a window was given up: kept rows are put back, and the tokens between them and the end of the sequence are computed once more,
 //! without outputs. What they store is what was there, bit by bit. Knows neither cells nor what a snapshot is.
-use super::context::{Context, no_place, stopped};
+use super::context::{Context, code, no_place, stopped};
 use super::kv::Kv;
 use crate::backend::{SeqSet, Ubatch};
 use crate::memory::{Refused, snapshots};
@@ -53,7 +53,13 @@ impl Context {
     /// One ubatch of it at most: where more rows are kept further on they are used.
     fn compute_again(&mut self, seq: u32, p: Range<i32>) -> std::result::Result<(), i32> {
         let end = p.end.min(p.start.saturating_add(self.sizes.n_ubatch as i32));
-        let Some(ids) = self.memory().ids(seq, p.start..end).filter(|ids| !ids.is_empty()) else { return Ok(()) };
+        if p.is_empty() {
+            return Ok(());
+        }
+        let Some(ids) = self.memory().ids(seq, p.start..end) else {
+            log::error(format!("decode: tokens {}..{end} of sequence {seq} are not known any more", p.start));
+            return Err(code::FAILED);
+        };
         let ub = ubatch(seq, p.start, &ids);
         let placed = self.kv.place_again(&ub).map_err(no_place)?;
         if let Err(stop) = self.run(&ub, &placed, &[]) {

@@ -147,7 +147,8 @@ impl FullHistory {
     fn new_row(&mut self) -> u32 {
         assert!(self.n_rows < N_BLOCKS * ROWS_PER_BLOCK, "the full history is full: shorter sequences of operations, please");
         if self.n_rows.is_multiple_of(ROWS_PER_BLOCK) {
-            self.stores.iter().for_each(|s| s.secure(BlockId(self.n_rows / ROWS_PER_BLOCK)).expect("memory"));
+            let last = (BlockId(self.n_rows / ROWS_PER_BLOCK), ROWS_PER_BLOCK as u16 - 1);
+            self.stores.iter().for_each(|s| s.secure_cells(std::iter::once(last)).expect("memory"));
         }
         self.n_rows += 1;
         self.n_rows - 1

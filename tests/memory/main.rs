@@ -6,4 +6,6 @@ mod models;
 mod ops;
 mod pair;
 mod property;
+#[path = "../common/rng.rs"]
+mod rng;
 mod speculative;

@@ -3,6 +3,8 @@
 mod auto;
 mod calls;
 mod damage;
+#[path = "../common/rng.rs"]
+mod rng;
 mod sharing;
 
 use llama::cache::Cache;
@@ -13,6 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+
+pub use rng::Rng;
 
 pub const LLAMA: &str = "tinystories-llama-q8_0.gguf";
 /// Has a sliding window.
@@ -36,20 +40,6 @@ pub fn params() -> ContextParams {
 
 pub fn context(name: &'static str, p: ContextParams) -> Context {
     Context::new(model(name), p).expect("context")
-}
-
-/// splitmix64.
-pub struct Rng(pub u64);
-impl Rng {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.draw() % n as u64) as usize
-    }
 }
 
 pub fn tokens(seed: u64, n: usize) -> Vec<i32> {

@@ -2,6 +2,8 @@
 mod bad;
 mod crash;
 mod files;
+#[path = "../common/rng.rs"]
+mod rng;
 mod round;
 
 use llama::model::{LoadParams, Model};
@@ -10,6 +12,8 @@ use llama::session::{Context, ContextParams};
 use llama::state::{self, What};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+
+pub use rng::Rng;
 
 pub const LLAMA: &str = "tinystories-llama-q8_0.gguf";
 /// Has a sliding window.
@@ -34,20 +38,6 @@ pub fn params() -> ContextParams {
 
 pub fn context(name: &'static str, p: ContextParams) -> Context {
     Context::new(model(name, false), p).expect("context")
-}
-
-/// splitmix64.
-pub struct Rng(pub u64);
-impl Rng {
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.draw() % n as u64) as usize
-    }
 }
 
 pub fn tokens(seed: u64, n: usize) -> Vec<i32> {
