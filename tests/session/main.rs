@@ -14,7 +14,7 @@ fn source(name: &str, mode: LoadMode) -> Source {
     Source::open(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(name), mode).expect("bundled model")
 }
 fn model(name: &str, mode: LoadMode) -> Arc<Model> {
-    let p = LoadParams { vocab_only: false, check_tensors: false, far_layers: None, progress: &mut |_| true };
+    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, progress: &mut |_| true };
     Arc::new(Model::load(&source(name, mode), p).expect("loads"))
 }
 fn context(m: &Arc<Model>, change: impl Fn(&mut ContextParams)) -> Context {

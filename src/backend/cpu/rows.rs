@@ -11,16 +11,37 @@ pub struct Embed {
     scale: f32,
     out: T,
     to_f32: unsafe fn(*const u8, usize, *mut f32),
+    /// Rows below this stand in groups.
+    grouped: usize,
     t: &'static float::Table,
 }
 
 impl Embed {
-    pub fn lower(l: &Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
+    pub fn lower(l: &mut Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
         let w = &l.bound.weights[table.0 as usize];
         let to_f32 = kernels::quant::table(l.isa)
             .to_f32(w.ty)
             .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
-        Ok(Embed { table, by, scale, out, to_f32, t: float::table(l.isa) })
+        let granule = kernels::quant::ROW_GRANULE;
+        let grouped = if w.shards[0].layout == Layout::Groups { w.shape[1] as usize / granule * granule } else { 0 };
+        l.needs.scratch(w.row_bytes(), 0);
+        Ok(Embed { table, by, scale, out, to_f32, grouped, t: float::table(l.isa) })
+    }
+
+    /// Row `id` of the table, which has it.
+    fn row(&self, c: &Ctx<'_>, w: &Worker<'_>, id: usize, out: &mut [f32]) {
+        let (weight, granule) = (c.weight(self.table), kernels::quant::ROW_GRANULE);
+        let row_bytes = weight.row_bytes();
+        // SAFETY: the row, or its group, lies inside the weight; `out` is one row of k floats, the scratch was sized at lowering.
+        unsafe {
+            let mut row = c.weight_ptr(self.table).add(id * row_bytes);
+            if id < self.grouped {
+                let apart = std::slice::from_raw_parts_mut(c.scratch.mine(w).0, row_bytes);
+                kernels::quant::group::row(weight.ty, row.sub(id % granule * row_bytes), id % granule, apart);
+                row = apart.as_ptr();
+            }
+            (self.to_f32)(row, out.len(), out.as_mut_ptr());
+        }
     }
 }
 
@@ -38,8 +59,7 @@ impl CpuOp for Embed {
             if id >= weight.shape[1] as usize || out.len() != weight.shape[0] as usize {
                 return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));
             }
-            // SAFETY: the row lies inside the weight (just checked), `out` is one row of k floats.
-            unsafe { (self.to_f32)(c.weight_ptr(self.table).add(id * weight.row_bytes()), out.len(), out.as_mut_ptr()) };
+            self.row(c, w, id, out);
             if self.scale != 1.0 {
                 self.t.scale(out, self.scale);
             }
