@@ -7,6 +7,7 @@ mod buffer;
 mod elementwise;
 mod exec;
 mod experts;
+mod fuse;
 mod linear;
 mod rows;
 

@@ -91,8 +91,8 @@ fn freq<'a>(c: &'a Ctx<'_>, r: &RopeSpec) -> float::RopeFreq<'a> {
 const MAX_NORMED_HEAD: usize = 1024;
 
 pub struct Rope {
-    x: T,
-    n_head: usize,
+    pub x: T,
+    pub n_head: usize,
     norm: Option<HeadNorm>,
     rope: Option<(RopeSpec, Table)>,
     t: &'static float::Table,
@@ -122,22 +122,30 @@ impl Rope {
     }
 }
 
-impl CpuOp for Rope {
-    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let n = c.io.ub.n_tokens();
-        if let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) {
-            let factors = r.factors.map(|w| c.floats(w));
-            for i in w.share(n, 1) {
-                terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
-            }
-            w.sync()?;
+impl Rope {
+    /// This worker's rows of the table, where this step is the one that fills it; true asks for a barrier.
+    pub fn fill(&self, c: &Ctx<'_>, w: &Worker<'_>) -> bool {
+        let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) else { return false };
+        let factors = r.factors.map(|w| c.floats(w));
+        for i in w.share(c.io.ub.n_tokens(), 1) {
+            terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
         }
+        true
+    }
+
+    pub fn head(&self, c: &Ctx<'_>, w: &Worker<'_>, token: usize, h: usize) {
         let len = c.arena.width(self.x) / self.n_head;
         let norm = self.norm.as_ref().and_then(|n| n.w).map(|w| c.floats(w));
-        for item in w.share(n * self.n_head, 1) {
-            let (i, h) = (item / self.n_head, item % self.n_head);
-            self.one(c, i, c.arena.cols_mut(w, self.x, i, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
+        self.one(c, token, c.arena.cols_mut(w, self.x, token, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
+    }
+}
+
+impl CpuOp for Rope {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        if self.fill(c, w) {
+            w.sync()?;
         }
+        w.share(c.io.ub.n_tokens() * self.n_head, 1).for_each(|item| self.head(c, w, item / self.n_head, item % self.n_head));
         Ok(())
     }
 }
@@ -183,20 +191,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether K and V have that many heads.
+    pub fn has_heads(&self, n: usize) -> bool {
+        self.layer.planes.iter().all(|p| p.heads as usize == n)
+    }
+
+    /// Head `h` of a token, of K and V.
+    pub fn head(&self, c: &Ctx<'_>, token: usize, h: usize) {
+        let (block, slot) = c.io.views[self.group.0 as usize].dst[token];
+        for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate().filter(|(_, (p, _))| h < p.heads as usize) {
+            let (len, out) = (p.head_len as usize, row_ptr(&self.layer, plane, block, slot, h as u32));
+            // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
+            let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
+            self.t.encode_row(p.ty, &c.arena.row(x, token)[h * len..(h + 1) * len], out);
+        }
+    }
+}
+
 impl CpuOp for Store {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let dst = &c.io.views[self.group.0 as usize].dst;
-        for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate() {
-            let (heads, len) = (p.heads as usize, p.head_len as usize);
-            for item in w.share(dst.len() * heads, 1) {
-                let (i, h) = (item / heads, item % heads);
-                let (block, slot) = dst[i];
-                let out = row_ptr(&self.layer, plane, block, slot, h as u32);
-                // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
-                let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
-                self.t.encode_row(p.ty, &c.arena.row(x, i)[h * len..(h + 1) * len], out);
-            }
-        }
+        let n = c.io.views[self.group.0 as usize].dst.len();
+        let heads = self.layer.planes.iter().map(|p| p.heads as usize).max().unwrap_or(0);
+        w.share(n * heads, 1).for_each(|item| self.head(c, item / heads, item % heads));
         Ok(())
     }
 }
