@@ -1,7 +1,7 @@
 //! Neighbouring steps that need no barrier between them: what turns heads and what stores them.
 use super::exec::{CpuOp, Ctx, Lower};
 use super::rows::{Rope, Store};
-use crate::backend::{Op, Step};
+use crate::backend::{Op, Step, T};
 use platform::Result;
 use platform::pool::{Stop, Worker};
 
@@ -14,24 +14,37 @@ pub struct Turn {
 
 /// One lowered op for the first steps of `steps`, and how many those are; `None` where nothing is to be fused.
 pub fn lower(l: &mut Lower<'_>, steps: &[Step]) -> Result<Option<(Box<dyn CpuOp>, usize)>> {
-    let mut ropes: Vec<Rope> = Vec::new();
-    for s in steps.iter().take_while(|s| s.il == steps[0].il) {
-        match s.op.clone() {
-            // A second turn of the same heads waits for the first.
-            Op::Rope { x, n_head, norm, rope } if ropes.iter().all(|r| r.x != x) => ropes.push(Rope::lower(l, x, n_head, norm, rope)?),
-            _ => break,
-        }
-    }
-    let n = ropes.len();
-    let store = match steps.get(n).map(|s| &s.op) {
-        Some(Op::Store { group, k, v }) if ropes.iter().all(|r| r.x != *v) => {
+    let heads = turned(steps);
+    let store = match steps.get(heads.len()).map(|s| &s.op) {
+        Some(Op::Store { group, k, v }) if heads.iter().all(|h| h.0 != *v) => {
             let store = Store::lower(l, *group, *k, *v)?;
-            ropes.iter().position(|r| r.x == *k && store.has_heads(r.n_head)).map(|i| (i, store))
+            heads.iter().position(|h| h.0 == *k && store.has_heads(h.1 as usize)).map(|i| (i, store))
         }
         _ => None,
     };
-    let used = n + usize::from(store.is_some());
-    Ok((used > 1).then(|| (Box::new(Turn { ropes, store }) as Box<dyn CpuOp>, used)))
+    let used = heads.len() + usize::from(store.is_some());
+    if heads.is_empty() || used < 2 {
+        return Ok(None);
+    }
+    let mut ropes = Vec::new();
+    for s in &steps[..heads.len()] {
+        if let Op::Rope { x, n_head, norm, rope } = s.op.clone() {
+            ropes.push(Rope::lower(l, x, n_head, norm, rope)?);
+        }
+    }
+    Ok(Some((Box::new(Turn { ropes, store }), used)))
+}
+
+/// The values that the first steps turn, and their heads; a second turn of the same heads waits for the first.
+fn turned(steps: &[Step]) -> Vec<(T, u32)> {
+    let mut heads: Vec<(T, u32)> = Vec::new();
+    for s in steps {
+        match s.op {
+            Op::Rope { x, n_head, .. } if s.il == steps[0].il && heads.iter().all(|h| h.0 != x) => heads.push((x, n_head)),
+            _ => break,
+        }
+    }
+    heads
 }
 
 impl CpuOp for Turn {
