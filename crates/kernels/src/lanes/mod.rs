@@ -9,6 +9,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sums;
 
 /// A body that runs inside `Lanes::enter`, compiled for that instruction set.
 pub(crate) trait Kernel {
@@ -31,19 +33,6 @@ pub(crate) trait Floats: Copy {
     unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self;
 }
 
-/// Sixteen float sums over k, the lanes of the float formats. See `quant::float` for the order they stand for.
-pub(crate) trait Sixteen: Copy {
-    /// # Safety (of all): as `Floats`; loads read sixteen elements.
-    unsafe fn zero() -> Self;
-    unsafe fn load_f32(p: *const f32) -> Self;
-    unsafe fn load_f16(p: *const u16) -> Self;
-    unsafe fn load_bf16(p: *const u16) -> Self;
-    /// `self * b + c`, rounded once.
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// 16 -> 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
-    unsafe fn fold(self) -> f32;
-}
-
 /// An instruction set.
 ///
 /// `V` holds the 8-bit values of two sub-blocks of 32 ("a pair"); `S` the sixteen factors of a super-block, one per 16 elements; `A` the
@@ -55,8 +44,6 @@ pub(crate) trait Lanes: Copy + 'static {
     const ROWS: usize;
     /// Tokens of the largest register tile of a panel product: 4 or 8.
     const TILE: usize;
-    /// Rows and tokens of a register tile of a float product.
-    const WIDE: bool;
     type V: Copy;
     /// Two sub-blocks of input, with what a product with signed weights wants to know of them.
     type X: Copy;
@@ -66,7 +53,6 @@ pub(crate) trait Lanes: Copy + 'static {
     type F: Floats;
     type P: Copy;
     type G: Floats;
-    type E: Sixteen;
 
     /// Runs `k` with this instruction set enabled.
     unsafe fn enter<K: Kernel>(k: &K);
