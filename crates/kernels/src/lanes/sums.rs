@@ -146,7 +146,6 @@ impl Sums for __m256 {
 
 /// # Safety
 /// The file's contract, and the body's.
-#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn in512<B: Body>(b: &B) {
     // SAFETY: the file's contract, and the body's.
@@ -155,9 +154,28 @@ unsafe fn in512<B: Body>(b: &B) {
 
 /// # Safety
 /// The file's contract, and the body's.
-#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c,bmi2")]
 unsafe fn in256<B: Body>(b: &B) {
     // SAFETY: the file's contract, and the body's.
     unsafe { b.run() }
+}
+
+/// Runs `b` with AVX-512 and bf16 dot products enabled.
+///
+/// # Safety
+/// The CPU has them; the body's contract.
+#[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(crate) unsafe fn in512_bf16<B: Body>(b: &B) {
+    // SAFETY: the file's contract, and the body's.
+    unsafe { b.run() }
+}
+
+/// `acc` plus the products of bf16 pairs; see `quant::float::pairs` for what exactly.
+///
+/// # Safety
+/// The CPU has AVX-512 BF16.
+#[inline(always)]
+pub(crate) unsafe fn pairs(acc: __m512, a: __m512, b: __m512) -> __m512 {
+    // SAFETY: the file's contract; vectors of 64 bytes whatever they hold.
+    unsafe { _mm512_dpbf16_ps(acc, core::mem::transmute::<__m512, __m512bh>(a), core::mem::transmute::<__m512, __m512bh>(b)) }
 }

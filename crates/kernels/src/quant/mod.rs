@@ -26,7 +26,7 @@ use std::sync::OnceLock;
 
 /// `y[t * y_stride + r] = sum_i w[r][i] * x[t][i]` for `r` in `0..n_rows`, `t` in `0..n_tokens`.
 ///
-/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `act_of(type)`, `x_stride` bytes apart.
+/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `Table::act_of(type)`, `x_stride` bytes apart.
 /// `k` is a multiple of the type's block length. `y` is written, never read.
 pub struct MatArgs {
     pub w: *const u8,
@@ -74,8 +74,11 @@ pub(crate) const FORMATS: &[Format] = &[
     mxfp4::FORMAT,
 ];
 
-/// How an input row for weights of type `ty` is stored; `None`: no kernel for this type.
-pub const fn act_of(ty: DType) -> Option<Act> {
+/// Weight types that some level computes in a way of its own: other inputs, and so other bits. The list of kernels begins with that level.
+pub(crate) const OWN: &[Format] = &[float::BF16_PAIRS];
+
+/// How an input row for weights of type `ty` is stored, below the levels in `OWN`; `None`: no kernel for this type.
+pub(crate) const fn act_of(ty: DType) -> Option<Act> {
     let mut i = 0;
     while i < FORMATS.len() {
         if FORMATS[i].ty as u32 == ty as u32 {
@@ -97,8 +100,8 @@ pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
 /// The kernels for one instruction-set level.
 pub struct Table {
     pub isa: Isa,
-    quantize: [QuantizeAct; 3],
-    formats: [Option<(MatMul, ToF32)>; N_TYPES],
+    quantize: [QuantizeAct; Act::ALL.len()],
+    formats: [Option<(MatMul, &'static Format)>; N_TYPES],
 }
 
 /// One past the largest type number of `DType`.
@@ -107,17 +110,26 @@ const N_TYPES: usize = 64;
 impl Table {
     fn new(isa: Isa) -> Table {
         let mut formats = [None; N_TYPES];
-        for f in FORMATS {
-            formats[f.ty as usize] = Some((pick(f.impls, isa), f.to_f32));
+        let own = OWN.iter().filter(|f| f.impls[0].needs > Isa::Scalar && f.impls[0].needs <= isa);
+        for f in FORMATS.iter().chain(own) {
+            formats[f.ty as usize] = Some((pick(f.impls, isa), f));
         }
-        let quantize = [Act::F32, Act::B32, Act::B256].map(|a| pick(act::impls(a), isa));
+        let quantize = Act::ALL.map(|a| pick(act::impls(a), isa));
         Table { isa, quantize, formats }
     }
     pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
         self.formats[ty as usize].map(|f| f.0)
     }
+    /// The plain product that `mat_mul` gives the bits of, on any CPU.
+    pub fn oracle(&self, ty: DType) -> Option<MatMul> {
+        self.formats[ty as usize].map(|f| pick(f.1.impls, Isa::Scalar))
+    }
+    /// How an input row for weights of type `ty` is stored.
+    pub fn act_of(&self, ty: DType) -> Option<Act> {
+        self.formats[ty as usize].map(|f| f.1.act)
+    }
     pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
-        self.formats[ty as usize].map(|f| f.1)
+        self.formats[ty as usize].map(|f| f.1.to_f32)
     }
     pub fn quantize_act(&self, a: Act) -> QuantizeAct {
         self.quantize[a as usize]
@@ -126,7 +138,7 @@ impl Table {
 
 /// The table for a level the CPU has (`isa` must not exceed `Isa::detect()`), filled at the first call.
 pub fn table(isa: Isa) -> &'static Table {
-    static TABLES: [OnceLock<Table>; 4] = [const { OnceLock::new() }; 4];
+    static TABLES: [OnceLock<Table>; Isa::ALL.len()] = [const { OnceLock::new() }; Isa::ALL.len()];
     TABLES[isa as usize].get_or_init(|| Table::new(isa))
 }
 

@@ -54,7 +54,7 @@ fn weights(rng: &mut Lcg, ty: DType, k: usize, n_rows: usize, fill: Option<u8>) 
 }
 
 fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
-    let a = act_of(ty).unwrap();
+    let a = table.act_of(ty).unwrap();
     let mut out = vec![0; a.row_bytes(k) * (x.len() / k)];
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(a.row_bytes(k))) {
         // SAFETY: `k` floats, a row's bytes.
@@ -67,9 +67,10 @@ fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
 
-/// `[n_tokens][n_rows]`
-fn product(f: MatMul, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
-    let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), act_of(ty).unwrap().row_bytes(k));
+/// What `table` says, or its oracle. `[n_tokens][n_rows]`
+fn product(table: &Table, oracle: bool, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
+    let f = if oracle { table.oracle(ty) } else { table.mat_mul(ty) }.unwrap();
+    let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), table.act_of(ty).unwrap().row_bytes(k));
     let (n_rows, n_tokens) = (w.len() / w_stride, x.len() / x_stride);
     let mut y = vec![f32::NAN; n_rows * n_tokens];
     let mut scratch = vec![Line([0xa5; 64]); scratch_bytes(ty, k, n_tokens).div_ceil(64)];
@@ -107,10 +108,10 @@ fn every_level_gives_the_oracles_bits() {
                 if fill.is_some() {
                     x.iter_mut().for_each(|x| *x = 5.0f32.copysign(*x)); // every value at the end of its range
                 }
-                let x = inputs(table(Isa::Scalar), f.ty, k, &x);
-                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
                 for isa in levels() {
-                    let got = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                    let x = inputs(table(isa), f.ty, k, &x);
+                    let want = product(table(isa), true, f.ty, k, &w, &x);
+                    let got = product(table(isa), false, f.ty, k, &w, &x);
                     assert_eq!(bits(&got), bits(&want), "{:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}", f.ty);
                 }
             }
@@ -128,9 +129,9 @@ fn saturating_input_stays_exact() {
             for n_tokens in [1, 9] {
                 let w = weights(&mut rng, f.ty, k, 16, Some(if f.ty == DType::Q8_0 { 0x80 } else { 0xff }));
                 let x = inputs(table(Isa::Scalar), f.ty, k, &vec![sign; k * n_tokens]);
-                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                let want = product(table(Isa::Scalar), true, f.ty, k, &w, &x);
                 for isa in levels() {
-                    assert_eq!(bits(&product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
+                    assert_eq!(bits(&product(table(isa), false, f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
                 }
             }
         }
@@ -145,21 +146,21 @@ fn a_result_does_not_depend_on_its_neighbours() {
         let w = weights(&mut rng, f.ty, k, n_rows, None);
         let x = rng.floats(k * n_tokens);
         for isa in levels().filter(|&i| i != Isa::Scalar) {
-            let mul = table(isa).mat_mul(f.ty).unwrap();
+            let product = |w: &[u8], x: &[u8]| product(table(isa), false, f.ty, k, w, x);
             let x = inputs(table(isa), f.ty, k, &x);
             let (row, tok) = (w.len() / n_rows, x.len() / n_tokens);
-            let all = bits(&product(mul, f.ty, k, &w, &x));
+            let all = bits(&product(&w, &x));
             for step in [1, 7] {
                 for (t, x) in x.chunks(tok * step).enumerate() {
                     let n = x.len() / tok * n_rows;
-                    assert_eq!(bits(&product(mul, f.ty, k, &w, x)), all[t * step * n_rows..][..n], "{:?} {isa:?} {step} tokens", f.ty);
+                    assert_eq!(bits(&product(&w, x)), all[t * step * n_rows..][..n], "{:?} {isa:?} {step} tokens", f.ty);
                 }
             }
             // Rows split unevenly, and everything at an odd address.
             let (mut odd_w, mut odd_x) = (vec![0], vec![0]);
             odd_w.extend_from_slice(&w[5 * row..]);
             odd_x.extend_from_slice(&x[..9 * tok]);
-            let part = bits(&product(mul, f.ty, k, &odd_w[1..], &odd_x[1..]));
+            let part = bits(&product(&odd_w[1..], &odd_x[1..]));
             for t in 0..9 {
                 assert_eq!(part[t * (n_rows - 5)..][..n_rows - 5], all[t * n_rows + 5..(t + 1) * n_rows], "{:?} {isa:?}", f.ty);
             }
@@ -200,9 +201,10 @@ fn nothing_is_read_past_the_end() {
             for isa in levels() {
                 let x = inputs(table(isa), f.ty, k, &rng.floats(k * n_tokens));
                 // The padding of a quantised row is not the kernel's to read either.
-                let used = x.len() - (f.act.row_bytes(k) - used_bytes(f.act, k));
+                let act = table(isa).act_of(f.ty).unwrap();
+                let used = x.len() - (act.row_bytes(k) - used_bytes(act, k));
                 let ((pw, _w), (px, _x)) = (at_page_end(&w), at_page_end(&x[..used]));
-                let want = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                let want = product(table(isa), false, f.ty, k, &w, &x);
                 let mut scratch = vec![Line([0; 64]); scratch_bytes(f.ty, k, n_tokens).div_ceil(64)];
                 let (y, _y) = at_page_end(&vec![0; 4 * n_rows * n_tokens]);
                 let args = MatArgs {
@@ -211,7 +213,7 @@ fn nothing_is_read_past_the_end() {
                     k,
                     n_rows,
                     x: px,
-                    x_stride: f.act.row_bytes(k),
+                    x_stride: act.row_bytes(k),
                     n_tokens,
                     y: y.cast_mut().cast(),
                     y_stride: n_rows,
@@ -231,6 +233,7 @@ fn nothing_is_read_past_the_end() {
 fn used_bytes(a: Act, k: usize) -> usize {
     match a {
         Act::F32 => 4 * k,
+        Act::Bf16 => 2 * k,
         Act::B32 => k + k / 4,
         Act::B256 => k + k / 256 * 36,
     }
@@ -278,7 +281,7 @@ fn a_nan_or_inf_in_the_input_reaches_the_output() {
             x[300] = bad;
             let w = weights(&mut rng, f.ty, k, 3, None);
             for isa in levels() {
-                let y = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
+                let y = product(table(isa), false, f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
                 assert!(y.iter().all(|v| !v.is_finite()), "{:?} {isa:?} {bad}: {y:?}", f.ty);
             }
         }
@@ -326,10 +329,11 @@ fn quantisers_agree_with_the_original() {
 
 #[test]
 fn lists_are_ordered_and_complete() {
-    for f in FORMATS {
+    for f in FORMATS.iter().chain(OWN) {
         assert!(f.impls.windows(2).all(|w| w[0].needs > w[1].needs), "{:?}", f.ty);
         assert_eq!(f.impls.last().map(|i| i.needs), Some(Isa::Scalar));
-        assert!(act_of(f.ty) == Some(f.act) && (f.ty as usize) < N_TYPES);
+        assert!((f.ty as usize) < N_TYPES);
     }
+    assert!(FORMATS.iter().all(|f| act_of(f.ty) == Some(f.act) && table(Isa::Scalar).act_of(f.ty) == Some(f.act)));
     assert!(act_of(DType::Q4_1).is_none() && table(Isa::Scalar).mat_mul(DType::Q4_1).is_none());
 }

@@ -2,8 +2,11 @@
 //!
 //! The order of a sum: 16 lanes, lane `l` adds the elements `i` with `i % 16 == l` in order of `i`, each by one fused multiply-add
 //! (a ragged end of `n` elements goes to lanes `0..n`, the others add 0 * 0); then the lanes fold 16 -> 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
+mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+
+pub(crate) use pairs::BF16_PAIRS;
 
 use crate::lanes::sums::{Body, Sums};
 use crate::quant::oracle::{self, Oracle};
@@ -24,7 +27,7 @@ const fn format<W: Elem>(ty: DType) -> Format {
 struct Kernels<W>(W);
 impl<W: Elem> Kernels<W> {
     const IMPLS: &[Impl<MatMul>] = &[
-        // VNNI has nothing for floats; bf16 dot products round differently.
+        // VNNI has nothing for floats; bf16 dot products round differently (`pairs`).
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: tiles::mat_mul::<Fma<W, __m512>> },
         #[cfg(target_arch = "x86_64")]
@@ -107,13 +110,18 @@ impl<W: Elem> Oracle for W {
         if !k.is_multiple_of(16) {
             lanes[k % 16..].iter_mut().for_each(|lane| *lane += 0.0);
         }
-        for half in [8, 4, 2, 1] {
-            for l in 0..half {
-                lanes[l] += lanes[l + half];
-            }
-        }
-        lanes[0]
+        fold(lanes)
     }
+}
+
+/// 16 -> 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
+fn fold(mut lanes: [f32; 16]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
 }
 
 /// One fused multiply-add per element, sixteen elements a step.
