@@ -179,3 +179,10 @@ pub(crate) unsafe fn pairs(acc: __m512, a: __m512, b: __m512) -> __m512 {
     // SAFETY: the file's contract; vectors of 64 bytes whatever they hold.
     unsafe { _mm512_dpbf16_ps(acc, core::mem::transmute::<__m512, __m512bh>(a), core::mem::transmute::<__m512, __m512bh>(b)) }
 }
+
+/// Asks for the cache line of `p`, in the L2.
+#[inline(always)]
+pub(crate) fn ahead(p: *const u8) {
+    // SAFETY: a prefetch of any address is only a hint.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) };
+}

@@ -93,7 +93,8 @@ pub(crate) const fn act_of(ty: DType) -> Option<Act> {
 pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
     match act_of(ty) {
         Some(Act::B32 | Act::B256) => panel::scratch_bytes(n_tokens),
-        _ => 0,
+        Some(Act::F32 | Act::Bf16) => float::scratch_bytes(n_tokens),
+        None => 0,
     }
 }
 

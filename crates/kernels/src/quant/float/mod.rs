@@ -24,6 +24,14 @@ const fn format<W: Elem>(ty: DType) -> Format {
     Format { ty, act: Act::F32, to_f32: to_f32::<W>, impls: Kernels::<W>::IMPLS }
 }
 
+/// See `quant::scratch_bytes`.
+pub(crate) fn scratch_bytes(n_tokens: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return tiles::scratch_bytes(n_tokens);
+    #[cfg(not(target_arch = "x86_64"))]
+    return 0 * n_tokens;
+}
+
 struct Kernels<W>(W);
 impl<W: Elem> Kernels<W> {
     const IMPLS: &[Impl<MatMul>] = &[
