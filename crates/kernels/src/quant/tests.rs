@@ -119,6 +119,85 @@ fn every_level_gives_the_oracles_bits() {
     }
 }
 
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+#[test]
+fn blocks_of_float_products_give_the_oracles_bits() {
+    // Ragged steps of 16 and 32, tiles of all widths, more rows than a block, k that is cut, more tokens than wait for the rest of k.
+    let mut rng = Lcg(19);
+    let rows = (1..21).map(|n| (47, n, 7));
+    let tokens = (1..10).chain([24, 64]).flat_map(|t| [(16, 9, t), (33, 3, t), (95, 13, t)]);
+    for (k, n_rows, n_tokens) in rows.chain(tokens).chain([(3109, 66, 2), (3109, 70, 13), (6200, 9, 25), (1600, 67, 101)]) {
+        for ty in FLOATS {
+            let w = weights(&mut rng, ty, k, n_rows, None);
+            let x = rng.floats(k * n_tokens);
+            for isa in levels().filter(|&i| i != Isa::Scalar && i != Isa::Avx512Vnni) {
+                let x = inputs(table(isa), ty, k, &x);
+                let [got, want] = [false, true].map(|oracle| bits(&product(table(isa), oracle, ty, k, &w, &x)));
+                assert!(got == want, "{ty:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens");
+            }
+        }
+    }
+}
+
+#[test]
+fn float_products_of_the_smallest_and_largest_numbers() {
+    // Exponents from one end to the other: denormal weights, inputs and sums, results that round up to the smallest normal number, inf.
+    let mut rng = Lcg(23);
+    let mut random =
+        |mask: u32, top: u32| f32::from_bits(u32::from_le_bytes([rng.byte(), rng.byte(), rng.byte(), rng.byte()]) & mask | top);
+    let (k, n_rows, n_tokens) = (70, 9, 5);
+    for (mask, top) in [(u32::MAX, 0), (0x8fff_ffff, 0x1800_0000), (0x87ff_ffff, 0x1c00_0000), (0x80ff_ffff, 0x2000_0000), (0x807f_ffff, 0)]
+    {
+        for ty in FLOATS {
+            let mut floats = |n| (0..n).map(|_| random(mask, top)).map(|v| if v.is_nan() { 1.0 } else { v }).collect::<Vec<f32>>();
+            let (values, x) = (floats(k * n_rows), floats(k * n_tokens));
+            let mut w = vec![0; ty.row_bytes(k).unwrap() * n_rows];
+            if ty == DType::F32 {
+                w = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            } else {
+                assert!(from_f32(ty, &values, &mut w));
+            }
+            for isa in levels() {
+                let x = inputs(table(isa), ty, k, &x);
+                let [got, want] = [false, true].map(|oracle| product(table(isa), oracle, ty, k, &w, &x));
+                let same = got.iter().zip(&want).all(|(g, w)| g.to_bits() == w.to_bits() || g.is_nan() && w.is_nan());
+                assert!(same, "{ty:?} on {isa:?}, {mask:x} {top:x}: {got:?} {want:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_inputs_are_rounded_half_to_even() {
+    let cases: [(u32, u16); 10] = [
+        (0x3f80_0000, 0x3f80),
+        (0x3f80_8000, 0x3f80),
+        (0x3f81_8000, 0x3f82),
+        (0x3f80_8001, 0x3f81),
+        (0xbf80_7fff, 0xbf80),
+        (0x7f7f_ffff, 0x7f80),
+        (0xff80_0000, 0xff80),
+        (0x7f80_0001, 0x7fc0),
+        (0x8000_0000, 0x8000),
+        (0x0000_8001, 0x0001),
+    ];
+    let x = cases.map(|c| f32::from_bits(c.0));
+    for isa in levels() {
+        let (mut row, mut lost) = ([0u8; 64], [0.0f32; 10]);
+        // SAFETY: ten floats, a row's bytes, ten floats.
+        unsafe {
+            table(isa).quantize_act(Act::Bf16)(x.as_ptr(), x.len(), row.as_mut_ptr());
+            Act::Bf16.lost(x.as_ptr(), x.len(), row.as_ptr(), lost.as_mut_ptr());
+        }
+        let got: Vec<u16> = row[..20].chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        assert_eq!(got, cases.map(|c| c.1), "{isa:?}");
+        for i in [0, 1, 2, 3, 4, 8, 9] {
+            assert_eq!(f32::from_bits(u32::from(got[i]) << 16) + lost[i], x[i], "{isa:?} {i}");
+        }
+    }
+}
+
 #[test]
 fn saturating_input_stays_exact() {
     // All inputs 127 or all -127 against the largest weights: where 16-bit sums of byte products would overflow.
