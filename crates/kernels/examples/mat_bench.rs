@@ -1,6 +1,6 @@
 //! Walks the formats and levels: weights per second of one token's product, multiply-adds per second of many tokens', and checks that
 //! both gave the same bits as the oracle on a few rows. Arguments: rows, k, tokens (default 2048 2048 256), then a name to filter by.
-use kernels::quant::{MatArgs, act_of, scratch_bytes, table};
+use kernels::quant::{MatArgs, scratch_bytes, table};
 use kernels::{DType, Isa};
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ fn main() {
 }
 
 fn measure(ty: DType, isa: Isa, n_rows: usize, k: usize, n_tokens: usize) {
-    let (act, w_stride) = (act_of(ty).unwrap(), ty.row_bytes(k).unwrap());
+    let (act, w_stride) = (table(isa).act_of(ty).unwrap(), ty.row_bytes(k).unwrap());
     let (w, mut x) = (weights(ty, w_stride * n_rows), zeroed(act.row_bytes(k) * n_tokens));
     let floats: Vec<f32> = (0..k * n_tokens).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 100.0).collect();
     let quantize = || {
@@ -96,7 +96,7 @@ fn measure(ty: DType, isa: Isa, n_rows: usize, k: usize, n_tokens: usize) {
     assert!(y[..n_rows].iter().map(|v| v.to_bits()).eq(first.iter().copied()), "{ty:?} {isa:?}: one token and many differ");
     a.n_rows = n_rows.min(16);
     // SAFETY: as above, with fewer rows.
-    unsafe { table(Isa::Scalar).mat_mul(ty).unwrap()(&a) };
+    unsafe { table(isa).oracle(ty).unwrap()(&a) };
     assert!(y[..a.n_rows].iter().map(|v| v.to_bits()).eq(first[..a.n_rows].iter().copied()), "{ty:?} {isa:?}: not the oracle's bits");
     let n = (n_rows * k) as f64;
     println!(
