@@ -67,7 +67,12 @@ fn measure(ty: DType, isa: Isa, n_rows: usize, k: usize, n_tokens: usize) {
         for t in 0..n_tokens {
             // SAFETY: token `t` of both buffers.
             unsafe {
-                table(isa).quantize_act(act)(floats.as_ptr().add(t * k), k, x.as_ptr().cast::<u8>().cast_mut().add(t * act.row_bytes(k)))
+                table(isa).quantize_act(act)(
+                    floats.as_ptr().add(t * k),
+                    k,
+                    0..k,
+                    x.as_ptr().cast::<u8>().cast_mut().add(t * act.row_bytes(k)),
+                )
             };
         }
     };

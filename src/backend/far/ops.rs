@@ -58,7 +58,7 @@ impl Far<'_> {
         let mut acts = vec![0u8; stride * n];
         for (x, a) in x.chunks_exact(k).zip(acts.chunks_exact_mut(stride)) {
             // SAFETY: `a` holds one row of k elements in this format.
-            unsafe { t.quantize_act(act)(x.as_ptr(), k, a.as_mut_ptr()) };
+            unsafe { t.quantize_act(act)(x.as_ptr(), k, 0..k, a.as_mut_ptr()) };
         }
         let bytes = self.bytes(w)?;
         let one = &bytes[range.start * weight.row_bytes()..][..rows * weight.row_bytes()];
@@ -169,7 +169,7 @@ fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
         // SAFETY: a row of k floats, its int8 form, k floats out.
         unsafe {
-            quant::table(Isa::Scalar).quantize_act(act)(x.as_ptr(), k, row.as_mut_ptr());
+            quant::table(Isa::Scalar).quantize_act(act)(x.as_ptr(), k, 0..k, row.as_mut_ptr());
             act.lost(x.as_ptr(), k, row.as_ptr(), out.as_mut_ptr());
         }
     }
