@@ -53,6 +53,8 @@ fn attend(isa: Isa, h: &Head, n: usize, tokens: usize, gqa: usize, group: usize)
                 let runs = [KvRun { k: h.k[at * stride..].as_ptr(), v: h.v[at * stride..].as_ptr(), at: 0, len: cells as u8 }];
                 let args = LeafArgs {
                     runs: &runs,
+                    k_skip: 0,
+                    v_skip: 0,
                     len: cells as u8,
                     k_stride: stride,
                     v_stride: stride,

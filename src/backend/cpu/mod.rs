@@ -9,6 +9,7 @@ mod exec;
 mod experts;
 mod linear;
 mod rows;
+mod tiles;
 
 pub use buffer::CpuBuffer;
 

@@ -299,6 +299,8 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
     let scratch = scratch.as_mut_ptr().cast::<u8>();
     let args = LeafArgs {
         runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to }],
+        k_skip: 0,
+        v_skip: 0,
         len: leaf.to,
         k_stride: l.planes[0].head_bytes,
         v_stride: l.planes[1].head_bytes,

@@ -119,8 +119,8 @@ fn places(a: &LeafArgs, seen: &Range<usize>) -> (Places, Places) {
     for r in a.runs {
         let at = usize::from(r.at);
         for j in seen.start.max(at)..seen.end.min(at + usize::from(r.len)) {
-            k[j] = r.k.wrapping_add((j - at) * a.k_stride);
-            v[j] = r.v.wrapping_add((j - at) * a.v_stride);
+            k[j] = r.k.wrapping_add(a.k_skip + (j - at) * a.k_stride);
+            v[j] = r.v.wrapping_add(a.v_skip + (j - at) * a.v_stride);
         }
     }
     (k, v)

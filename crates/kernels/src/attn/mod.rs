@@ -38,6 +38,9 @@ const QUERY_BLOCK: usize = 32;
 pub struct LeafArgs<'a> {
     /// Cover what is visible of `0..len` without overlap.
     pub runs: &'a [KvRun],
+    /// Bytes from the rows of `runs` to this head's: heads that lie alike share a list.
+    pub k_skip: usize,
+    pub v_skip: usize,
     /// Cells of this leaf, at most `LEAF`.
     pub len: u8,
     pub k_stride: usize,

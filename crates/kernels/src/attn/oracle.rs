@@ -55,7 +55,7 @@ fn row(a: &LeafArgs, j: usize) -> (*const u8, *const u8) {
     let run = a.runs.iter().find(|r| (usize::from(r.at)..usize::from(r.at) + usize::from(r.len)).contains(&j));
     let Some(r) = run else { return (std::ptr::null(), std::ptr::null()) };
     let i = j - usize::from(r.at);
-    (r.k.wrapping_add(i * a.k_stride), r.v.wrapping_add(i * a.v_stride))
+    (r.k.wrapping_add(a.k_skip + i * a.k_stride), r.v.wrapping_add(a.v_skip + i * a.v_stride))
 }
 
 /// Element `c` of a row.

@@ -78,6 +78,8 @@ impl Case {
         let mut scratch = guarded(&vec![0xAAu8; scratch_bytes(self.head_k, self.head_v, vis.len())]);
         let args = LeafArgs {
             runs: &runs,
+            k_skip: 0,
+            v_skip: 0,
             len: len as u8,
             k_stride: ks,
             v_stride: vs,
