@@ -7,7 +7,7 @@ use super::exec::{CpuOp, Ctx, Lower};
 use super::rows::{bytes_at, layer_of};
 use super::tiles::{self, Tile};
 use crate::backend::*;
-use kernels::attn::{self, AttnLeaf, KvRun, LeafArgs};
+use kernels::attn::{self, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
 use platform::Result;
 use platform::pool::{Stop, Worker};
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub struct Attend {
     spec: AttendSpec,
     out: T,
     layer: KvLayer,
-    leaf: AttnLeaf,
+    kernel: AttnLeaf,
     /// Of passes, and of joins.
     queues: [usize; 2],
 }
@@ -43,6 +43,23 @@ struct Room<'a> {
     kernel: *mut u8,
 }
 
+/// A leaf as the queries of a task see it.
+#[derive(Default)]
+struct Sight {
+    len: u8,
+    /// Per query row of a head, the places it sees.
+    vis: Vec<(u8, u8)>,
+    /// Of the task's first head.
+    rows: Rows,
+}
+
+impl Sight {
+    /// Rows of the task's head `h`.
+    fn rows(&self, h: usize, k: &PlaneAt, v: &PlaneAt) -> HeadRows<'_> {
+        HeadRows { rows: &self.rows, k: h * k.head_pitch(), v: h * v.head_pitch() }
+    }
+}
+
 /// How the work of one run is cut.
 struct Cut {
     tiles: Vec<Tile>,
@@ -56,7 +73,7 @@ impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group)?.clone();
         let queues = [l.needs.queue(), l.needs.queue()];
-        let a = Attend { q, group, out, layer, leaf: attn::attn_leaf(l.isa), queues, spec };
+        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), queues, spec };
         let [q, state, kernel] = a.room_sizes();
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
         let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
@@ -123,7 +140,7 @@ impl Attend {
     /// Depends on what is asked and on the number of workers; the same for each of them.
     fn cut(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Cut {
         let tiles = tiles::cut(&c.io.views[self.group.0 as usize], c.io.ub, self.tile_tokens());
-        let (enough, kv) = (TASKS * w.n as usize, self.n_kv());
+        let (enough, kv) = (if w.n == 1 { 1 } else { TASKS * w.n as usize }, self.n_kv());
         let tokens = tiles.iter().map(|t| t.tokens().len()).max().unwrap_or(0).max(1);
         let spans: Vec<(usize, usize)> = tiles.iter().enumerate().flat_map(|(i, t)| (0..t.spans.len()).map(move |s| (i, s))).collect();
         let fits = tokens <= SPLIT_TOKENS && spans.len() * self.part_bytes(c) <= c.scratch.shared().1;
@@ -147,39 +164,55 @@ impl Attend {
     /// Adds span `s` of a tile to the states `[heads][n_q][2 + head_v]`.
     fn span(&self, c: &Ctx<'_>, tile: &Tile, s: usize, heads: &Range<usize>, q: &[f32], states: &mut [f32], kernel: *mut u8) {
         let v = &c.io.views[self.group.0 as usize];
-        let (mut vis, mut runs) = (Vec::new(), Vec::new());
-        for row in tile.spans[s].clone() {
-            let Some(leaf) = tile.visible(v, row, self.per_kv(), &mut vis) else { continue };
-            // Who sees nothing of it at either end of the tile is left out.
-            let first = vis.iter().position(|v| v.0 < v.1).unwrap_or(0);
-            let end = vis.iter().rposition(|v| v.0 < v.1).map_or(0, |i| i + 1);
-            self.runs(v, leaf, heads.start as u32, &mut runs);
-            let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
-            for h in 0..heads.len() {
-                let at = h * vis.len() + first;
-                let args = LeafArgs {
-                    runs: &runs,
-                    k_skip: h * k.head_pitch(),
-                    v_skip: h * val.head_pitch(),
-                    len: leaf.to,
-                    k_stride: k.head_bytes,
-                    v_stride: val.head_bytes,
-                    head_k: k.head_len as usize,
-                    head_v: self.head_v(),
-                    k_type: k.ty,
-                    v_type: val.ty,
-                    q: q[at * self.spec.head_k as usize..].as_ptr(),
-                    q_stride: self.spec.head_k as usize,
-                    n_q: end - first,
-                    vis: &vis[first..end],
-                    scale: self.spec.scale,
-                    softcap: self.spec.softcap,
-                    state: states[at * self.state()..].as_mut_ptr(),
-                    scratch: kernel,
-                };
-                // SAFETY: picked by ISA level; runs were checked against the store for all heads, the rest is this task's own.
-                unsafe { (self.leaf)(&args) };
-            }
+        let mut rows = tile.spans[s].clone();
+        let (this, next) = (&mut Sight::default(), &mut Sight::default());
+        let (mut this, mut next) = (this, next);
+        let mut more = self.look(v, tile, &mut rows, heads.start, this);
+        while more {
+            more = self.look(v, tile, &mut rows, heads.start, next);
+            self.leaf(this, more.then_some(next), heads.len(), q, states, kernel);
+            std::mem::swap(&mut this, &mut next);
+        }
+    }
+
+    /// The next of the leaves `left` that somebody sees.
+    fn look(&self, v: &Views, tile: &Tile, left: &mut Range<usize>, h: usize, sight: &mut Sight) -> bool {
+        let Some(leaf) = left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)) else { return false };
+        sight.len = leaf.to;
+        sight.rows.clear();
+        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
+            self.rows(s, h as u32, &mut sight.rows);
+        }
+        true
+    }
+
+    /// A leaf for `n` heads.
+    fn leaf(&self, this: &Sight, next: Option<&Sight>, n: usize, q: &[f32], states: &mut [f32], kernel: *mut u8) {
+        // Who sees nothing of it at either end of the tile is left out.
+        let first = this.vis.iter().position(|v| v.0 < v.1).unwrap_or(0);
+        let end = this.vis.iter().rposition(|v| v.0 < v.1).map_or(0, |i| i + 1);
+        let [k, v] = [&self.layer.planes[0], &self.layer.planes[1]];
+        for h in 0..n {
+            let at = h * this.vis.len() + first;
+            let args = LeafArgs {
+                at: this.rows(h, k, v),
+                next: if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) },
+                len: this.len,
+                head_k: k.head_len as usize,
+                head_v: self.head_v(),
+                k_type: k.ty,
+                v_type: v.ty,
+                q: q[at * self.spec.head_k as usize..].as_ptr(),
+                q_stride: self.spec.head_k as usize,
+                n_q: end - first,
+                vis: &this.vis[first..end],
+                scale: self.spec.scale,
+                softcap: self.spec.softcap,
+                state: states[at * self.state()..].as_mut_ptr(),
+                scratch: kernel,
+            };
+            // SAFETY: picked by ISA level; rows were checked against the store for all heads, the rest is this task's own.
+            unsafe { (self.kernel)(&args) };
         }
     }
 
@@ -228,16 +261,14 @@ impl Attend {
         unsafe { std::slice::from_raw_parts_mut(base.cast::<f32>().add(at), heads.len() * n_q) }
     }
 
-    /// Rows of head `h`; those of head `h + n` are `n` pitches further.
-    fn runs(&self, v: &Views, leaf: &Leaf, h: u32, runs: &mut Vec<KvRun>) {
-        runs.clear();
-        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
-            let mut at = s.at;
-            let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
-            for (k, val) in stretches(0).zip(stretches(1)) {
-                runs.push(KvRun { k: self.rows_at(0, k, h), v: self.rows_at(1, val, h), at, len: k.n as u8 });
-                at += k.n as u8;
-            }
+    /// The rows of head `h` in a segment; those of head `h + n` are `n` pitches further.
+    fn rows(&self, s: &Seg, h: u32, rows: &mut Rows) {
+        let mut at = s.at;
+        let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
+        for (k, v) in stretches(0).zip(stretches(1)) {
+            let run = KvRun { k: self.rows_at(0, k, h), v: self.rows_at(1, v, h), at, len: k.n as u8 };
+            rows.add(&run, self.layer.planes[0].head_bytes, self.layer.planes[1].head_bytes);
+            at += k.n as u8;
         }
     }
 
