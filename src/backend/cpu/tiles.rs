@@ -116,3 +116,69 @@ impl Tile {
         any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One query token for each sequence, which sees leaves of these blocks, 64 cells each.
+    fn views(seqs: &[&[u32]]) -> (Ubatch, Views) {
+        let mut v = Views::default();
+        for blocks in seqs {
+            let first = v.leaves.len() as u32;
+            for (tile, b) in blocks.iter().enumerate() {
+                let at = v.segs.len() as u32;
+                v.segs.push(Seg { block: BlockId(*b), slot: 0, at: 0, len: 64 });
+                v.leaves.push(Leaf { tile: tile as i32, segs: at..at + 1, from: 0, to: 64 });
+            }
+            v.rows.push(QueryRow { leaves: first..v.leaves.len() as u32, lo: 0, hi: 64 * blocks.len() as i32 - 1 });
+        }
+        let n = seqs.len();
+        let ub = Ubatch { seqs: vec![SeqSet::EMPTY; n], first_seq: (0..n as u32).collect(), ..Ubatch::default() };
+        (ub, v)
+    }
+
+    /// Blocks of a tile's leaves with how many tokens see each.
+    fn passes(v: &Views, t: &Tile) -> Vec<(u32, usize)> {
+        let mut vis = Vec::new();
+        let rows = t.spans.iter().cloned().flatten();
+        rows.filter_map(|row| {
+            let block = v.segs[t.visible(v, row, 1, &mut vis)?.segs.start as usize].block.0;
+            Some((block, vis.iter().filter(|v| v.0 < v.1).count()))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_shared_leaf_is_passed_once() {
+        let (ub, v) = views(&[&[1, 2, 3], &[1, 2, 4], &[1, 5, 6, 7]]);
+        let tiles = cut(&v, &ub, 64);
+        assert_eq!(tiles.len(), 1);
+        assert_eq!(passes(&v, &tiles[0]), [(1, 3), (2, 2), (5, 1), (3, 1), (4, 1), (6, 1), (7, 1)]);
+    }
+
+    #[test]
+    fn strangers_stay_apart_and_tiles_end() {
+        let (ub, v) = views(&[&[1, 2], &[3, 2], &[3, 4]]);
+        let tokens = |most| cut(&v, &ub, most).iter().map(Tile::tokens).collect::<Vec<_>>();
+        assert_eq!(tokens(64), [0..1, 1..3]);
+        assert_eq!(tokens(1), [0..1, 1..2, 2..3]);
+    }
+
+    #[test]
+    fn spans_are_sixteen_tiles() {
+        let long: Vec<u32> = (0..40).collect();
+        let (ub, v) = views(&[&long, &long[..3]]);
+        let t = &cut(&v, &ub, 64)[0];
+        assert_eq!(t.spans, [0..16, 16..32, 32..40]);
+        assert_eq!(passes(&v, t).iter().filter(|p| p.1 == 2).count(), 3);
+    }
+
+    #[test]
+    fn who_sees_nothing_is_no_trouble() {
+        let (ub, mut v) = views(&[&[1, 2], &[]]);
+        assert_eq!(cut(&v, &ub, 64).len(), 2);
+        v.rows[0].hi = -1;
+        assert_eq!(passes(&v, &cut(&v, &ub, 64)[0]), []);
+    }
+}
