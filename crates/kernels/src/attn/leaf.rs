@@ -25,14 +25,22 @@ struct Side<'a> {
     ty: DType,
     /// Elements of a row.
     width: usize,
-    /// The rows of the next call, their skip, and bytes of a row.
-    next: Option<(&'a Places, usize, usize)>,
+    /// The rows of the next call and the bytes to them.
+    next: &'a Places,
+    next_skip: usize,
+    /// Cache lines of one of them; 0: nothing is asked for.
+    lines: usize,
 }
 
 impl<'a> Side<'a> {
-    fn new(rows: &'a Places, skip: usize, next: Option<(&'a Places, usize)>, ty: DType, width: usize) -> Side<'a> {
-        let bytes = width / ty.block_len() * ty.block_bytes();
-        Side { rows, skip, ty, width, next: next.map(|(rows, skip)| (rows, skip, bytes)) }
+    fn new(rows: &'a Places, skip: usize, ty: DType, width: usize) -> Side<'a> {
+        Side { rows, skip, ty, width, next: rows, next_skip: 0, lines: 0 }
+    }
+
+    /// The same, and `ask` asks for these rows.
+    fn with_next(self, next: &'a Places, next_skip: usize) -> Side<'a> {
+        let bytes = self.width / self.ty.block_len() * self.ty.block_bytes();
+        Side { next, next_skip, lines: bytes.div_ceil(64), ..self }
     }
 
     #[inline(always)]
@@ -44,11 +52,11 @@ impl<'a> Side<'a> {
     /// once it would stall. Llama-1B's decode at depth 16k, one core: 6.8 GB/s asked for leaf by leaf, 13.2 GB/s row by row.
     #[inline(always)]
     fn ask(&self, j: usize) {
-        if let Some((rows, skip, bytes)) = self.next.filter(|n| !n.0[j].is_null()) {
-            for at in (0..bytes).step_by(64) {
-                // SAFETY: a hint, which may name any address.
-                unsafe { std::arch::x86_64::_mm_prefetch(rows[j].wrapping_add(skip + at).cast(), std::arch::x86_64::_MM_HINT_T0) };
-            }
+        let mut p = self.next[j].wrapping_add(self.next_skip);
+        for _ in 0..self.lines {
+            // SAFETY: a hint, which may name any address.
+            unsafe { std::arch::x86_64::_mm_prefetch(p.cast(), std::arch::x86_64::_MM_HINT_T0) };
+            p = p.wrapping_add(64);
         }
     }
 }
@@ -155,7 +163,7 @@ unsafe fn unpack<'a, S: Simd, R: KvRow>(s: S, side: &Side<'_>, seen: &Range<usiz
         }
         at[j] = out.cast();
     }
-    Side::new(at, 0, None, DType::F32, side.width)
+    Side::new(at, 0, DType::F32, side.width)
 }
 
 /// `unpack` by type; f32 stays where it is.
@@ -170,7 +178,7 @@ unsafe fn unpack_any<'a, S: Simd>(s: S, side: Side<'a>, seen: &Range<usize>, to:
             DType::F16 => unpack::<S, F16>(s, &side, seen, to, at),
             DType::BF16 => unpack::<S, Bf16>(s, &side, seen, to, at),
             DType::Q8_0 => unpack::<S, Q8_0>(s, &side, seen, to, at),
-            _ => Side { next: None, ..side },
+            _ => Side { lines: 0, ..side },
         }
     }
 }
@@ -426,7 +434,7 @@ unsafe fn alone<S: Simd, R: KvRow>(s: S, b: &Block, i: usize, side: &Side<'_>, p
 /// The block's and the side's pointers are live.
 #[inline(always)]
 unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
-    let quiet = Side { next: None, ..*side };
+    let quiet = Side { lines: 0, ..*side };
     for t in b.tiles() {
         let first = t.first;
         let side = if first == 0 { side } else { &quiet };
@@ -494,9 +502,12 @@ pub(super) unsafe fn leaf<S: Simd>(s: S, a: &LeafArgs) {
         return;
     }
     let HeadRows { rows, k, v } = a.at;
-    let next = |f: fn(HeadRows<'_>) -> (&Places, usize)| if a.n_q > DIRECT { None } else { a.next.map(f) };
-    let mut k = Side::new(&rows.k, k, next(|n| (&n.rows.k, n.k)), a.k_type, a.head_k);
-    let mut v = Side::new(&rows.v, v, next(|n| (&n.rows.v, n.v)), a.v_type, a.head_v);
+    let mut k = Side::new(&rows.k, k, a.k_type, a.head_k);
+    let mut v = Side::new(&rows.v, v, a.v_type, a.head_v);
+    if let Some(next) = a.next {
+        k = k.with_next(&next.rows.k, next.k);
+        v = v.with_next(&next.rows.v, next.v);
+    }
     let (mut k_at, mut v_at);
     // SAFETY: `scratch_bytes` counts these three parts and 64 bytes to align them; the rest is the caller's word.
     unsafe {
