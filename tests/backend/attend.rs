@@ -132,7 +132,8 @@ const SHAPES: [Shape; 4] = [
 #[test]
 fn neither_workers_nor_company_change_a_bit_of_attention() {
     // One token of one sequence: spans are tasks. A few sequences: some share a pass. Many tokens: tiles of one sequence.
-    let loads: [(&[i32], &[i32]); 4] = [(&[0], &[1]), (&[30, 200, 0, 900], &[1, 1, 1, 1]), (&[5, 40], &[3, 30]), (&[0, 0, 0, 0, 0], &[1, 2, 1, 1, 9])];
+    let loads: [(&[i32], &[i32]); 4] =
+        [(&[0], &[1]), (&[30, 200, 0, 900], &[1, 1, 1, 1]), (&[5, 40], &[3, 30]), (&[0, 0, 0, 0, 0], &[1, 2, 1, 1, 9])];
     for s in SHAPES {
         for (own, new) in loads {
             let (ub, views) = asked(s.window, own, new);
