@@ -16,6 +16,7 @@ pub(crate) const BF16_PAIRS: Format = Format {
         Impl { needs: Isa::Avx512Bf16, run: super::tiles::mat_mul::<vector::Pairs> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Plain> },
     ],
+    groups: &[],
 };
 
 struct Plain;
