@@ -106,7 +106,6 @@ pub struct Table {
     pub isa: Isa,
     quantize: [QuantizeAct; Act::ALL.len()],
     formats: [Option<(MatMul, &'static Format)>; N_TYPES],
-    groups: [Option<MatMul>; N_TYPES],
     to_groups: group::ToGroups,
 }
 
@@ -116,17 +115,24 @@ const N_TYPES: usize = 64;
 impl Table {
     fn new(isa: Isa) -> Table {
         let mut formats = [None; N_TYPES];
-        let mut groups = [None; N_TYPES];
         let own = OWN.iter().filter(|f| f.impls[0].needs > Isa::Scalar && f.impls[0].needs <= isa);
         for f in FORMATS.iter().chain(own) {
             formats[f.ty as usize] = Some((pick(f.impls, isa), f));
-            groups[f.ty as usize] = f.groups.iter().find(|i| i.needs <= isa).map(|i| i.run);
         }
         let quantize = Act::ALL.map(|a| pick(act::impls(a), isa));
-        Table { isa, quantize, formats, groups, to_groups: pick(group::TO_GROUPS, isa) }
+        Table { isa, quantize, formats, to_groups: pick(group::TO_GROUPS, isa) }
     }
     pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
         self.formats[ty as usize].map(|f| f.0)
+    }
+    /// For weights whose rows stand in groups (see `group`): `MatArgs::w` is the first row of a group, `n_rows` a multiple of `ROW_GRANULE`.
+    /// `None`: this level or format has no such kernel.
+    pub fn group_mul(&self, ty: DType) -> Option<MatMul> {
+        let list = self.formats[ty as usize]?.1.groups;
+        list.iter().find(|i| i.needs <= self.isa).map(|i| i.run)
+    }
+    pub fn to_groups(&self) -> group::ToGroups {
+        self.to_groups
     }
     /// The plain product that `mat_mul` gives the bits of, on any CPU.
     pub fn oracle(&self, ty: DType) -> Option<MatMul> {
@@ -135,13 +141,6 @@ impl Table {
     /// How an input row for weights of type `ty` is stored.
     pub fn act_of(&self, ty: DType) -> Option<Act> {
         self.formats[ty as usize].map(|f| f.1.act)
-    }
-    /// For weights whose rows stand in groups (see `group`): `MatArgs::w` is the first row of a group, `n_rows` a multiple of `ROW_GRANULE`.
-    pub fn group_mul(&self, ty: DType) -> Option<MatMul> {
-        self.groups[ty as usize]
-    }
-    pub fn to_groups(&self) -> group::ToGroups {
-        self.to_groups
     }
     pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
         self.formats[ty as usize].map(|f| f.1.to_f32)

@@ -67,12 +67,13 @@ fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
 
-/// One of a table's products.
-type Which = fn(&Table, DType) -> Option<MatMul>;
+/// What `table` says, or its oracle. `[n_tokens][n_rows]`
+fn product(table: &Table, oracle: bool, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
+    let f = if oracle { table.oracle(ty) } else { table.mat_mul(ty) }.unwrap();
+    product_by(f, table, ty, k, w, x)
+}
 
-/// `[n_tokens][n_rows]`
-fn product(table: &Table, which: Which, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
-    let f = which(table, ty).unwrap();
+fn product_by(f: MatMul, table: &Table, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
     let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), table.act_of(ty).unwrap().row_bytes(k));
     let (n_rows, n_tokens) = (w.len() / w_stride, x.len() / x_stride);
     let mut y = vec![f32::NAN; n_rows * n_tokens];
@@ -134,11 +135,11 @@ fn every_level_gives_the_oracles_bits() {
                 }
                 for isa in levels() {
                     let x = inputs(table(isa), f.ty, k, &x);
-                    let want = product(table(isa), Table::oracle, f.ty, k, &w, &x);
-                    let got = product(table(isa), Table::mat_mul, f.ty, k, &w, &x);
+                    let want = product(table(isa), true, f.ty, k, &w, &x);
+                    let got = product(table(isa), false, f.ty, k, &w, &x);
                     assert_eq!(bits(&got), bits(&want), "{:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}", f.ty);
-                    if table(isa).group_mul(f.ty).is_some() && n_rows % ROW_GRANULE == 0 {
-                        let got = product(table(isa), Table::group_mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x);
+                    if let Some(mul) = table(isa).group_mul(f.ty).filter(|_| n_rows % ROW_GRANULE == 0) {
+                        let got = product_by(mul, table(isa), f.ty, k, &grouped(isa, f.ty, k, &w), &x);
                         assert_eq!(
                             bits(&got),
                             bits(&want),
@@ -166,7 +167,7 @@ fn blocks_of_float_products_give_the_oracles_bits() {
             let x = rng.floats(k * n_tokens);
             for isa in levels().filter(|&i| i != Isa::Scalar && i != Isa::Avx512Vnni) {
                 let x = inputs(table(isa), ty, k, &x);
-                let [got, want] = [Table::mat_mul as Which, Table::oracle].map(|which| bits(&product(table(isa), which, ty, k, &w, &x)));
+                let [got, want] = [false, true].map(|oracle| bits(&product(table(isa), oracle, ty, k, &w, &x)));
                 assert!(got == want, "{ty:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens");
             }
         }
@@ -193,7 +194,7 @@ fn float_products_of_the_smallest_and_largest_numbers() {
             }
             for isa in levels() {
                 let x = inputs(table(isa), ty, k, &x);
-                let [got, want] = [Table::mat_mul as Which, Table::oracle].map(|which| product(table(isa), which, ty, k, &w, &x));
+                let [got, want] = [false, true].map(|oracle| product(table(isa), oracle, ty, k, &w, &x));
                 let same = got.iter().zip(&want).all(|(g, w)| g.to_bits() == w.to_bits() || g.is_nan() && w.is_nan());
                 assert!(same, "{ty:?} on {isa:?}, {mask:x} {top:x}: {got:?} {want:?}");
             }
@@ -241,12 +242,16 @@ fn saturating_input_stays_exact() {
             for n_tokens in [1, 9] {
                 let w = weights(&mut rng, f.ty, k, 16, Some(if f.ty == DType::Q8_0 { 0x80 } else { 0xff }));
                 let x = inputs(table(Isa::Scalar), f.ty, k, &vec![sign; k * n_tokens]);
-                let want = product(table(Isa::Scalar), Table::oracle, f.ty, k, &w, &x);
+                let want = product(table(Isa::Scalar), true, f.ty, k, &w, &x);
                 for isa in levels() {
-                    assert_eq!(bits(&product(table(isa), Table::mat_mul, f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
-                    if table(isa).group_mul(f.ty).is_some() {
-                        let got = product(table(isa), Table::group_mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x);
-                        assert_eq!(bits(&got), bits(&want), "{:?} in groups on {isa:?}", f.ty);
+                    assert_eq!(bits(&product(table(isa), false, f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
+                    if let Some(mul) = table(isa).group_mul(f.ty) {
+                        assert_eq!(
+                            bits(&product_by(mul, table(isa), f.ty, k, &grouped(isa, f.ty, k, &w), &x)),
+                            bits(&want),
+                            "{:?} in groups on {isa:?}",
+                            f.ty
+                        );
                     }
                 }
             }
@@ -262,7 +267,7 @@ fn a_result_does_not_depend_on_its_neighbours() {
         let w = weights(&mut rng, f.ty, k, n_rows, None);
         let x = rng.floats(k * n_tokens);
         for isa in levels().filter(|&i| i != Isa::Scalar) {
-            let product = |w: &[u8], x: &[u8]| product(table(isa), Table::mat_mul, f.ty, k, w, x);
+            let product = |w: &[u8], x: &[u8]| product(table(isa), false, f.ty, k, w, x);
             let x = inputs(table(isa), f.ty, k, &x);
             let (row, tok) = (w.len() / n_rows, x.len() / n_tokens);
             let all = bits(&product(&w, &x));
@@ -320,7 +325,7 @@ fn nothing_is_read_past_the_end() {
                 let act = table(isa).act_of(f.ty).unwrap();
                 let used = x.len() - (act.row_bytes(k) - used_bytes(act, k));
                 let ((pw, _w), (px, _x)) = (at_page_end(&w), at_page_end(&x[..used]));
-                let want = product(table(isa), Table::mat_mul, f.ty, k, &w, &x);
+                let want = product(table(isa), false, f.ty, k, &w, &x);
                 let mut scratch = vec![Line([0; 64]); scratch_bytes(f.ty, k, n_tokens).div_ceil(64)];
                 let (y, _y) = at_page_end(&vec![0; 4 * n_rows * n_tokens]);
                 let args = MatArgs {
@@ -397,7 +402,7 @@ fn a_nan_or_inf_in_the_input_reaches_the_output() {
             x[300] = bad;
             let w = weights(&mut rng, f.ty, k, 3, None);
             for isa in levels() {
-                let y = product(table(isa), Table::mat_mul, f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
+                let y = product(table(isa), false, f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
                 assert!(y.iter().all(|v| !v.is_finite()), "{:?} {isa:?} {bad}: {y:?}", f.ty);
             }
         }
