@@ -162,6 +162,7 @@ impl Attend {
     }
 
     /// Adds span `s` of a tile to the states `[heads][n_q][2 + head_v]`.
+    #[allow(clippy::too_many_arguments, reason = "what is read and what is written, by tile, span and heads")]
     fn span(&self, c: &Ctx<'_>, tile: &Tile, s: usize, heads: &Range<usize>, q: &[f32], states: &mut [f32], kernel: *mut u8) {
         let v = &c.io.views[self.group.0 as usize];
         let mut rows = tile.spans[s].clone();

@@ -73,7 +73,8 @@ fn turned(steps: &[Step]) -> Vec<(T, u32)> {
 
 impl CpuOp for Turn {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        if self.ropes.iter().fold(false, |any, r| r.fill(c, w) || any) {
+        let filled = self.ropes.iter().filter(|r| r.fill(c, w)).count();
+        if filled > 0 {
             w.sync()?;
         }
         let (n, heads) = (c.io.ub.n_tokens(), self.ropes.iter().map(|r| r.n_head).sum::<usize>());
