@@ -30,6 +30,9 @@ const QUERY_ROWS: usize = 64;
 /// Tasks per worker that keep workers level when one of them is interrupted.
 const TASKS: usize = 8;
 
+/// Query rows that are done with a leaf before the next has arrived by itself.
+const FEW: usize = 8;
+
 /// Tokens of a tile whose spans may be tasks of their own; more of them are enough work in one piece.
 const SPLIT_TOKENS: usize = 16;
 
@@ -195,9 +198,10 @@ impl Attend {
         let [k, v] = [&self.layer.planes[0], &self.layer.planes[1]];
         for h in 0..n {
             let at = h * this.vis.len() + first;
+            let next = if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) };
             let args = LeafArgs {
                 at: this.rows(h, k, v),
-                next: if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) },
+                next: next.filter(|_| end - first <= FEW),
                 len: this.len,
                 head_k: k.head_len as usize,
                 head_v: self.head_v(),

@@ -223,7 +223,7 @@ impl CpuExec {
                 None => (l.op(step.op.clone())?, 1),
             };
             let zero = || AtomicU64::new(0);
-            steps.push(LoweredStep { op, name: step.op.name(), ns: zero(), calls: zero(), bytes: zero() });
+            steps.push(LoweredStep { op, name: left[n - 1].op.name(), ns: zero(), calls: zero(), bytes: zero() });
             left = &left[n..];
         }
         let needs = l.needs;
