@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of our libllama against the original's, in one run on the same file: a ratio, not two numbers from two days.
 
-    benches/run.py [--models q4_k_m,q8_0] [--pairs 7] [--threads N] [--prompt 512] [--gen 64] [--depth 0] [--dry]
+    benches/run.py [--models llama-1b-q4_k_m] [--pairs 7] [--threads N] [--prompt 512] [--gen 64] [--depth 0] [--dry]
 
 Each pair is one process with the original and one with ours, in turns ABBA, so that drift of the machine hits both alike. Figures are medians;
 a ratio is the median over pairs, with a bootstrap interval. Both must give the same answer (see `check_answers`) or the run fails.
@@ -90,14 +90,14 @@ def program(folder):
     return out
 
 
-def model(mix):
-    """A model file by mix, or any path to a GGUF file."""
-    path = pathlib.Path(mix)
+def model(name):
+    """A model file by shape and mix, or any path to a GGUF file."""
+    path = pathlib.Path(name)
     if path.suffix == '.gguf':
         return path.resolve()
-    path = MODELS / f'llama-1b-{mix}.gguf'
+    path = MODELS / f'{name}.gguf'
     if not path.exists():
-        call('cargo', 'run', '--release', '--quiet', '--example', 'bench-models', '--', MODELS, mix)
+        call('cargo', 'run', '--release', '--quiet', '--example', 'bench-models', '--', MODELS, name)
     return path
 
 
@@ -240,7 +240,7 @@ def record(name, a, rows, command, load):
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--models', default='q4_k_m,q8_0', help='of q4_k_m, q8_0, f16, or paths; by commas')
+    p.add_argument('--models', default='llama-1b-q4_k_m,llama-1b-q8_0', help='SHAPE-MIX of benches/models, or paths; by commas')
     p.add_argument('--pairs', type=int, default=7)
     p.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument('--prompt', type=int, default=512)
