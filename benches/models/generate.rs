@@ -71,13 +71,14 @@ fn types(tensors: &[TensorInfo]) -> String {
     rows.map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A matrix of spread 1/sqrt(k) keeps the spread of its input. Embeddings are small beside what layers add, but not so small that
-/// attention's averages, which neighbours share, drown what a token is.
+/// A matrix of spread 1/sqrt(k) keeps the spread of its input. Embeddings are as large as what a layer adds (Gemma multiplies them by
+/// the root of their length): attention's averages, which neighbours share, must not drown what a token is, or all tokens would end up at
+/// the same experts.
 fn write(shape: &Shape, t: &TensorInfo, role: Role, out: &mut dyn Write) -> Result<()> {
     match role {
         Role::Norm => fill::constant(1.0, t.elements(), out),
         Role::RopeFactors => out.write_all(&rope_factors(shape)).map_err(|e| Error::io("cannot write weights", e)),
-        Role::Embedding => fill::random(t, 0.15, out),
+        Role::Embedding if !shape.post_norms => fill::random(t, 1.0, out),
         _ => fill::random(t, (t.shape[0] as f32).sqrt().recip(), out),
     }
 }
