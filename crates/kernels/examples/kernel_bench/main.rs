@@ -1,0 +1,67 @@
+//! The matrix kernels beside what the machine can do: for each format and instruction set the bytes a second of one token's product
+//! (weights in a cache, streamed from memory by one core and by all) and the multiply-adds a second of 8 and of 512 tokens. Each kernel
+//! also shows that its answer is the oracle's, and the same for one token and many. Knows kernels, no engine.
+//!
+//! `cargo run --release -p kernels --example kernel_bench [-- FILE.json|- [part of a format's name]]`
+mod buffer;
+mod limits;
+mod matrix;
+
+use limits::Limits;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let (file, filter) = (args.next().filter(|f| f != "-"), args.next().unwrap_or_default());
+    let limits = Limits::measure();
+    limits.print();
+    let rows: Vec<_> = matrix::cases(&filter).map(|(ty, isa)| matrix::measure(ty, isa, &limits)).inspect(matrix::Row::print).collect();
+    let Some(file) = file else { return ExitCode::SUCCESS };
+    let rows: Vec<String> = rows.iter().map(matrix::Row::json).collect();
+    match std::fs::write(&file, format!("{{\"limits\": {}, \"rows\": [\n{}\n]}}\n", limits.json(), rows.join(",\n"))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("kernel_bench: {file}: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The best time of `f` in seconds: neighbours on the machine only ever add time.
+fn best(mut f: impl FnMut()) -> f64 {
+    best_of_each([&mut f])[0]
+}
+
+/// The best time of each in seconds, in turns, so that a slow moment of the machine hits all of them; a third of a second for each,
+/// three turns at least.
+fn best_of_each<const N: usize>(mut of: [&mut dyn FnMut(); N]) -> [f64; N] {
+    let (start, mut best, mut turns) = (Instant::now(), [f64::INFINITY; N], 0);
+    while turns < 3 || start.elapsed() < Duration::from_millis(330 * N as u64) {
+        for (f, best) in of.iter_mut().zip(&mut best) {
+            let t = Instant::now();
+            f();
+            *best = best.min(t.elapsed().as_secs_f64());
+        }
+        turns += 1;
+    }
+    best
+}
+
+/// Asked once: the answer takes as long as a small product.
+fn n_cores() -> usize {
+    static N: OnceLock<usize> = OnceLock::new();
+    *N.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Calls `f(i)` for `0..n_threads` at once, each on a thread of its own.
+fn on_threads(n_threads: usize, f: impl Fn(usize) + Sync) {
+    std::thread::scope(|s| {
+        (1..n_threads).for_each(|i| {
+            let f = &f;
+            s.spawn(move || f(i));
+        });
+        f(0);
+    });
+}
