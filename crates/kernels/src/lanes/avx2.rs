@@ -1,5 +1,5 @@
 //! AVX2 with FMA and F16C: 256-bit vectors, products of unsigned with signed bytes that saturate at 16 bits. Knows no format.
-use crate::lanes::{Floats, Kernel, Lanes, Sixteen};
+use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Sixteen, Words};
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -171,6 +171,72 @@ unsafe fn splat4(p: *const i8) -> __m256i {
     unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
 }
 
+impl Words for __m256i {
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_storeu_si256(p.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat(v: i32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_set1_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn and(self, mask: u8) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_and_si256(self, _mm256_set1_epi8(mask as i8)) }
+    }
+    #[inline(always)]
+    unsafe fn and_word(self, mask: i32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_and_si256(self, _mm256_set1_epi32(mask)) }
+    }
+    #[inline(always)]
+    unsafe fn or(self, b: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_or_si256(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_sub_epi32(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn shr(self, n: u32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_srl_epi32(self, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn shl(self, n: u32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_sll_epi32(self, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), self) }
+    }
+    #[inline(always)]
+    unsafe fn byte(self, i: usize) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_srai_epi32::<24>(self.shl(24 - 8 * i as u32)) }
+    }
+    #[inline(always)]
+    unsafe fn pair(self, a: usize, b: usize) -> Self {
+        // SAFETY: the file's contract.
+        unsafe {
+            let at = _mm_loadu_si128(PAIRS[4 * a + b].as_ptr().cast());
+            _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(self, _mm256_broadcastsi128_si256(at)))
+        }
+    }
+}
+
 impl Lanes for Avx2 {
     const ROWS: usize = 8;
     const TILE: usize = 4;
@@ -203,14 +269,6 @@ impl Lanes for Avx2 {
         unsafe {
             let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
             Self::and([_mm256_set_m128i(_mm_srli_epi16::<4>(a), a), _mm256_set_m128i(_mm_srli_epi16::<4>(b), b)], 15)
-        }
-    }
-    #[inline(always)]
-    unsafe fn store(v: Two, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe {
-            _mm256_storeu_si256(out.cast(), v[0]);
-            _mm256_storeu_si256(out.add(32).cast(), v[1]);
         }
     }
     #[inline(always)]
@@ -343,68 +401,42 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn transpose(rows: *const u8, stride: usize, out: *mut u8) {
-        // SAFETY: the file's contract: 8 rows of 64 bytes, 512 bytes out.
+    unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
+        // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out; by quarters of 8 rows and 8 words.
         unsafe {
-            for half in [0, 1] {
+            for quarter in 0..4 {
+                let (first, word) = (quarter / 2 * 8, quarter % 2 * 8);
                 let mut r = [_mm256_setzero_si256(); 8];
                 for (i, r) in r.iter_mut().enumerate() {
-                    *r = _mm256_loadu_si256(rows.add(i * stride + 32 * half).cast());
+                    *r = _mm256_loadu_si256(rows[first + i].add(4 * word).cast());
                 }
                 for (i, v) in transpose8(r).into_iter().enumerate() {
-                    _mm256_storeu_si256(out.add(256 * half + 32 * i).cast(), v);
+                    _mm256_storeu_si256(out.add(64 * (word + i) + 4 * first).cast(), v);
                 }
             }
         }
     }
     #[inline(always)]
-    unsafe fn store_small(s: Two, out: *mut u8) {
-        // SAFETY: the file's contract. Each i16 twice: both halves of a 32-bit lane are multiplied by it.
-        unsafe {
-            for h in [0, 1] {
-                let (lo, hi) = (_mm256_castsi256_si128(s[h]), _mm256_castsi256_si128(s[h]));
-                _mm_storeu_si128(out.add(32 * h).cast(), _mm_unpacklo_epi16(lo, lo));
-                _mm_storeu_si128(out.add(32 * h + 16).cast(), _mm_unpackhi_epi16(hi, hi));
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_i32(s: Two, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe {
-            for h in [0, 1] {
-                _mm256_storeu_si256(out.add(32 * h).cast(), _mm256_cvtepi16_epi32(_mm256_castsi256_si128(s[h])));
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_i16(s: Two, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe { _mm256_storeu_si256(out.cast(), _mm256_blend_epi32::<0xf0>(s[0], s[1])) }
-    }
-    #[inline(always)]
-    unsafe fn panel_zero() -> __m256i {
-        // SAFETY: the file's contract.
-        unsafe { _mm256_setzero_si256() }
+    unsafe fn small_factor(s: __m256i) -> __m256i {
+        // SAFETY: the file's contract. Its i16 twice: both halves of a lane's products are multiplied by it.
+        unsafe { _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32::<16>(s)) }
     }
     #[inline(always)]
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [__m256i; T],
-        w: *const u8,
-        s: *const u8,
+        w: &[__m256i; N],
+        s: __m256i,
         x: &[*const i8; T],
     ) {
         // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 * 63 * 127 are below 2^15.
         let run = (1 << (7 - BITS)).min(N);
         // SAFETY: the file's contract.
         unsafe {
-            let s = _mm256_loadu_si256(s.cast());
             for first in (0..N).step_by(run) {
                 let mut sums = [_mm256_setzero_si256(); T];
                 for i in first..first + run {
-                    let w = _mm256_loadu_si256(w.add(32 * i).cast());
                     for t in 0..T {
-                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w, splat4(x[t].add(4 * i))));
+                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w[i], splat4(x[t].add(4 * i))));
                     }
                 }
                 for t in 0..T {
@@ -414,14 +446,20 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], _sums: &[i32; T]) -> [__m256i; T] {
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m256i; T], w: &[__m256i; 8], x: &[*const i8; T]) -> [__m256i; T] {
+        let mut acc = start;
+        // SAFETY: the file's contract.
+        unsafe { Self::panel_small::<BITS, 8, T>(&mut acc, w, _mm256_set1_epi16(1), x) };
+        acc
+    }
+    #[inline(always)]
+    unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], _sums: &[i32; T]) -> [__m256i; T] {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm256_setzero_si256(); T];
             for i in 0..8 {
-                let w = _mm256_loadu_si256(w.add(32 * i).cast());
                 for t in 0..T {
-                    let p = signed16(w, splat4(x[t].add(4 * i)));
+                    let p = signed16(w[i], splat4(x[t].add(4 * i)));
                     acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
                 }
             }
@@ -429,33 +467,28 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn panel_sums<const T: usize>(c: *const u8, sums: &[*const i16; T]) -> [__m256i; T] {
+    unsafe fn panel_pairs(acc: __m256i, c: __m256i, x: *const i16) -> __m256i {
         // SAFETY: the file's contract.
-        unsafe {
-            let mut acc = [_mm256_setzero_si256(); T];
-            for i in 0..8 {
-                let c = _mm256_loadu_si256(c.add(32 * i).cast());
-                for t in 0..T {
-                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(c, splat4(sums[t].add(2 * i).cast())));
-                }
-            }
-            acc
-        }
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(c, splat4(x.cast()))) }
     }
     #[inline(always)]
-    unsafe fn panel_mul_add(acc: __m256i, a: __m256i, s: *const u8) -> __m256i {
+    unsafe fn panel_mul_add(acc: __m256i, a: __m256i, s: __m256i) -> __m256i {
         // SAFETY: the file's contract.
-        unsafe { _mm256_add_epi32(acc, _mm256_mullo_epi32(a, _mm256_loadu_si256(s.cast()))) }
-    }
-    #[inline(always)]
-    unsafe fn panel_centre(a: __m256i, c: __m256i) -> __m256i {
-        // SAFETY: the file's contract.
-        unsafe { Self::centre(a, c) }
+        unsafe { _mm256_add_epi32(acc, _mm256_mullo_epi32(a, s)) }
     }
     #[inline(always)]
     unsafe fn panel_floats(a: __m256i) -> __m256 {
         // SAFETY: the file's contract.
         unsafe { _mm256_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(a: __m256i) -> __m256 {
+        // SAFETY: the file's contract.
+        unsafe {
+            let v = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
+            let v = _mm256_permute4x64_epi64::<0x08>(_mm256_packus_epi32(v, v));
+            _mm256_cvtph_ps(_mm256_castsi256_si128(v))
+        }
     }
 }
 

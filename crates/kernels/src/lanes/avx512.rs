@@ -1,6 +1,6 @@
 //! AVX-512 F/BW/VL/DQ: 512-bit vectors. What VNNI does better is left to `Products`. Knows no format.
 use crate::lanes::avx2::fold8;
-use crate::lanes::{Floats, Kernel, Lanes, Sixteen};
+use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Sixteen, Words};
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
@@ -32,17 +32,85 @@ pub(crate) trait Products: Copy + 'static {
     unsafe fn pairs(acc: __m512i, a: __m512i, b: __m512i) -> __m512i;
     /// Products of signed bytes; lanes add up to the two halves' sums.
     unsafe fn signed(w: __m512i, x: Input) -> __m512i;
-    /// Sixteen factors as `panel_small` wants them.
-    unsafe fn small_factors(s: __m256i) -> __m512i;
-    /// See `Lanes::panel_small`.
+    /// See `Lanes`.
+    unsafe fn small_factor(s: __m512i) -> __m512i;
+    /// See `Lanes`.
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [__m512i; T],
-        w: *const u8,
+        w: &[__m512i; N],
         s: __m512i,
         x: &[*const i8; T],
     );
-    /// See `Lanes::panel_plain`.
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T];
+    /// See `Lanes`.
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T];
+    /// See `Lanes`.
+    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T];
+}
+
+impl Words for __m512i {
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_storeu_si512(p.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn splat(v: i32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_set1_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn and(self, mask: u8) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_and_si512(self, _mm512_set1_epi8(mask as i8)) }
+    }
+    #[inline(always)]
+    unsafe fn and_word(self, mask: i32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_and_si512(self, _mm512_set1_epi32(mask)) }
+    }
+    #[inline(always)]
+    unsafe fn or(self, b: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_or_si512(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_sub_epi32(self, b) }
+    }
+    #[inline(always)]
+    unsafe fn shr(self, n: u32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_srl_epi32(self, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn shl(self, n: u32) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_sll_epi32(self, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), self) }
+    }
+    #[inline(always)]
+    unsafe fn byte(self, i: usize) -> Self {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_srai_epi32::<24>(self.shl(24 - 8 * i as u32)) }
+    }
+    #[inline(always)]
+    unsafe fn pair(self, a: usize, b: usize) -> Self {
+        // SAFETY: the file's contract.
+        unsafe {
+            let at = _mm_loadu_si128(PAIRS[4 * a + b].as_ptr().cast());
+            _mm512_srai_epi16::<8>(_mm512_shuffle_epi8(self, _mm512_broadcast_i32x4(at)))
+        }
+    }
 }
 
 impl Floats for __m512 {
@@ -179,17 +247,14 @@ impl Products for Plain {
         unsafe { _mm512_madd_epi16(signed16(_mm512_abs_epi8(w), _mm512_movepi8_mask(w), x.v), _mm512_set1_epi16(1)) }
     }
     #[inline(always)]
-    unsafe fn small_factors(s: __m256i) -> __m512i {
-        // SAFETY: the file's contract. Each i16 twice: both halves of a 32-bit lane are multiplied by it.
-        unsafe {
-            let s = _mm512_cvtepu16_epi32(s);
-            _mm512_or_si512(s, _mm512_slli_epi32::<16>(s))
-        }
+    unsafe fn small_factor(s: __m512i) -> __m512i {
+        // SAFETY: the file's contract. Its i16 twice: both halves of a lane's products are multiplied by it.
+        unsafe { _mm512_or_si512(_mm512_and_si512(s, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32::<16>(s)) }
     }
     #[inline(always)]
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [__m512i; T],
-        w: *const u8,
+        w: &[__m512i; N],
         s: __m512i,
         x: &[*const i8; T],
     ) {
@@ -200,9 +265,8 @@ impl Products for Plain {
             for first in (0..N).step_by(run) {
                 let mut sums = [_mm512_setzero_si512(); T];
                 for i in first..first + run {
-                    let w = _mm512_loadu_si512(w.add(64 * i).cast());
                     for t in 0..T {
-                        sums[t] = _mm512_add_epi16(sums[t], _mm512_maddubs_epi16(w, splat4(x[t].add(4 * i))));
+                        sums[t] = _mm512_add_epi16(sums[t], _mm512_maddubs_epi16(w[i], splat4(x[t].add(4 * i))));
                     }
                 }
                 for t in 0..T {
@@ -212,13 +276,19 @@ impl Products for Plain {
         }
     }
     #[inline(always)]
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], _sums: &[i32; T]) -> [__m512i; T] {
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T] {
+        let mut acc = start;
+        // SAFETY: the file's contract.
+        unsafe { Self::panel_small::<BITS, 8, T>(&mut acc, w, _mm512_set1_epi16(1), x) };
+        acc
+    }
+    #[inline(always)]
+    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], _sums: &[i32; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm512_setzero_si512(); T];
             for i in 0..8 {
-                let w = _mm512_loadu_si512(w.add(64 * i).cast());
-                let (abs, neg) = (_mm512_abs_epi8(w), _mm512_movepi8_mask(w));
+                let (abs, neg) = (_mm512_abs_epi8(w[i]), _mm512_movepi8_mask(w[i]));
                 for t in 0..T {
                     acc[t] = Self::pairs(acc[t], signed16(abs, neg, splat4(x[t].add(4 * i))), _mm512_set1_epi16(1));
                 }
@@ -295,11 +365,6 @@ impl<D: Products> Lanes for Zmm<D> {
             let v = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
             _mm512_and_si512(_mm512_srlv_epi64(v, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4)), _mm512_set1_epi8(15))
         }
-    }
-    #[inline(always)]
-    unsafe fn store(v: __m512i, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_storeu_si512(out.cast(), v) }
     }
     #[inline(always)]
     unsafe fn shr<const A: u32, const B: u32>(v: __m512i) -> __m512i {
@@ -402,12 +467,12 @@ impl<D: Products> Lanes for Zmm<D> {
     }
 
     #[inline(always)]
-    unsafe fn transpose(rows: *const u8, stride: usize, out: *mut u8) {
-        // SAFETY: the file's contract: 16 rows of 64 bytes, 1024 bytes out.
+    unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
+        // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out.
         unsafe {
             let mut r = [_mm512_setzero_si512(); 16];
-            for (i, r) in r.iter_mut().enumerate() {
-                *r = _mm512_loadu_si512(rows.add(i * stride).cast());
+            for (r, row) in r.iter_mut().zip(rows) {
+                *r = _mm512_loadu_si512(row.cast());
             }
             let r = transpose16(r);
             for (i, v) in r.into_iter().enumerate() {
@@ -416,68 +481,49 @@ impl<D: Products> Lanes for Zmm<D> {
         }
     }
     #[inline(always)]
-    unsafe fn store_small(s: __m256i, out: *mut u8) {
+    unsafe fn small_factor(s: __m512i) -> __m512i {
         // SAFETY: the file's contract.
-        unsafe { _mm512_storeu_si512(out.cast(), D::small_factors(s)) }
-    }
-    #[inline(always)]
-    unsafe fn store_i32(s: __m256i, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_storeu_si512(out.cast(), _mm512_cvtepi16_epi32(s)) }
-    }
-    #[inline(always)]
-    unsafe fn store_i16(s: __m256i, out: *mut u8) {
-        // SAFETY: the file's contract.
-        unsafe { _mm256_storeu_si256(out.cast(), s) }
-    }
-    #[inline(always)]
-    unsafe fn panel_zero() -> __m512i {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_setzero_si512() }
+        unsafe { D::small_factor(s) }
     }
     #[inline(always)]
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [__m512i; T],
-        w: *const u8,
-        s: *const u8,
+        w: &[__m512i; N],
+        s: __m512i,
         x: &[*const i8; T],
     ) {
         // SAFETY: the file's contract.
-        unsafe { D::panel_small::<BITS, N, T>(acc, w, _mm512_loadu_si512(s.cast()), x) }
+        unsafe { D::panel_small::<BITS, N, T>(acc, w, s, x) }
     }
     #[inline(always)]
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
-        unsafe { D::panel_plain::<T>(w, x, sums) }
+        unsafe { D::panel_unit::<BITS, T>(start, w, x) }
     }
     #[inline(always)]
-    unsafe fn panel_sums<const T: usize>(c: *const u8, sums: &[*const i16; T]) -> [__m512i; T] {
+    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
-        unsafe {
-            let mut acc = [_mm512_setzero_si512(); T];
-            for i in 0..8 {
-                let c = _mm512_loadu_si512(c.add(64 * i).cast());
-                for t in 0..T {
-                    acc[t] = D::pairs(acc[t], c, splat4(sums[t].add(2 * i).cast()));
-                }
-            }
-            acc
-        }
+        unsafe { D::panel_signed::<T>(w, x, sums) }
     }
     #[inline(always)]
-    unsafe fn panel_mul_add(acc: __m512i, a: __m512i, s: *const u8) -> __m512i {
+    unsafe fn panel_pairs(acc: __m512i, c: __m512i, x: *const i16) -> __m512i {
         // SAFETY: the file's contract.
-        unsafe { _mm512_add_epi32(acc, _mm512_mullo_epi32(a, _mm512_loadu_si512(s.cast()))) }
+        unsafe { D::pairs(acc, c, splat4(x.cast())) }
     }
     #[inline(always)]
-    unsafe fn panel_centre(a: __m512i, c: __m512i) -> __m512i {
+    unsafe fn panel_mul_add(acc: __m512i, a: __m512i, s: __m512i) -> __m512i {
         // SAFETY: the file's contract.
-        unsafe { _mm512_sub_epi32(a, _mm512_slli_epi32::<5>(c)) }
+        unsafe { _mm512_add_epi32(acc, _mm512_mullo_epi32(a, s)) }
     }
     #[inline(always)]
     unsafe fn panel_floats(a: __m512i) -> __m512 {
         // SAFETY: the file's contract.
         unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn low_halves(a: __m512i) -> __m512 {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
     }
 }
 

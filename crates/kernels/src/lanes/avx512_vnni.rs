@@ -43,14 +43,13 @@ impl Products for Vnni {
         unsafe { _mm512_dpbusd_epi32(x.start, plus128(w), x.v) }
     }
     #[inline(always)]
-    unsafe fn small_factors(s: __m256i) -> __m512i {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_cvtepi16_epi32(s) }
+    unsafe fn small_factor(s: __m512i) -> __m512i {
+        s
     }
     #[inline(always)]
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [__m512i; T],
-        w: *const u8,
+        w: &[__m512i; N],
         s: __m512i,
         x: &[*const i8; T],
     ) {
@@ -58,9 +57,8 @@ impl Products for Vnni {
         unsafe {
             let mut sums = [_mm512_setzero_si512(); T];
             for i in 0..N {
-                let w = _mm512_loadu_si512(w.add(64 * i).cast());
                 for t in 0..T {
-                    sums[t] = _mm512_dpbusd_epi32(sums[t], w, splat4(x[t].add(4 * i)));
+                    sums[t] = _mm512_dpbusd_epi32(sums[t], w[i], splat4(x[t].add(4 * i)));
                 }
             }
             for t in 0..T {
@@ -69,7 +67,18 @@ impl Products for Vnni {
         }
     }
     #[inline(always)]
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T] {
+        let mut acc = start;
+        for i in 0..8 {
+            for t in 0..T {
+                // SAFETY: the file's contract.
+                acc[t] = unsafe { _mm512_dpbusd_epi32(acc[t], w[i], splat4(x[t].add(4 * i))) };
+            }
+        }
+        acc
+    }
+    #[inline(always)]
+    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm512_setzero_si512(); T];
@@ -77,7 +86,7 @@ impl Products for Vnni {
                 acc[t] = _mm512_set1_epi32(-128 * sums[t]);
             }
             for i in 0..8 {
-                let w = plus128(_mm512_loadu_si512(w.add(64 * i).cast()));
+                let w = plus128(w[i]);
                 for t in 0..T {
                     acc[t] = _mm512_dpbusd_epi32(acc[t], w, splat4(x[t].add(4 * i)));
                 }

@@ -44,14 +44,37 @@ pub(crate) trait Sixteen: Copy {
     unsafe fn fold(self) -> f32;
 }
 
+/// A vector of 32-bit words, a lane per row: four bytes, two i16 or an integer, as a format says.
+pub(crate) trait Words: Copy {
+    /// # Safety (of all): as `Floats`; loads read a vector's worth of words.
+    unsafe fn load(p: *const u8) -> Self;
+    unsafe fn store(self, p: *mut u8);
+    unsafe fn splat(v: i32) -> Self;
+    /// Every byte with `mask`.
+    unsafe fn and(self, mask: u8) -> Self;
+    /// Every word with `mask`.
+    unsafe fn and_word(self, mask: i32) -> Self;
+    unsafe fn or(self, b: Self) -> Self;
+    unsafe fn sub(self, b: Self) -> Self;
+    /// Words moved down or up; a neighbouring byte's bits come in: mask them.
+    unsafe fn shr(self, n: u32) -> Self;
+    unsafe fn shl(self, n: u32) -> Self;
+    /// Each byte below 16 replaced by its value.
+    unsafe fn lookup(self, table: &[i8; 16]) -> Self;
+    /// Byte `i` of every word as a signed integer.
+    unsafe fn byte(self, i: usize) -> Self;
+    /// Bytes `a` and `b` of every word as two signed i16.
+    unsafe fn pair(self, a: usize, b: usize) -> Self;
+}
+
 /// An instruction set.
 ///
 /// `V` holds the 8-bit values of two sub-blocks of 32 ("a pair"); `S` the sixteen factors of a super-block, one per 16 elements; `A` the
-/// partial sums of one row's dot; `I`, `F` eight rows' integers and floats; `P`, `G` the integers and floats of a panel of `ROWS` rows.
+/// partial sums of one row's dot; `I`, `F` eight rows' integers and floats; `P`, `G` the words and floats of `ROWS` rows of a group.
 ///
 /// Safety of every function: the CPU has the instruction set, and pointers have as many bytes as the comment says, at any address.
 pub(crate) trait Lanes: Copy + 'static {
-    /// Rows of a panel.
+    /// Rows of a vector of words: 16, or 8 (half a group).
     const ROWS: usize;
     /// Tokens of the largest register tile of a panel product: 4 or 8.
     const TILE: usize;
@@ -64,7 +87,7 @@ pub(crate) trait Lanes: Copy + 'static {
     type A: Copy;
     type I: Copy;
     type F: Floats;
-    type P: Copy;
+    type P: Words;
     type G: Floats;
     type E: Sixteen;
 
@@ -76,7 +99,6 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn load(a: *const u8, b: *const u8) -> Self::V;
     /// 16 bytes from each place; a sub-block is their low 4 bits, then their high 4 bits.
     unsafe fn nibbles(a: *const u8, b: *const u8) -> Self::V;
-    unsafe fn store(v: Self::V, out: *mut u8);
     /// The first sub-block's bytes shifted down by `A`, the second's by `B`. A neighbour's bits may come in at the top: mask them.
     unsafe fn shr<const A: u32, const B: u32>(v: Self::V) -> Self::V;
     /// Bytes below 16, shifted up by 4.
@@ -112,27 +134,40 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn centre(a: Self::I, c: Self::I) -> Self::I;
     unsafe fn floats(a: Self::I) -> Self::F;
 
-    // ---- panels of ROWS rows: [k / 4][ROWS][4] bytes
-    /// `ROWS` rows of 64 bytes, `stride` apart, to `[16][ROWS][4]`.
-    unsafe fn transpose(rows: *const u8, stride: usize, out: *mut u8);
-    /// Sixteen factors as 16 words of 4 bytes, as `panel_small` wants them; as plain i32; as 16 i16.
-    unsafe fn store_small(s: Self::S, out: *mut u8);
-    unsafe fn store_i32(s: Self::S, out: *mut u8);
-    unsafe fn store_i16(s: Self::S, out: *mut u8);
-    unsafe fn panel_zero() -> Self::P;
+    // ---- words of ROWS rows
+    /// 64 bytes of sixteen rows, to `[16][16 rows][4]`.
+    unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8);
+    /// An integer as `panel_small` wants it.
+    unsafe fn small_factor(s: Self::P) -> Self::P;
     /// Adds factor times products of `4 * N` elements (`N` 4 or 8); weights in `0..1 << BITS`. `x`: each token's values.
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
         acc: &mut [Self::P; T],
-        w: *const u8,
-        s: *const u8,
+        w: &[Self::P; N],
+        s: Self::P,
         x: &[*const i8; T],
     );
+    /// `start` plus the products of 32 elements, weights in `0..1 << BITS`.
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [Self::P; T], w: &[Self::P; 8], x: &[*const i8; T]) -> [Self::P; T];
     /// The products of 32 elements, any signed weights; `sums`: the sum of each token's 32 values.
-    unsafe fn panel_plain<const T: usize>(w: *const u8, x: &[*const i8; T], sums: &[i32; T]) -> [Self::P; T];
-    /// `sum_j c[j] * sums[j]` for `[8][ROWS][2]` i16 factors and each token's 16 sums.
-    unsafe fn panel_sums<const T: usize>(c: *const u8, sums: &[*const i16; T]) -> [Self::P; T];
-    /// `acc + a * s`, `ROWS` i32 at `s`.
-    unsafe fn panel_mul_add(acc: Self::P, a: Self::P, s: *const u8) -> Self::P;
-    unsafe fn panel_centre(a: Self::P, c: Self::P) -> Self::P;
+    unsafe fn panel_signed<const T: usize>(w: &[Self::P; 8], x: &[*const i8; T], sums: &[i32; T]) -> [Self::P; T];
+    /// `acc` plus the products of each lane's two i16 with the two at `x`.
+    unsafe fn panel_pairs(acc: Self::P, c: Self::P, x: *const i16) -> Self::P;
+    /// `acc + a * s`
+    unsafe fn panel_mul_add(acc: Self::P, a: Self::P, s: Self::P) -> Self::P;
     unsafe fn panel_floats(a: Self::P) -> Self::G;
+    /// The f16 in the lower half of each word.
+    unsafe fn low_halves(a: Self::P) -> Self::G;
 }
+
+/// Shuffles of the bytes of four words that put bytes `a` and `b` of each on top of its two halves, at `4 a + b`.
+pub(crate) const PAIRS: [[u8; 16]; 16] = {
+    let mut t = [[0x80; 16]; 16];
+    let mut i = 0;
+    while i < 64 {
+        let (pair, word) = (i / 4, i % 4);
+        t[pair][4 * word + 1] = (4 * word + pair / 4) as u8;
+        t[pair][4 * word + 3] = (4 * word + pair % 4) as u8;
+        i += 1;
+    }
+    t
+};

@@ -1,13 +1,14 @@
-//! The products of all formats with super-blocks of 256: a stream of rows for few tokens, panels of unpacked rows for many.
+//! The products of all formats with super-blocks of 256: groups of rows, and for few tokens a stream of rows as the file has them.
 //!
 //! The order of a sum: per super-block exact integers, `isum = sum_j factor_j * sum_i q_i x_i` (and `msum = sum_j min_j * sum_i x_i`);
 //! then one chain over super-blocks in order of k, `acc = fma(d * dx, isum, acc)`, with mins also `acc = fma(dmin * dx, -msum, acc)`.
 //! A vector lane is a row, so that every ISA and both paths run the scalar chain.
 use crate::isa::Impl;
-use crate::lanes::{Floats, Kernel, Lanes};
+use crate::lanes::{Floats, Kernel, Lanes, Words};
 use crate::quant::act::Row;
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{self, Oracle};
-use crate::quant::panel::{self, Panel};
+use crate::quant::panel::{self, Chunks, Tokens, Unpacked};
 use crate::quant::{MatArgs, MatMul};
 use crate::{Isa, lanes};
 use core::marker::PhantomData;
@@ -35,16 +36,35 @@ pub(crate) trait Super: Oracle + 'static {
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4];
     unsafe fn factors<L: Lanes>(p: *const u8) -> L::S;
     /// The mins, or whatever factors the sums of the inputs have.
+    #[inline(always)]
     unsafe fn mins<L: Lanes>(p: *const u8) -> L::S {
         // SAFETY: the caller's contract.
         unsafe { Self::factors::<L>(p) }
     }
     /// Bits of the f16 scale, and of the f16 scale of the mins.
     unsafe fn scales(p: *const u8) -> (u16, u16);
+
+    // ---- of a vector's rows in a group
+    const SHAPE: Shape;
+    /// The 32 weights of sub-block `j`, four to a word.
+    unsafe fn sub_block<L: Lanes>(at: At, j: usize) -> [L::P; 8];
+    /// A signed byte per factor, four to a word; with factors of 32 elements, the first two words count.
+    unsafe fn group_factors<L: Lanes>(at: At) -> [L::P; 4];
+    /// Likewise the mins, or whatever factors the sums of the inputs have.
+    #[inline(always)]
+    unsafe fn group_mins<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { Self::group_factors::<L>(at) }
+    }
+    /// The scale, and the scale of the mins.
+    unsafe fn group_scales<L: Lanes>(at: At) -> (L::G, L::G);
 }
 
 /// The kernels of a format.
 pub(crate) struct Kernels<F>(PhantomData<F>);
+
+/// A format's groups.
+struct Groups<F>(PhantomData<F>);
 
 impl<F: Super> Kernels<F> {
     pub const IMPLS: &[Impl<MatMul>] = &[
@@ -56,9 +76,18 @@ impl<F: Super> Kernels<F> {
         Impl { needs: Isa::Avx2, run: mat_mul::<F, lanes::avx2::Avx2> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<F> },
     ];
+    pub const GROUPS: &[Impl<MatMul>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512Vnni, run: group_mul::<F, lanes::avx512_vnni::Avx512Vnni> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512, run: group_mul::<F, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx2, run: group_mul::<F, lanes::avx2::Avx2> },
+    ];
 }
 
 struct Mat<'a, F>(&'a MatArgs, PhantomData<F>);
+struct GroupMat<'a, F>(&'a MatArgs, PhantomData<F>);
 
 /// # Safety
 /// The contract of `MatArgs`, on a CPU with `L`.
@@ -67,13 +96,28 @@ unsafe fn mat_mul<F: Super, L: Lanes>(a: &MatArgs) {
     unsafe { L::enter(&Mat::<F>(a, PhantomData)) }
 }
 
+/// # Safety
+/// The contract of `MatArgs` for groups, on a CPU with `L`.
+unsafe fn group_mul<F: Super, L: Lanes>(a: &MatArgs) {
+    // SAFETY: the caller's contract.
+    unsafe { L::enter(&GroupMat::<F>(a, PhantomData)) }
+}
+
+impl<F: Super> Kernel for GroupMat<'_, F> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { panel::groups::<Groups<F>, L>(self.0) }
+    }
+}
+
 impl<F: Super> Kernel for Mat<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's contract.
         unsafe {
             if panel::wants(self.0.n_tokens) {
-                panels::<F, L>(self.0);
+                panel::rows_as_groups::<Groups<F>, L>(self.0);
             } else {
                 stream::<F, L>(self.0);
             }
@@ -186,104 +230,143 @@ unsafe fn sum32(sums: *const i16, j: usize) -> i32 {
     unsafe { i32::from(sums.add(2 * j).read_unaligned()) + i32::from(sums.add(2 * j + 1).read_unaligned()) }
 }
 
-/// Panels of `L::ROWS` rows: a super-block is unpacked once, then meets every token.
-///
-/// # Safety
-/// The contract of `MatArgs`, on a CPU with `L`.
-#[inline(always)]
-unsafe fn panels<F: Super, L: Lanes>(a: &MatArgs) {
-    for r in (0..a.n_rows).step_by(L::ROWS) {
-        // SAFETY: rows `r..`, the tokens and the scratch are the caller's.
+/// A super-block of a vector's rows: what a tile of tokens wants of it.
+trait Source<L: Lanes> {
+    /// # Safety (of all): the super-block is there; the CPU has `L`.
+    /// The 32 weights of sub-block `j`.
+    unsafe fn weights(&self, j: usize) -> [L::P; 8];
+    /// Factor `i`, as the product wants it.
+    unsafe fn factor(&self, i: usize) -> L::P;
+    /// What two sums of sixteen inputs are multiplied with.
+    unsafe fn pair(&self, i: usize) -> L::P;
+    /// The scale, and the scale of the mins.
+    unsafe fn scales(&self) -> (L::G, L::G);
+}
+
+/// As it stands in its group, with its factors and mins taken apart.
+struct Packed<F, L: Lanes> {
+    at: At,
+    factors: [L::P; 4],
+    mins: [L::P; 4],
+    format: PhantomData<F>,
+}
+
+impl<F: Super, L: Lanes> Packed<F, L> {
+    /// # Safety
+    /// A super-block at `at`, on a CPU with `L`.
+    #[inline(always)]
+    unsafe fn new(at: At) -> Self {
+        // SAFETY: the caller's contract.
+        unsafe { Packed { at, factors: F::group_factors::<L>(at), mins: F::group_mins::<L>(at), format: PhantomData } }
+    }
+}
+
+impl<F: Super, L: Lanes> Source<L> for Packed<F, L> {
+    #[inline(always)]
+    unsafe fn weights(&self, j: usize) -> [L::P; 8] {
+        self.at.ahead(AHEAD, F::SHAPE, j, 8);
+        // SAFETY: the caller's contract.
+        unsafe { F::sub_block::<L>(self.at, j) }
+    }
+    #[inline(always)]
+    unsafe fn factor(&self, i: usize) -> L::P {
+        // SAFETY: the caller's contract.
         unsafe {
-            let p = Panel::<L>::new(a);
-            let rows = panel::rows::<16>(a, r);
-            p.clear();
-            for b in 0..a.k / 256 {
-                unpack::<F, L>(&p, &rows, b);
-                let mut t = 0;
-                while L::TILE == 8 && t + 8 <= a.n_tokens {
-                    tile::<F, L, 8>(&p, a, b, t);
-                    t += 8;
-                }
-                while t + 4 <= a.n_tokens {
-                    tile::<F, L, 4>(&p, a, b, t);
-                    t += 4;
-                }
-                while t < a.n_tokens {
-                    tile::<F, L, 1>(&p, a, b, t);
-                    t += 1;
-                }
-            }
-            p.put(a, r);
+            let s = self.factors[i / 4].byte(i % 4);
+            if F::BITS.is_some() { L::small_factor(s) } else { s }
         }
+    }
+    #[inline(always)]
+    unsafe fn pair(&self, i: usize) -> L::P {
+        // SAFETY: the caller's contract. A factor of 32 elements goes with both of their sums.
+        unsafe { if F::GROUP == 16 { self.mins[i / 2].pair(2 * i % 4, 2 * i % 4 + 1) } else { self.mins[i / 4].pair(i % 4, i % 4) } }
+    }
+    #[inline(always)]
+    unsafe fn scales(&self) -> (L::G, L::G) {
+        // SAFETY: the caller's contract.
+        unsafe { F::group_scales::<L>(self.at) }
     }
 }
 
-/// Super-block `b` of a panel's rows: weights, factors and mins interleaved, scales as floats.
-///
-/// # Safety
-/// As `panels`.
-#[inline(always)]
-unsafe fn unpack<F: Super, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], b: usize) {
-    // SAFETY: block `b` of every row; the panel's parts have room for `L::ROWS` rows.
-    unsafe {
-        let (mut d, mut dmin) = ([0u16; 16], [0u16; 16]);
-        for r in 0..L::ROWS {
-            let w = rows[r].add(b * F::BYTES);
-            panel::ahead(w.wrapping_add(2 * F::BYTES), F::BYTES);
-            let v = F::weights::<L>(w);
-            for (j, v) in v.into_iter().enumerate() {
-                L::store(v, p.rows.add(256 * r + 64 * j));
-            }
-            match F::BITS {
-                Some(_) => L::store_small(F::factors::<L>(w), p.factor_rows.add(64 * r)),
-                None => L::store_i32(F::factors::<L>(w), p.factor_rows.add(64 * r)),
-            }
-            if F::REST != Rest::Nothing {
-                L::store_i16(F::mins::<L>(w), p.min_rows.add(64 * r));
-            }
-            (d[r], dmin[r]) = F::scales(w);
-        }
-        for j in 0..4 {
-            L::transpose(p.rows.add(64 * j), 256, p.weights.add(64 * j * L::ROWS));
-        }
-        L::transpose(p.factor_rows, 64, p.factors);
-        if F::REST != Rest::Nothing {
-            L::transpose(p.min_rows, 64, p.mins);
-        }
-        L::G::from_f16(d.as_ptr()).store(p.d);
-        L::G::from_f16(dmin.as_ptr()).store(p.dmin);
+impl<L: Lanes> Source<L> for Unpacked<L> {
+    #[inline(always)]
+    unsafe fn weights(&self, j: usize) -> [L::P; 8] {
+        // SAFETY: the caller's contract.
+        unsafe { self.sub_block(j) }
+    }
+    #[inline(always)]
+    unsafe fn factor(&self, i: usize) -> L::P {
+        // SAFETY: the caller's contract.
+        unsafe { L::P::load(self.factors(i)) }
+    }
+    #[inline(always)]
+    unsafe fn pair(&self, i: usize) -> L::P {
+        // SAFETY: the caller's contract.
+        unsafe { L::P::load(self.pairs(i)) }
+    }
+    #[inline(always)]
+    unsafe fn scales(&self) -> (L::G, L::G) {
+        // SAFETY: the caller's contract.
+        unsafe { (L::G::load(Unpacked::scales(*self, 0)), L::G::load(Unpacked::scales(*self, 1))) }
     }
 }
 
-/// The unpacked super-block `b` times tokens `t..t + T`.
+/// How far before its use a group is asked for, in bytes: at 30 GB/s about 150 ns, what memory takes.
+const AHEAD: usize = 4608;
+
+impl<F: Super> Chunks for Groups<F> {
+    const SHAPE: Shape = F::SHAPE;
+    const BLOCK: usize = 256;
+    #[inline(always)]
+    unsafe fn unpack<L: Lanes>(at: At, _: usize, to: Unpacked<L>) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let from = Packed::<F, L>::new(at);
+            for j in 0..8 {
+                to.put_sub_block(j, from.weights(j));
+            }
+            for i in 0..256 / F::GROUP {
+                from.factor(i).store(to.factors(i));
+            }
+            for i in 0..if F::REST == Rest::Nothing { 0 } else { 8 } {
+                from.pair(i).store(to.pairs(i));
+            }
+            let (d, dmin) = from.scales();
+            d.store(to.scales(0));
+            dmin.store(to.scales(1));
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, _: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<F, L, _, T>(&from, x) }
+    }
+    #[inline(always)]
+    unsafe fn direct<L: Lanes, const T: usize>(at: At, _: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<F, L, _, T>(&Packed::<F, L>::new(at), x) }
+    }
+}
+
+/// A super-block of a vector's rows times `T` tokens.
 ///
 /// # Safety
-/// As `panels`, after `unpack`.
+/// They are there, on a CPU with `L`.
 #[inline(always)]
-unsafe fn tile<F: Super, L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, b: usize, t: usize) {
-    // SAFETY: tokens `t..t + T` have a block `b`; the panel holds it unpacked.
+unsafe fn tile<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>) {
+    // SAFETY: the caller's contract.
     unsafe {
-        let mut x = [Row::new(a.x.add(t * a.x_stride), a.k, 256); T];
-        let (mut q, mut sums, mut isum) = ([x[0].qs; T], [x[0].sums16(0); T], [L::panel_zero(); T]);
-        for i in 0..T {
-            x[i] = Row::new(a.x.add((t + i) * a.x_stride), a.k, 256);
-            (q[i], sums[i]) = (x[i].qs.add(256 * b), x[i].sums16(b));
-            // The next tile's tokens: so short a piece of each row is nothing a hardware prefetcher would find.
-            panel::ahead(q[i].cast::<u8>().wrapping_add(T * a.x_stride), 256);
+        let mut isum = [L::P::splat(0); T];
+        for j in 0..8 {
+            sub_block::<F, L, S, T>(w, x, j, &mut isum);
         }
-        if F::BITS.is_some() {
-            small::<F, L, T>(p, &mut isum, &q);
-        } else {
-            signed::<L, T>(p, &mut isum, &q, &sums);
-        }
-        let rest = if F::REST == Rest::Nothing { isum } else { L::panel_sums(p.mins, &sums) };
-        let (d, dmin) = (L::G::load(p.d), L::G::load(p.dmin));
+        let rest = if F::REST == Rest::Nothing { isum } else { rest::<L, S, T>(w, x) };
+        let (d, dmin) = w.scales();
         for i in 0..T {
             if F::REST == Rest::Centre {
-                isum[i] = L::panel_centre(isum[i], rest[i]);
+                isum[i] = isum[i].sub(rest[i].shl(5));
             }
-            let (y, dx) = (p.acc.add((t + i) * L::ROWS), L::G::splat(x[i].d(b)));
+            let (y, dx) = (x.sums(i), L::G::splat(x.x[i].d(x.k / 256)));
             let mut acc = d.mul(dx).mul_add(L::panel_floats(isum[i]), L::G::load(y));
             if F::REST == Rest::Mins {
                 acc = dmin.mul(dx).neg_mul_add(L::panel_floats(rest[i]), acc);
@@ -296,39 +379,48 @@ unsafe fn tile<F: Super, L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, b:
 /// # Safety
 /// As `tile`.
 #[inline(always)]
-unsafe fn small<F: Super, L: Lanes, const T: usize>(p: &Panel<L>, isum: &mut [L::P; T], q: &[*const i8; T]) {
-    for g in 0..256 / F::GROUP {
-        // SAFETY: group `g` of the panel and of every token. Factors stand once per 16 elements.
-        unsafe {
-            let (w, s) = (p.weights.add(g * F::GROUP * L::ROWS), p.factors.add(g * (F::GROUP / 16) * 4 * L::ROWS));
-            let mut x = *q;
-            for x in &mut x {
-                *x = x.add(g * F::GROUP);
+unsafe fn sub_block<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>, j: usize, isum: &mut [L::P; T]) {
+    let q = x.values(32 * j);
+    // SAFETY: the caller's contract.
+    unsafe {
+        let v = w.weights(j);
+        match (F::BITS, F::GROUP) {
+            (Some(4), 32) => L::panel_small::<4, 8, T>(isum, &v, w.factor(j), &q),
+            (Some(5), 32) => L::panel_small::<5, 8, T>(isum, &v, w.factor(j), &q),
+            (Some(_), _) => {
+                let [a, b, c, d, e, f, g, h] = v;
+                L::panel_small::<6, 4, T>(isum, &[a, b, c, d], w.factor(2 * j), &q);
+                L::panel_small::<6, 4, T>(isum, &[e, f, g, h], w.factor(2 * j + 1), &x.values(32 * j + 16));
             }
-            match (F::BITS, F::GROUP) {
-                (Some(4), _) => L::panel_small::<4, 8, T>(isum, w, s, &x),
-                (Some(5), _) => L::panel_small::<5, 8, T>(isum, w, s, &x),
-                _ => L::panel_small::<6, 4, T>(isum, w, s, &x),
+            (None, _) => {
+                let mut sums = [0; T];
+                for (s, x32) in sums.iter_mut().zip(&x.x) {
+                    *s = sum32(x32.sums16(x.k / 256), j);
+                }
+                let dots = L::panel_signed::<T>(&v, &q, &sums);
+                for i in 0..T {
+                    isum[i] = L::panel_mul_add(isum[i], dots[i], w.factor(j));
+                }
             }
         }
     }
 }
 
+/// `sum_j m_j * sums_j` of every token.
+///
 /// # Safety
 /// As `tile`.
 #[inline(always)]
-unsafe fn signed<L: Lanes, const T: usize>(p: &Panel<L>, isum: &mut [L::P; T], q: &[*const i8; T], sums: &[*const i16; T]) {
-    for j in 0..8 {
-        // SAFETY: sub-block `j` of the panel and of every token. Factors stand once per 16 elements.
-        unsafe {
-            let (mut x, mut s) = (*q, [0; T]);
-            for i in 0..T {
-                (x[i], s[i]) = (q[i].add(32 * j), sum32(sums[i], j));
-            }
-            let dots = L::panel_plain(p.weights.add(32 * j * L::ROWS), &x, &s);
-            for i in 0..T {
-                isum[i] = L::panel_mul_add(isum[i], dots[i], p.factors.add(2 * j * 4 * L::ROWS));
+unsafe fn rest<L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>) -> [L::P; T] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut acc = [L::P::splat(0); T];
+        for i in 0..8 {
+            let c = w.pair(i);
+            for t in 0..T {
+                acc[t] = L::panel_pairs(acc[t], c, x.x[t].sums16(x.k / 256).add(2 * i));
             }
         }
+        acc
     }
 }

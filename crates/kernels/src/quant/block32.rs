@@ -1,12 +1,13 @@
-//! The products of all formats with blocks of 32 and one scale each: a stream of rows for few tokens, panels for many.
+//! The products of all formats with blocks of 32 and one scale each: groups of rows, and for few tokens a stream of rows as the file has them.
 //!
 //! The order of a sum: per block the exact integer `isum = sum_i q_i x_i`, then one chain over blocks in order of k,
 //! `acc = fma(d * dx, isum, acc)`. A vector lane is a row, so that every ISA and both paths run the scalar chain.
 use crate::isa::Impl;
-use crate::lanes::{Floats, Kernel, Lanes};
+use crate::lanes::{Floats, Kernel, Lanes, Words};
 use crate::quant::act::Row;
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{self, Oracle};
-use crate::quant::panel::{self, Panel};
+use crate::quant::panel::{self, Chunks, Tokens, Unpacked};
 use crate::quant::{MatArgs, MatMul};
 use crate::{Isa, lanes};
 use core::marker::PhantomData;
@@ -38,10 +39,26 @@ pub(crate) trait Small: Oracle + 'static {
     const BYTES: usize;
     /// The signed weights of two blocks.
     unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V;
+
+    // ---- of a vector's rows in a group
+    const SHAPE: Shape;
+    /// Weights of `block` are unsigned, below `1 << BITS` (4 or 5), and `CENTRE` too large; `None`: any signed byte.
+    const BITS: Option<u32> = None;
+    const CENTRE: i32 = 0;
+    /// The 32 weights, four to a word.
+    unsafe fn block<L: Lanes>(at: At) -> [L::P; 8];
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> L::G {
+        // SAFETY: the odd bytes of a block are its scale.
+        unsafe { Self::D::floats(at.odd.cast()) }
+    }
 }
 
 /// The kernels of a format.
 pub(crate) struct Kernels<F>(PhantomData<F>);
+
+/// A format's groups.
+struct Groups<F>(PhantomData<F>);
 
 impl<F: Small> Kernels<F> {
     pub const IMPLS: &[Impl<MatMul>] = &[
@@ -53,9 +70,18 @@ impl<F: Small> Kernels<F> {
         Impl { needs: Isa::Avx2, run: mat_mul::<F, lanes::avx2::Avx2> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<F> },
     ];
+    pub const GROUPS: &[Impl<MatMul>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512Vnni, run: group_mul::<F, lanes::avx512_vnni::Avx512Vnni> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512, run: group_mul::<F, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx2, run: group_mul::<F, lanes::avx2::Avx2> },
+    ];
 }
 
 struct Mat<'a, F>(&'a MatArgs, PhantomData<F>);
+struct GroupMat<'a, F>(&'a MatArgs, PhantomData<F>);
 
 /// # Safety
 /// The contract of `MatArgs`, on a CPU with `L`.
@@ -64,13 +90,28 @@ unsafe fn mat_mul<F: Small, L: Lanes>(a: &MatArgs) {
     unsafe { L::enter(&Mat::<F>(a, PhantomData)) }
 }
 
+/// # Safety
+/// The contract of `MatArgs` for groups, on a CPU with `L`.
+unsafe fn group_mul<F: Small, L: Lanes>(a: &MatArgs) {
+    // SAFETY: the caller's contract.
+    unsafe { L::enter(&GroupMat::<F>(a, PhantomData)) }
+}
+
+impl<F: Small> Kernel for GroupMat<'_, F> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { panel::groups::<Groups<F>, L>(self.0) }
+    }
+}
+
 impl<F: Small> Kernel for Mat<'_, F> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's contract.
         unsafe {
             if panel::wants(self.0.n_tokens) {
-                panels::<F, L>(self.0);
+                panel::rows_as_groups::<Groups<F>, L>(self.0);
             } else {
                 stream::<F, L>(self.0);
             }
@@ -124,92 +165,126 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
     }
 }
 
-/// Panels of `L::ROWS` rows: eight blocks are unpacked once, then meet every token.
-///
-/// # Safety
-/// The contract of `MatArgs`, on a CPU with `L`.
-#[inline(always)]
-unsafe fn panels<F: Small, L: Lanes>(a: &MatArgs) {
-    for r in (0..a.n_rows).step_by(L::ROWS) {
-        // SAFETY: rows `r..`, the tokens and the scratch are the caller's.
-        unsafe {
-            let p = Panel::<L>::new(a);
-            let rows = panel::rows::<16>(a, r);
-            p.clear();
-            for first in (0..a.k / 32).step_by(8) {
-                let blocks = first..(first + 8).min(a.k / 32);
-                unpack::<F, L>(&p, &rows, blocks.clone());
-                let mut t = 0;
-                while L::TILE == 8 && t + 8 <= a.n_tokens {
-                    tile::<L, 8>(&p, a, blocks.clone(), t);
-                    t += 8;
-                }
-                while t + 4 <= a.n_tokens {
-                    tile::<L, 4>(&p, a, blocks.clone(), t);
-                    t += 4;
-                }
-                while t < a.n_tokens {
-                    tile::<L, 1>(&p, a, blocks.clone(), t);
-                    t += 1;
-                }
-            }
-            p.put(a, r);
-        }
+/// Eight blocks of a vector's rows: what a tile of tokens wants of them.
+trait Source<L: Lanes> {
+    /// # Safety (of both): the block is there; the CPU has `L`.
+    unsafe fn weights(&self, j: usize) -> [L::P; 8];
+    unsafe fn scale(&self, j: usize) -> L::G;
+}
+
+/// As they stand in their group.
+struct Packed<F>(At, PhantomData<F>);
+
+impl<F: Small> Packed<F> {
+    #[inline(always)]
+    fn block(&self, j: usize) -> At {
+        self.0.later(j, F::SHAPE)
     }
 }
 
-/// Blocks of a panel's rows: weights interleaved, scales as floats.
-///
-/// # Safety
-/// As `panels`; at most eight blocks.
-#[inline(always)]
-unsafe fn unpack<F: Small, L: Lanes>(p: &Panel<L>, rows: &[*const u8; 16], blocks: core::ops::Range<usize>) {
-    for (i, b) in blocks.clone().enumerate().step_by(2) {
-        let next = (b + 1).min(blocks.end - 1);
-        let mut d = [[F::D::default(); 16]; 2];
-        // SAFETY: blocks `b` and `next` of every row; the panel has room for eight blocks.
-        unsafe {
-            for r in 0..L::ROWS {
-                let (u, v) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
-                panel::ahead(u.wrapping_add(16 * F::BYTES), 2 * F::BYTES);
-                L::store(F::weights::<L>(u, v), p.rows.add(64 * r));
-                (d[0][r], d[1][r]) = (F::D::read(u), F::D::read(v));
-            }
-            L::transpose(p.rows, 64, p.weights.add(32 * i * L::ROWS));
-            F::D::floats::<L::G>(d[0].as_ptr()).store(p.d.add(i * L::ROWS));
-            F::D::floats::<L::G>(d[1].as_ptr()).store(p.d.add((i + 1) * L::ROWS));
-        }
+impl<F: Small, L: Lanes> Source<L> for Packed<F> {
+    #[inline(always)]
+    unsafe fn weights(&self, j: usize) -> [L::P; 8] {
+        self.block(j).ahead(AHEAD, F::SHAPE, 0, 1);
+        // SAFETY: the caller's contract.
+        unsafe { F::block::<L>(self.block(j)) }
+    }
+    #[inline(always)]
+    unsafe fn scale(&self, j: usize) -> L::G {
+        // SAFETY: the caller's contract.
+        unsafe { F::group_scales::<L>(self.block(j)) }
     }
 }
 
-/// The unpacked blocks times tokens `t..t + T`.
+impl<L: Lanes> Source<L> for Unpacked<L> {
+    #[inline(always)]
+    unsafe fn weights(&self, j: usize) -> [L::P; 8] {
+        // SAFETY: the caller's contract.
+        unsafe { self.sub_block(j) }
+    }
+    #[inline(always)]
+    unsafe fn scale(&self, j: usize) -> L::G {
+        // SAFETY: the caller's contract.
+        unsafe { L::G::load(Unpacked::scales(*self, j)) }
+    }
+}
+
+/// How far before its use a group is asked for, in bytes: at 30 GB/s about 150 ns, what memory takes.
+const AHEAD: usize = 4608;
+
+impl<F: Small> Chunks for Groups<F> {
+    const SHAPE: Shape = F::SHAPE;
+    const BLOCK: usize = 32;
+    #[inline(always)]
+    unsafe fn unpack<L: Lanes>(at: At, n: usize, to: Unpacked<L>) {
+        let from = Packed::<F>(at, PhantomData);
+        for j in 0..n {
+            // SAFETY: the caller's contract.
+            unsafe {
+                to.put_sub_block(j, Source::<L>::weights(&from, j));
+                Source::<L>::scale(&from, j).store(to.scales(j));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<F, L, _, T>(&from, n, x) }
+    }
+    #[inline(always)]
+    unsafe fn direct<L: Lanes, const T: usize>(at: At, n: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<F, L, _, T>(&Packed::<F>(at, PhantomData), n, x) }
+    }
+}
+
+/// `n` blocks of a vector's rows times `T` tokens.
 ///
 /// # Safety
-/// As `panels`, after `unpack`.
+/// They are there, on a CPU with `L`.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const T: usize>(p: &Panel<L>, a: &MatArgs, blocks: core::ops::Range<usize>, t: usize) {
-    // SAFETY: tokens `t..t + T` have the blocks; the panel holds them unpacked.
+unsafe fn tile<F: Small, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: usize, x: &Tokens<T>) {
+    // SAFETY: the caller's contract.
     unsafe {
-        let mut x = [Row::new(a.x.add(t * a.x_stride), a.k, 32); T];
         let mut acc = [L::G::splat(0.0); T];
-        for i in 0..T {
-            x[i] = Row::new(a.x.add((t + i) * a.x_stride), a.k, 32);
-            acc[i] = L::G::load(p.acc.add((t + i) * L::ROWS));
-            panel::ahead(x[i].qs.cast::<u8>().wrapping_add(32 * blocks.start + T * a.x_stride), 256);
+        for (i, acc) in acc.iter_mut().enumerate() {
+            *acc = L::G::load(x.sums(i));
         }
-        for (j, b) in blocks.enumerate() {
-            let (mut q, mut s) = ([x[0].qs; T], [0; T]);
-            for i in 0..T {
-                (q[i], s[i]) = (x[i].qs.add(32 * b), x[i].sum32(b));
+        for j in 0..n {
+            let (b, mut sums) = (x.k / 32 + j, [0; T]);
+            for (s, row) in sums.iter_mut().zip(&x.x) {
+                *s = row.sum32(b);
             }
-            let isum = L::panel_plain(p.weights.add(32 * j * L::ROWS), &q, &s);
-            let d = L::G::load(p.d.add(j * L::ROWS));
+            let isum = block::<F, L, T>(&w.weights(j), &x.values(32 * j), &sums);
+            let d = w.scale(j);
             for i in 0..T {
-                acc[i] = d.mul(L::G::splat(x[i].d(b))).mul_add(L::panel_floats(isum[i]), acc[i]);
+                acc[i] = d.mul(L::G::splat(x.x[i].d(b))).mul_add(L::panel_floats(isum[i]), acc[i]);
             }
         }
         for (i, acc) in acc.into_iter().enumerate() {
-            acc.store(p.acc.add((t + i) * L::ROWS));
+            acc.store(x.sums(i));
+        }
+    }
+}
+
+/// The products of a block, with what is taken from unsigned weights given back.
+///
+/// # Safety
+/// As `tile`.
+#[inline(always)]
+unsafe fn block<F: Small, L: Lanes, const T: usize>(w: &[L::P; 8], x: &[*const i8; T], sums: &[i32; T]) -> [L::P; T] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if F::BITS.is_none() {
+            return L::panel_signed::<T>(w, x, sums);
+        }
+        let mut start = [L::P::splat(0); T];
+        for (start, sum) in start.iter_mut().zip(sums) {
+            *start = L::P::splat(-F::CENTRE * sum);
+        }
+        match F::BITS {
+            Some(4) => L::panel_unit::<4, T>(start, w, x),
+            _ => L::panel_unit::<5, T>(start, w, x),
         }
     }
 }

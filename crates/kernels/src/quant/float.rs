@@ -13,7 +13,7 @@ pub(crate) const F16: Format = format::<W16>(DType::F16);
 pub(crate) const BF16: Format = format::<WB16>(DType::BF16);
 
 const fn format<W: Elem>(ty: DType) -> Format {
-    Format { ty, act: Act::F32, to_f32: to_f32::<W>, impls: Kernels::<W>::IMPLS }
+    Format { ty, act: Act::F32, to_f32: to_f32::<W>, impls: Kernels::<W>::IMPLS, groups: &[] }
 }
 
 struct Kernels<W>(W);

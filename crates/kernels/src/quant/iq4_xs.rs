@@ -1,8 +1,10 @@
 //! IQ4_XS: super-blocks of 256 nibbles that index a table of 16 values; every 32 have a 6-bit scale centred on 32.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::q4_0::nibbles;
 use crate::quant::{Act, Format};
 
 /// `w[i] = d * (scale[i / 32] - 32) * VALUES[q[i]]`. Sub-block `j` is bytes `16 j ..`: elements 0-15 in the low nibbles. Its scale has
@@ -32,7 +34,8 @@ impl Block {
 }
 
 pub(crate) struct Iq4Xs;
-pub(crate) const FORMAT: Format = Format { ty: DType::IQ4_XS, act: Act::B256, to_f32, impls: Kernels::<Iq4Xs>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::IQ4_XS, act: Act::B256, to_f32, impls: Kernels::<Iq4Xs>::IMPLS, groups: Kernels::<Iq4Xs>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -91,6 +94,38 @@ impl Super for Iq4Xs {
     unsafe fn scales(p: *const u8) -> (u16, u16) {
         // SAFETY: the caller's contract, at any address.
         (unsafe { p.cast::<u16>().read_unaligned() }, 0)
+    }
+
+    const SHAPE: Shape = Shape::of(DType::IQ4_XS);
+    #[inline(always)]
+    unsafe fn sub_block<L: Lanes>(at: At, j: usize) -> [L::P; 8] {
+        // SAFETY: 32 words of nibbles follow the scales, four per sub-block.
+        unsafe {
+            let mut q = nibbles::<L>(at, 2 + 4 * j);
+            for q in &mut q {
+                *q = q.lookup(&VALUES);
+            }
+            q
+        }
+    }
+    #[inline(always)]
+    unsafe fn group_factors<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the top bits stand beside the scale, the low ones in the second word.
+        unsafe {
+            let (high, low) = (at.word::<L>(0).shr(16), at.word::<L>(1));
+            let mut s = [L::P::splat(0); 4];
+            for j in 0..8 {
+                let (low, high) = (low.shr(4 * j).and_word(15), high.shr(2 * j).and_word(3));
+                let byte = low.or(high.shl(4)).sub(L::P::splat(32)).and_word(255);
+                s[j as usize / 4] = s[j as usize / 4].or(byte.shl(8 * (j % 4)));
+            }
+            s
+        }
+    }
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> (L::G, L::G) {
+        // SAFETY: the caller's contract.
+        unsafe { (L::low_halves(at.word::<L>(0)), L::G::splat(0.0)) }
     }
 }
 

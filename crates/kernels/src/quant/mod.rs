@@ -6,6 +6,7 @@ pub mod act;
 mod block256;
 mod block32;
 mod float;
+pub mod group;
 mod iq4_xs;
 mod mxfp4;
 mod oracle;
@@ -49,8 +50,8 @@ pub type QuantizeAct = unsafe fn(x: *const f32, k: usize, out: *mut u8);
 /// Reads one row of `k` elements as floats.
 pub type ToF32 = unsafe fn(row: *const u8, k: usize, out: *mut f32);
 
-/// Rows are best handed out in multiples of this: the widest panel. Any number works.
-pub const ROW_GRANULE: usize = 16;
+/// Rows are best handed out in multiples of this, and must be where they stand in groups.
+pub const ROW_GRANULE: usize = group::ROWS;
 
 /// One weight type: what the table is filled from. The list is ordered best first and ends in the oracle.
 pub(crate) struct Format {
@@ -58,6 +59,8 @@ pub(crate) struct Format {
     pub act: Act,
     pub to_f32: ToF32,
     pub impls: &'static [Impl<MatMul>],
+    /// The same for rows in groups; empty: the format has none. No oracle: groups come from rows.
+    pub groups: &'static [Impl<MatMul>],
 }
 
 /// Every weight type with kernels.
@@ -99,6 +102,8 @@ pub struct Table {
     pub isa: Isa,
     quantize: [QuantizeAct; 3],
     formats: [Option<(MatMul, ToF32)>; N_TYPES],
+    groups: [Option<MatMul>; N_TYPES],
+    to_groups: group::ToGroups,
 }
 
 /// One past the largest type number of `DType`.
@@ -107,14 +112,23 @@ const N_TYPES: usize = 64;
 impl Table {
     fn new(isa: Isa) -> Table {
         let mut formats = [None; N_TYPES];
+        let mut groups = [None; N_TYPES];
         for f in FORMATS {
             formats[f.ty as usize] = Some((pick(f.impls, isa), f.to_f32));
+            groups[f.ty as usize] = f.groups.iter().find(|i| i.needs <= isa).map(|i| i.run);
         }
         let quantize = [Act::F32, Act::B32, Act::B256].map(|a| pick(act::impls(a), isa));
-        Table { isa, quantize, formats }
+        Table { isa, quantize, formats, groups, to_groups: pick(group::TO_GROUPS, isa) }
     }
     pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
         self.formats[ty as usize].map(|f| f.0)
+    }
+    /// For weights whose rows stand in groups (see `group`): `MatArgs::w` is the first row of a group, `n_rows` a multiple of `ROW_GRANULE`.
+    pub fn group_mul(&self, ty: DType) -> Option<MatMul> {
+        self.groups[ty as usize]
+    }
+    pub fn to_groups(&self) -> group::ToGroups {
+        self.to_groups
     }
     pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
         self.formats[ty as usize].map(|f| f.1)

@@ -1,9 +1,11 @@
 //! MXFP4: blocks of 32 four-bit floats (one sign, two exponent, one mantissa bit) with a bare exponent for a scale (OCP Microscaling
 //! Formats, 2023). The expert weights of gpt-oss.
 use crate::DType;
-use crate::lanes::{Floats, Lanes};
+use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block32::{Kernels, Scale, Small};
+use crate::quant::group::{At, ROWS, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot};
+use crate::quant::q4_0::nibbles;
 use crate::quant::{Act, Format};
 
 /// `w[i] = 2^(e - 128) * VALUES[q[i]]`; byte `j` holds elements `j` (low nibble) and `j + 16`.
@@ -30,7 +32,8 @@ fn scale(e: u8) -> f32 {
 }
 
 pub(crate) struct Mxfp4;
-pub(crate) const FORMAT: Format = Format { ty: DType::MXFP4, act: Act::B32, to_f32, impls: Kernels::<Mxfp4>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::MXFP4, act: Act::B32, to_f32, impls: Kernels::<Mxfp4>::IMPLS, groups: Kernels::<Mxfp4>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -78,4 +81,32 @@ impl Small for Mxfp4 {
         // SAFETY: the nibbles follow the byte of the scale.
         unsafe { L::lookup(L::nibbles(a.add(1), b.add(1)), &VALUES) }
     }
+
+    const SHAPE: Shape = Shape::of(DType::MXFP4);
+    const BITS: Option<u32> = Some(5);
+    const CENTRE: i32 = 12;
+    #[inline(always)]
+    unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut q = nibbles::<L>(at, 0);
+            for q in &mut q {
+                *q = q.lookup(&ABOVE);
+            }
+            q
+        }
+    }
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> L::G {
+        let mut d = [0.0; ROWS];
+        for (i, d) in d.iter_mut().enumerate().take(L::ROWS) {
+            // SAFETY: a byte of scale per row.
+            *d = scale(unsafe { *at.odd.add(i) });
+        }
+        // SAFETY: a vector's worth of floats.
+        unsafe { L::G::load(d.as_ptr()) }
+    }
 }
+
+/// `VALUES`, 12 larger: unsigned.
+const ABOVE: [i8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];

@@ -1,7 +1,8 @@
 //! Q4_0: blocks of 32 nibbles, centred on 8, with an f16 scale.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Words};
 use crate::quant::block32::{Kernels, Small};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::{Act, Format};
 
@@ -21,7 +22,8 @@ impl Block {
 }
 
 pub(crate) struct Q4_0;
-pub(crate) const FORMAT: Format = Format { ty: DType::Q4_0, act: Act::B32, to_f32, impls: Kernels::<Q4_0>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q4_0, act: Act::B32, to_f32, impls: Kernels::<Q4_0>::IMPLS, groups: Kernels::<Q4_0>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -54,5 +56,31 @@ impl Small for Q4_0 {
     unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
         // SAFETY: the nibbles follow the two bytes of the scale.
         unsafe { L::sub(L::nibbles(a.add(2), b.add(2)), 8) }
+    }
+
+    const SHAPE: Shape = Shape::of(DType::Q4_0);
+    const BITS: Option<u32> = Some(4);
+    const CENTRE: i32 = 8;
+    #[inline(always)]
+    unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
+        // SAFETY: the caller's contract.
+        unsafe { nibbles::<L>(at, 0) }
+    }
+}
+
+/// The nibbles of four words from `first` on: the low ones of all, then the high ones.
+///
+/// # Safety
+/// The words are there, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn nibbles<L: Lanes>(at: At, first: usize) -> [L::P; 8] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut q = [L::P::splat(0); 8];
+        for i in 0..4 {
+            let w = at.word::<L>(first + i);
+            (q[i], q[4 + i]) = (w.and(15), w.shr(4).and(15));
+        }
+        q
     }
 }

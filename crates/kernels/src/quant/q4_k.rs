@@ -1,7 +1,8 @@
 //! Q4_K: super-blocks of 256 nibbles; every 32 have a 6-bit scale and a 6-bit min, the super-block an f16 scale for each kind.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Words};
 use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::{Act, Format};
 
@@ -33,7 +34,8 @@ impl Block {
 }
 
 pub(crate) struct Q4K;
-pub(crate) const FORMAT: Format = Format { ty: DType::Q4_K, act: Act::B256, to_f32, impls: Kernels::<Q4K>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q4_K, act: Act::B256, to_f32, impls: Kernels::<Q4K>::IMPLS, groups: Kernels::<Q4K>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -121,6 +123,69 @@ impl Super for Q4K {
         // SAFETY: the caller's contract.
         unsafe { d_dmin(p) }
     }
+
+    const SHAPE: Shape = Shape::of(DType::Q4_K);
+    #[inline(always)]
+    unsafe fn sub_block<L: Lanes>(at: At, j: usize) -> [L::P; 8] {
+        // SAFETY: 32 words of nibbles follow the scales.
+        unsafe { nibbles::<L>(at, 4 + j / 2 * 8, j % 2) }
+    }
+    #[inline(always)]
+    unsafe fn group_factors<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { group_scales_mins::<L>(at).0 }
+    }
+    #[inline(always)]
+    unsafe fn group_mins<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { group_scales_mins::<L>(at).1 }
+    }
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> (L::G, L::G) {
+        // SAFETY: the caller's contract.
+        unsafe { group_d_dmin::<L>(at) }
+    }
+}
+
+/// The low (`half` 0) or high nibbles of eight words from `first` on.
+///
+/// # Safety
+/// The words are there, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn nibbles<L: Lanes>(at: At, first: usize, half: usize) -> [L::P; 8] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut q = [L::P::splat(0); 8];
+        for (i, q) in q.iter_mut().enumerate() {
+            *q = at.word::<L>(first + i).shr(4 * half as u32).and(15);
+        }
+        q
+    }
+}
+
+/// `scales_mins` of a group.
+///
+/// # Safety
+/// A block that starts with two f16 and twelve bytes of scales, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn group_scales_mins<L: Lanes>(at: At) -> ([L::P; 4], [L::P; 4]) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (a, b, c) = (at.word::<L>(1), at.word::<L>(2), at.word::<L>(3));
+        let sc = c.and(15).or(a.shr(2).and(0x30));
+        let m = c.shr(4).and(15).or(b.shr(2).and(0x30));
+        ([a.and(63), sc, sc, sc], [b.and(63), m, m, m])
+    }
+}
+
+/// `d_dmin` of a group.
+///
+/// # Safety
+/// A block that starts with two f16, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn group_d_dmin<L: Lanes>(at: At) -> (L::G, L::G) {
+    // SAFETY: the caller's contract.
+    unsafe { (L::low_halves(at.word::<L>(0)), L::low_halves(at.word::<L>(0).shr(16))) }
 }
 
 /// The low nibbles of 32 bytes, then the high ones.

@@ -1,9 +1,10 @@
 //! Q5_K: Q4_K with a fifth bit: super-blocks of 256; every 32 have a 6-bit scale and a 6-bit min, as in `q4_k`.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Words};
 use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
-use crate::quant::q4_k::{d_dmin, low_high, scale_min, scales_mins};
+use crate::quant::q4_k::{d_dmin, group_d_dmin, group_scales_mins, low_high, nibbles, scale_min, scales_mins};
 use crate::quant::{Act, Format};
 
 /// `w[i] = d * sc[i / 32] * q[i] - dmin * m[i / 32]`. Bytes `32 j ..` hold sub-blocks `2 j` (low nibbles) and `2 j + 1`;
@@ -27,7 +28,8 @@ impl Block {
 }
 
 pub(crate) struct Q5K;
-pub(crate) const FORMAT: Format = Format { ty: DType::Q5_K, act: Act::B256, to_f32, impls: Kernels::<Q5K>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q5_K, act: Act::B256, to_f32, impls: Kernels::<Q5K>::IMPLS, groups: Kernels::<Q5K>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -97,5 +99,33 @@ impl Super for Q5K {
     unsafe fn scales(p: *const u8) -> (u16, u16) {
         // SAFETY: the caller's contract.
         unsafe { d_dmin(p) }
+    }
+
+    const SHAPE: Shape = Shape::of(DType::Q5_K);
+    #[inline(always)]
+    unsafe fn sub_block<L: Lanes>(at: At, j: usize) -> [L::P; 8] {
+        // SAFETY: 8 words of top bits and 32 of nibbles follow the scales.
+        unsafe {
+            let mut q = nibbles::<L>(at, 12 + j / 2 * 8, j % 2);
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = q.or(at.word::<L>(4 + i).shr(j as u32).and(1).shl(4));
+            }
+            q
+        }
+    }
+    #[inline(always)]
+    unsafe fn group_factors<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { group_scales_mins::<L>(at).0 }
+    }
+    #[inline(always)]
+    unsafe fn group_mins<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { group_scales_mins::<L>(at).1 }
+    }
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> (L::G, L::G) {
+        // SAFETY: the caller's contract.
+        unsafe { group_d_dmin::<L>(at) }
     }
 }

@@ -1,8 +1,10 @@
 //! Q6_K: super-blocks of 256 six-bit values, centred on 32; every 16 have a signed byte as scale, the super-block an f16.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::q4_k::nibbles;
 use crate::quant::{Act, Format};
 
 /// `w[i] = d * scales[i / 16] * (q[i] - 32)`. Per half of 128: `ql[0..64]` holds the low 4 bits of elements 0-63 (low nibbles) and
@@ -27,7 +29,8 @@ impl Block {
 }
 
 pub(crate) struct Q6K;
-pub(crate) const FORMAT: Format = Format { ty: DType::Q6_K, act: Act::B256, to_f32, impls: Kernels::<Q6K>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q6_K, act: Act::B256, to_f32, impls: Kernels::<Q6K>::IMPLS, groups: Kernels::<Q6K>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -82,6 +85,30 @@ impl Super for Q6K {
     unsafe fn scales(p: *const u8) -> (u16, u16) {
         // SAFETY: the caller's contract, at any address.
         (unsafe { p.add(208).cast::<u16>().read_unaligned() }, 0)
+    }
+
+    const SHAPE: Shape = Shape::of(DType::Q6_K);
+    #[inline(always)]
+    unsafe fn sub_block<L: Lanes>(at: At, j: usize) -> [L::P; 8] {
+        let (half, j) = (j / 4, j % 4);
+        // SAFETY: 32 words of low bits, then 16 of top bits.
+        unsafe {
+            let mut q = nibbles::<L>(at, 16 * half + j % 2 * 8, j / 2);
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = q.or(at.word::<L>(32 + 8 * half + i).shr(2 * j as u32).and(3).shl(4));
+            }
+            q
+        }
+    }
+    #[inline(always)]
+    unsafe fn group_factors<L: Lanes>(at: At) -> [L::P; 4] {
+        // SAFETY: four words of scales after the weights.
+        unsafe { [at.word::<L>(48), at.word::<L>(49), at.word::<L>(50), at.word::<L>(51)] }
+    }
+    #[inline(always)]
+    unsafe fn group_scales<L: Lanes>(at: At) -> (L::G, L::G) {
+        // SAFETY: the odd bytes are the scales.
+        unsafe { (L::G::from_f16(at.odd.cast()), L::G::splat(0.0)) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Q8_0: blocks of 32 signed bytes with an f16 scale.
 use crate::DType;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Words};
 use crate::quant::block32::{Kernels, Small};
+use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::{Act, Format};
 
@@ -15,7 +16,8 @@ pub(crate) struct Block {
 const _: () = assert!(size_of::<Block>() == 34 && align_of::<Block>() == 2);
 
 pub(crate) struct Q8_0;
-pub(crate) const FORMAT: Format = Format { ty: DType::Q8_0, act: Act::B32, to_f32, impls: Kernels::<Q8_0>::IMPLS };
+pub(crate) const FORMAT: Format =
+    Format { ty: DType::Q8_0, act: Act::B32, to_f32, impls: Kernels::<Q8_0>::IMPLS, groups: Kernels::<Q8_0>::GROUPS };
 
 /// # Safety
 /// `row` has `k` elements, `out` room for `k`.
@@ -49,5 +51,18 @@ impl Small for Q8_0 {
     unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
         // SAFETY: the values follow the two bytes of the scale.
         unsafe { L::load(a.add(2), b.add(2)) }
+    }
+
+    const SHAPE: Shape = Shape::of(DType::Q8_0);
+    #[inline(always)]
+    unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
+        // SAFETY: eight words of values.
+        unsafe {
+            let mut q = [L::P::splat(0); 8];
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = at.word::<L>(i);
+            }
+            q
+        }
     }
 }

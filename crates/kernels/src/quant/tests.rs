@@ -90,6 +90,14 @@ fn product(f: MatMul, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
     y
 }
 
+/// The rows of `w` in groups.
+fn grouped(isa: Isa, ty: DType, k: usize, w: &[u8]) -> Vec<u8> {
+    let (mut out, row_bytes) = (vec![0; w.len()], ty.row_bytes(k).unwrap());
+    // SAFETY: as many bytes on both sides.
+    unsafe { table(isa).to_groups()(ty, w.as_ptr(), row_bytes, w.len() / row_bytes / ROW_GRANULE, out.as_mut_ptr()) };
+    out
+}
+
 fn bits(y: &[f32]) -> Vec<u32> {
     y.iter().map(|v| v.to_bits()).collect()
 }
@@ -99,7 +107,20 @@ fn every_level_gives_the_oracles_bits() {
     let mut rng = Lcg(3);
     for f in FORMATS {
         let block = if f.act == Act::F32 { 19 } else { f.ty.block_len() };
-        for (n_blocks, n_rows, n_tokens) in [(1, 1, 1), (1, 8, 1), (2, 17, 1), (3, 19, 2), (4, 9, 5), (9, 33, 13), (17, 16, 8)] {
+        for (n_blocks, n_rows, n_tokens) in [
+            (1, 1, 1),
+            (1, 8, 1),
+            (2, 17, 1),
+            (3, 19, 2),
+            (4, 9, 5),
+            (9, 33, 13),
+            (17, 16, 8),
+            (3, 16, 1),
+            (9, 32, 2),
+            (2, 16, 3),
+            (1, 80, 15),
+            (10, 96, 9),
+        ] {
             for fill in [None, Some(0), Some(0xff), Some(0x7f), Some(0x80)] {
                 let k = n_blocks * block;
                 let w = weights(&mut rng, f.ty, k, n_rows, fill);
@@ -112,6 +133,15 @@ fn every_level_gives_the_oracles_bits() {
                 for isa in levels() {
                     let got = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
                     assert_eq!(bits(&got), bits(&want), "{:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}", f.ty);
+                    if let Some(mul) = table(isa).group_mul(f.ty).filter(|_| n_rows % ROW_GRANULE == 0) {
+                        let got = product(mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x);
+                        assert_eq!(
+                            bits(&got),
+                            bits(&want),
+                            "{:?} in groups on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}",
+                            f.ty
+                        );
+                    }
                 }
             }
         }
@@ -131,6 +161,14 @@ fn saturating_input_stays_exact() {
                 let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
                 for isa in levels() {
                     assert_eq!(bits(&product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
+                    if let Some(mul) = table(isa).group_mul(f.ty) {
+                        assert_eq!(
+                            bits(&product(mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x)),
+                            bits(&want),
+                            "{:?} in groups on {isa:?}",
+                            f.ty
+                        );
+                    }
                 }
             }
         }
