@@ -3,7 +3,7 @@ import html
 import math
 
 INK, FAINT, GRID = '#1f2933', '#7b8794', '#e4e7eb'
-GOOD, FAIR, POOR = '#0b7285', '#4dabf7', '#e8590c'
+GOOD, FAIR, POOR, LIGHT = '#0b7285', '#228be6', '#e8590c', '#99d5e0'
 FONT = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"'
 
 
@@ -113,31 +113,50 @@ def ratio_row(c, axis, y, row, wanted, before):
 
 # Roofline: a row per format and instruction set, bytes a second of one token and products a second of many, beside what the machine can do
 
+PANEL, FIRST, HEAD, STEP = 320, 170, 118, 42
+SECOND = FIRST + PANEL + 120
+
+
+def shown(rows):
+    """Of every format the best and the least level, in the layout that the engine prefers: groups, where there are any."""
+    best = {}
+    for r in rows:
+        if r['isa'] in (rows[0]['isa'], 'avx2') and (r['layout'] == 'groups' or (r['format'], r['isa']) not in best):
+            best[r['format'], r['isa']] = r
+    return list(best.values())
+
+
 def roofline(kernels):
-    rows, panel, left, top, row = kernels['rows'], 340, 150, 96, 44
-    height = top + row * len(rows) + 56
-    c = Canvas(960, height)
-    c.text(24, 32, 'Matrix kernels beside what the machine can do', 18, INK, weight='600')
-    c.text(24, 52, 'Dark: all cores (left) and 512 tokens (right). Light: one core and 8 tokens. Line: the limit that the same program measured.', 12, FAINT)
-    most_gb = 1.1 * max(max(r['all_cores'], r['read_limit'][1]) for r in rows)
-    most_mac = 1.1 * max(max(r['mac_512'], r['mac_limit']) for r in rows)
-    second = left + panel + 60
-    c.text(left, 82, 'one token, weights from memory: GB/s', 13, INK, weight='600')
-    c.text(second, 82, 'many tokens, one core: GMAC/s', 13, INK, weight='600')
+    rows = shown(kernels['rows'])
+    c = Canvas(WIDTH + 60, HEAD + STEP * len(rows) + 24)
+    roofline_head(c)
+    most_gb = max(max(r['all_cores'], *r['read_limit']) for r in rows)
+    most_mac = max(max(r['mac_512'], r['mac_8'], r['mac_limit']) for r in rows)
     for i, r in enumerate(rows):
-        y = top + row * i
-        c.text(24, y + 18, r['format'], 13, INK, weight='600')
-        c.text(24, y + 33, r['isa'], 11, FAINT)
-        bars(c, left, y, panel, most_gb, (r['all_cores'], r['read_limit'][1]), (r['one_core'], r['read_limit'][0]))
-        bars(c, second, y, panel, most_mac, (r['mac_512'], r['mac_limit']), (r['mac_8'], r['mac_limit']))
-    c.text(left, height - 20, 'share of the best read bandwidth seen', 11, FAINT)
-    c.text(second, height - 20, 'share of the peak of the instruction that the kernel uses', 11, FAINT)
+        y = HEAD + STEP * i
+        if i == 0 or rows[i - 1]['format'] != r['format']:
+            c.text(24, y + 16, r['format'], 13, INK, weight='600')
+        c.text(24, y + 31, f'{r["isa"]}, {r["layout"]}', 11, FAINT)
+        bars(c, FIRST, y, most_gb, (r['all_cores'], r['read_limit'][1]), (r['one_core'], r['read_limit'][0]))
+        bars(c, SECOND, y, most_mac, (r['mac_512'], r['mac_limit']), (r['mac_8'], r['mac_limit']))
     return c.done()
 
 
-def bars(c, x, y, width, most, upper, lower):
-    for at, thick, fill, (value, limit) in ((y + 6, 15, GOOD, upper), (y + 23, 11, '#99d5e0', lower)):
-        scale = width / most
+def roofline_head(c):
+    c.text(24, 32, 'Matrix kernels beside what the machine can do', 18, INK, weight='600')
+    c.text(24, 52, 'A line is the limit that the same program measured: of reading, side by side with the kernel; of the instruction that products use, '
+                   'on one core.', 12, FAINT)
+    for x, title, dark, light in ((FIRST, 'One token, weights from memory: GB/s', 'all cores', 'one core'),
+                                  (SECOND, 'Many tokens, one core: GMAC/s', '512 tokens', '8 tokens')):
+        c.text(x, 82, title, 13, INK, weight='600')
+        for at, fill, words in ((x, GOOD, dark), (x + 90, LIGHT, light), (x + 170, None, 'limit')):
+            c.bar(at, 94, 10, 10, fill) if fill else c.line(at + 5, 93, at + 5, 105, POOR, 2)
+            c.text(at + 15, 103, words, 11, FAINT)
+
+
+def bars(c, x, y, most, upper, lower):
+    for at, thick, fill, (value, limit) in ((y + 4, 15, GOOD, upper), (y + 21, 10, LIGHT, lower)):
+        scale = PANEL / most
         c.bar(x, at, value * scale, thick, fill)
         c.line(x + limit * scale, at - 1, x + limit * scale, at + thick + 1, POOR, 2)
-        c.text(x + max(value, limit) * scale + 6, at + thick - 3, f'{value:.0f} · {100 * value / limit:.0f} %', 10.5, FAINT)
+        c.text(x + max(value, limit) * scale + 6, at + thick - (4 if thick > 12 else 1), f'{value:.0f} · {100 * value / limit:.0f} %', 10.5, FAINT)

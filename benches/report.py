@@ -17,7 +17,7 @@ GROUPS = {
     'context': 'Short and long contexts',
     'sequences': 'Many sequences in one batch',
     'load': 'Loading, from a warm page cache',
-    'overhead': 'Where weights cost next to nothing: the bundled models',
+    'overhead': 'Small bundled models: overhead',
     'threads': 'Twice as many threads as cores',
 }
 
@@ -46,15 +46,16 @@ def key(row):
 
 
 def record(what, rows, router):
-    """Rows replace what was known of the same thing; a run that nothing is left of goes."""
-    known, new = results(), {key(r) for r in rows}
+    """Rows take the place of what was known of the same thing; a run that nothing is left of goes."""
+    known = results()
     run = str(max(map(int, known['runs']), default=0) + 1)
-    rows = [r for r in known['rows'] if key(r) not in new] + [{'run': run, **r} for r in rows]
+    rows = list({**{key(r): r for r in known['rows']}, **{key(r): {'run': run, **r} for r in rows}}.values())
     runs = {k: v for k, v in {**known['runs'], run: what}.items() if any(r['run'] == k for r in rows)}
     save(RESULTS, {'runs': runs, 'router': router or known['router']}, rows)
 
 
-def record_kernels(what, measured):
+def record_kernels(what, file):
+    measured = load(file, None)
     save(KERNELS, {'what': what, 'limits': measured['limits']}, measured['rows'])
 
 
@@ -123,22 +124,21 @@ def suite_text():
     return '\n\n'.join(['![Ratios](ratios.svg)', runs_table(known['runs']), *router, *parts]) if known['rows'] else 'Nothing measured yet.'
 
 
-def kernel_rows(rows):
-    share = lambda v, limit: f'{number(v)} ({100 * v / limit:.0f} %)' if limit else number(v)
-    for r in rows:
-        gb, mac = r['read_limit'], r['mac_limit']
-        yield [r['format'], r['isa'], share(r['cached'], None), share(r['one_core'], gb[0]), share(r['all_cores'], gb[1]),
-               share(r['mac_8'], mac), share(r['mac_512'], mac), r['mac_limit_name']]
+def kernel_cells(r):
+    share = lambda v, limit: f'{number(v)} ({100 * v / limit:.0f} %)'
+    one, every = r['read_limit']
+    return [r['format'], r['layout'], r['isa'], number(r['cached']), share(r['one_core'], one), share(r['all_cores'], every),
+            share(r['mac_8'], r['mac_limit']), share(r['mac_512'], r['mac_limit']), r['mac_limit_name']]
 
 
 def kernel_text():
     known = load(KERNELS, None)
     if not known:
         return 'Nothing measured yet.'
-    limits = table(['limit', 'one core', 'all cores'], [[k, *map(number, v)] for k, v in known['limits'].items()])
-    head = ['format', 'ISA', 'one token, cached GB/s', 'one core GB/s', 'all cores GB/s', '8 tokens GMAC/s', '512 tokens GMAC/s', 'of']
-    w = known['what']
-    return f'![Roofline](roofline.svg)\n\n{w["date"]}, {w["commit"]}, {w["cpu"]}, load average {w["load"]:.1f}.\n\n{limits}\n\n{table(head, kernel_rows(known["rows"]))}'
+    limits = table(['limit', 'one core', 'all cores'], [[name, *map(number, v)] for name, v in known['limits'].items()])
+    head = ['format', 'layout', 'ISA', 'one token, cached, GB/s', 'one core, from memory', 'all cores', '8 tokens, GMAC/s', '512 tokens', 'of']
+    said = '{date}, {commit}, {cpu}, load average {load:.1f}.'.format(**known['what'])
+    return f'![Roofline](roofline.svg)\n\n{said}\n\n{limits}\n\n{table(head, map(kernel_cells, known["rows"]))}'
 
 
 def replace_part(page, name, text):

@@ -2,11 +2,14 @@
 """Speed of our libllama against the original's, in one run on the same file: a ratio, not two numbers from two days.
 
     benches/run.py --suite [--full] [--only REGEX]      every case of benches/cases.py; about 20 minutes (--full: two hours)
-    benches/run.py MODEL ... [--jobs 'pp512 tg64']      some files, ad hoc; prints only. MODEL is SHAPE-MIX (llama-1b-q4_k_m) or a path
+    benches/run.py --kernels                            the matrix kernels beside the machine's limits; about 5 minutes
+    benches/run.py MODEL ... [--jobs 'pp512 tg64']      some files, ad hoc; prints only. MODEL is SHAPE-MIX (llama-1b-q4_k_m) or a path;
+                                                        other options go to bench.c, such as --type-k q8_0
 
 Each pair is one process with the original and one with ours, one at a time, in turns ABBA, so that drift of the machine hits both alike.
 Figures are medians; a ratio is the median over pairs, with a bootstrap interval. Both must give the same answer (figures.check) or the case
-fails, and the run with it. The suite writes benches/results.json, and from it the tables of RESULTS.md and the plots (report.py).
+fails, and the run with it. What is measured goes to benches/results.json (kernels.json), and from there to the tables of RESULTS.md and the
+plots (report.py).
 
 Fetches the original (prebuilt, from npm) into build/original and makes the model files in bench-models/; both are ignored by git.
 """
@@ -129,6 +132,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('models', nargs='*', metavar='MODEL')
     p.add_argument('--suite', action='store_true', help='the cases of cases.py, recorded')
+    p.add_argument('--kernels', action='store_true', help='crates/kernels/examples/kernel_bench, recorded')
     p.add_argument('--full', action='store_true', help='all of them')
     p.add_argument('--only', default='', help='those of "GROUP MODEL LABEL JOBS" that fit this regular expression')
     p.add_argument('--smoke', action='store_true', help='every case once and tiny: does it work? Records nothing')
@@ -139,28 +143,47 @@ def arguments():
     p.add_argument('--nice', type=int, default=0, help='priority of the measured processes; below 0 only for root, on a machine that others use')
     p.add_argument('--ours', help='another folder with a libllama.so.0, or "original" (how far from 1 is chance?); records nothing')
     a, a.more = p.parse_known_args()
-    if bool(a.models) == a.suite:
-        p.error('either --suite or models')
+    if bool(a.models) + a.suite + a.kernels != 1:
+        p.error('one of --suite, --kernels, or models')
     a.pairs = 1 if a.smoke else a.pairs
     return a
 
 
-def main():
-    a = arguments()
-    load = os.getloadavg()[0]
+def circumstances(a, began):
+    return {'date': datetime.date.today().isoformat(), 'commit': commit(), 'cpu': cpu_model(), 'threads': a.threads, 'load': began[1],
+            'minutes': round((time.monotonic() - began[0]) / 60), 'command': shlex.join(['benches/run.py', *sys.argv[1:]])}
+
+
+def run_kernels(a, began):
+    out = sides.BUILD / 'kernels.json'
+    sides.call('cargo', 'run', '--release', '--quiet', '--package', 'kernels', '--example', 'kernel_bench', '--', out)
+    report.record_kernels(circumstances(a, began), out)
+
+
+def bench_of(a):
+    """A function that runs one side's process: side 0 is the original, 1 ours."""
     first = sides.original(a.isa)
-    folders = (first, {None: sides.ours, 'original': lambda: first}.get(a.ours, lambda: pathlib.Path(a.ours).resolve())())
-    binary = sides.program(folders[1])
-    bench = lambda side, options: sides.run(binary, folders[side], options, a.nice, a.isa)
-    if load > 0.5:
-        print(f'note: the machine is not idle (load {load:.1f}); threads that wait for each other suffer more than it looks')
-    began = time.monotonic()
+    second = {None: sides.ours, 'original': lambda: first}.get(a.ours, lambda: pathlib.Path(a.ours).resolve())()
+    binary = sides.program(second)
+    return lambda side, options: sides.run(binary, (first, second)[side], options, a.nice, a.isa)
+
+
+def run_suite(a, began):
+    """Messages of the cases that failed."""
+    bench = bench_of(a)
     rows, failed = run_cases(bench, chosen_cases(a), a)
+    routed = router(bench, 'qwen3-moe-q4_k_m', 512, a) if any('moe' in r['model'] for r in rows) else None
     if a.suite and not a.smoke and not a.ours:
-        routed = router(bench, 'qwen3-moe-q4_k_m', 512, a) if any('moe' in r['model'] for r in rows) else None
-        what = {'date': datetime.date.today().isoformat(), 'commit': commit(), 'cpu': cpu_model(), 'load': load,
-                'command': shlex.join(['benches/run.py', *sys.argv[1:]]), 'minutes': round((time.monotonic() - began) / 60)}
-        report.record(what, rows, routed)
+        report.record(circumstances(a, began), rows, routed)
+    return failed
+
+
+def main():
+    a, began = arguments(), (time.monotonic(), os.getloadavg()[0])
+    if began[1] > 0.5:
+        print(f'note: the machine is not idle (load {began[1]:.1f}); threads that wait for each other suffer more than it looks')
+    failed = run_kernels(a, began) if a.kernels else run_suite(a, began)
+    if not a.models and not a.smoke:
         report.write()
     sys.exit('\n'.join(['failed:', *failed]) if failed else 0)
 

@@ -127,4 +127,6 @@ def run(binary, folder, options, nice=0, isa=None):
     result = json.loads(done.stdout)
     if pathlib.Path(result['library']).parent != folder:
         raise Failed(f'measured {result["library"]}, not what lies in {folder}')
+    if isa and result['backend'] and BACKENDS[isa] not in result['backend']:
+        raise Failed(f'the original took {result["backend"]}')
     return result

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let (file, filter) = (args.next().filter(|f| f != "-"), args.next().unwrap_or_default());
     let limits = Limits::measure();
     limits.print();
-    let rows: Vec<_> = matrix::cases(&filter).map(|(ty, isa)| matrix::measure(ty, isa, &limits)).inspect(matrix::Row::print).collect();
+    let rows: Vec<_> = matrix::cases(&filter).map(|case| matrix::measure(case, &limits)).inspect(matrix::Row::print).collect();
     let Some(file) = file else { return ExitCode::SUCCESS };
     let rows: Vec<String> = rows.iter().map(matrix::Row::json).collect();
     match std::fs::write(&file, format!("{{\"limits\": {}, \"rows\": [\n{}\n]}}\n", limits.json(), rows.join(",\n"))) {

@@ -2,7 +2,7 @@
 use crate::buffer::Buffer;
 use crate::limits::{Limits, read};
 use crate::{best, best_of_each, n_cores, on_threads};
-use kernels::quant::{MatArgs, MatMul, act_of, scratch_bytes, table};
+use kernels::quant::{MatArgs, MatMul, ROW_GRANULE, act_of, scratch_bytes, table};
 use kernels::{DType, Isa};
 
 /// Columns: a width that models have.
@@ -18,16 +18,47 @@ const CHECKED: usize = 16;
 const TYPES: [DType; 10] =
     [DType::Q4_0, DType::IQ4_XS, DType::Q4_K, DType::Q5_K, DType::Q6_K, DType::Q8_0, DType::MXFP4, DType::F16, DType::BF16, DType::F32];
 
-/// Every format whose name holds `filter`, on every level of this CPU but the oracle's.
-pub fn cases(filter: &str) -> impl Iterator<Item = (DType, Isa)> {
+/// Rows as the file has them, or sixteen side by side.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Layout {
+    Rows,
+    Groups,
+}
+
+/// What is measured: a format in a layout on a level.
+#[derive(Clone, Copy)]
+pub struct Case {
+    ty: DType,
+    layout: Layout,
+    isa: Isa,
+}
+
+/// Every format whose name holds `filter`, in every layout it has, on every level of this CPU but the oracle's.
+pub fn cases(filter: &str) -> impl Iterator<Item = Case> {
     let levels = || Isa::ALL.into_iter().rev().filter(|&i| i > Isa::Scalar && i <= Isa::detect());
-    TYPES.into_iter().filter(move |t| t.name().contains(filter)).flat_map(move |t| levels().map(move |i| (t, i)))
+    let of_type = move |ty| levels().flat_map(move |isa| [Layout::Groups, Layout::Rows].map(|layout| Case { ty, layout, isa }));
+    TYPES.into_iter().filter(move |t| t.name().contains(filter)).flat_map(of_type).filter(|c| c.kernel().is_some())
+}
+
+impl Case {
+    fn kernel(self) -> Option<MatMul> {
+        match self.layout {
+            Layout::Rows => table(self.isa).mat_mul(self.ty),
+            Layout::Groups => table(self.isa).group_mul(self.ty),
+        }
+    }
+    fn layout(self) -> &'static str {
+        if self.layout == Layout::Rows { "rows" } else { "groups" }
+    }
+    /// The oracle of the same product.
+    fn oracle(self) -> Case {
+        Case { layout: Layout::Rows, isa: Isa::Scalar, ..self }
+    }
 }
 
 /// Gigabytes of weights or 1e9 multiply-adds a second.
 pub struct Row {
-    ty: DType,
-    isa: Isa,
+    case: Case,
     cached: f64,
     one_core: f64,
     all_cores: f64,
@@ -42,9 +73,10 @@ impl Row {
     pub fn print(&self) {
         let of = |v: f64, limit: f64| format!("{v:6.1} ({:3.0} %)", 100.0 * v / limit);
         println!(
-            "{:7} {:10}  one token GB/s: cached {:6.1}, one core {}, all cores {}   GMAC/s of {}: 8 tokens {}, 512 tokens {}",
-            self.ty.name(),
-            self.isa.name(),
+            "{:7} {:6} {:10}  one token GB/s: cached {:6.1}, one core {}, all cores {}   GMAC/s of {}: 8 tokens {}, 512 tokens {}",
+            self.case.ty.name(),
+            self.case.layout(),
+            self.case.isa.name(),
             self.cached,
             of(self.one_core, self.read[0]),
             of(self.all_cores, self.read[1]),
@@ -56,41 +88,41 @@ impl Row {
 
     pub fn json(&self) -> String {
         let Row { cached, one_core, all_cores, mac_8, mac_512, .. } = self;
-        let (ty, isa, [r1, rn], (name, mac)) = (self.ty.name(), self.isa.name(), self.read, self.mac);
+        let (Case { ty, isa, .. }, [r1, rn], (name, mac)) = (self.case, self.read, self.mac);
+        let (ty, layout, isa) = (ty.name(), self.case.layout(), isa.name());
         format!(
-            "{{\"format\": \"{ty}\", \"isa\": \"{isa}\", \"cached\": {cached:.2}, \"one_core\": {one_core:.2}, \"all_cores\": {all_cores:.2}, \
+            "{{\"format\": \"{ty}\", \"layout\": \"{layout}\", \"isa\": \"{isa}\", \"cached\": {cached:.2}, \"one_core\": {one_core:.2}, \"all_cores\": {all_cores:.2}, \
              \"mac_8\": {mac_8:.2}, \"mac_512\": {mac_512:.2}, \"read_limit\": [{r1:.2}, {rn:.2}], \"mac_limit\": {mac:.2}, \"mac_limit_name\": \"{name}\"}}"
         )
     }
 }
 
-pub fn measure(ty: DType, isa: Isa, limits: &Limits) -> Row {
-    let many = Product::new(ty, isa, ROWS, TOKENS);
+pub fn measure(case: Case, limits: &Limits) -> Row {
+    let many = Product::new(case, ROWS, TOKENS);
     many.check();
-    let mac = |n_tokens: usize| (ROWS * K * n_tokens) as f64 / best(|| many.part(isa, 0..ROWS, n_tokens, 0)) * 1e-9;
-    let cached = Product::new(ty, isa, (CACHED_BYTES / many.w_stride).next_multiple_of(16), 1);
-    let streamed = Product::new(ty, isa, (STREAMED_BYTES / many.w_stride).next_multiple_of(16 * n_cores()), 1);
+    let mac = |n_tokens: usize| (ROWS * K * n_tokens) as f64 / best(|| many.part(case, 0..ROWS, n_tokens, 0)) * 1e-9;
+    let of_bytes = |bytes: usize| Product::new(case, (bytes / many.w_stride).next_multiple_of(ROW_GRANULE * n_cores()), 1);
+    let (cached, streamed) = (of_bytes(CACHED_BYTES), of_bytes(STREAMED_BYTES));
     let ([one_core, read_one], [all_cores, read_all]) = (streamed.beside_reading(1), streamed.beside_reading(n_cores()));
     Row {
-        ty,
-        isa,
-        cached: cached.speed(1, best(|| (0..64).for_each(|_| cached.on_threads(1))) / 64.0),
+        case,
+        cached: cached.speed(best(|| (0..64).for_each(|_| cached.on_threads(1))) / 64.0),
         one_core,
         all_cores,
         mac_8: mac(8),
         mac_512: mac(TOKENS),
         read: [read_one, read_all],
-        mac: limits.mac(ty, isa),
+        mac: limits.mac(case.ty, case.isa),
     }
 }
 
 /// `n_rows` rows of weights times up to `n_tokens` inputs.
 struct Product {
-    ty: DType,
-    isa: Isa,
+    case: Case,
     n_rows: usize,
     n_tokens: usize,
-    w: Buffer,
+    rows: Buffer,
+    groups: Option<Buffer>,
     w_stride: usize,
     x: Buffer,
     x_stride: usize,
@@ -101,7 +133,8 @@ struct Product {
 }
 
 impl Product {
-    fn new(ty: DType, isa: Isa, n_rows: usize, n_tokens: usize) -> Product {
+    fn new(case: Case, n_rows: usize, n_tokens: usize) -> Product {
+        let (ty, isa) = (case.ty, case.isa);
         let (Some(w_stride), Some(act)) = (ty.row_bytes(K), act_of(ty)) else { panic!("{} has no kernels", ty.name()) };
         let (x_stride, scratch_bytes) = (act.row_bytes(K), scratch_bytes(ty, K, n_tokens).next_multiple_of(64));
         let x = Buffer::zeroed(x_stride * n_tokens, true);
@@ -110,23 +143,29 @@ impl Product {
             // SAFETY: row `t` of the buffer; the table is of a level this CPU has.
             unsafe { table(isa).quantize_act(act)(row.as_ptr(), K, x.ptr().add(t * x_stride)) };
         }
-        let y = Buffer::zeroed(n_rows * n_tokens * 4, true);
-        let scratch = Buffer::zeroed(scratch_bytes * n_cores(), true);
-        Product { ty, isa, n_rows, n_tokens, w: weights(ty, w_stride * n_rows), w_stride, x, x_stride, y, scratch, scratch_bytes }
+        let (y, scratch) = (Buffer::zeroed(n_rows * n_tokens * 4, true), Buffer::zeroed(scratch_bytes * n_cores(), true));
+        let rows = weights(ty, w_stride * n_rows);
+        let groups = (case.layout == Layout::Groups).then(|| {
+            let groups = Buffer::zeroed(w_stride * n_rows, true);
+            // SAFETY: both have the bytes of all rows, a whole number of groups.
+            unsafe { table(isa).to_groups()(ty, rows.ptr(), w_stride, n_rows / ROW_GRANULE, groups.ptr()) };
+            groups
+        });
+        Product { case, n_rows, n_tokens, rows, groups, w_stride, x, x_stride, y, scratch, scratch_bytes }
     }
 
-    fn kernel(&self, isa: Isa) -> MatMul {
-        let Some(f) = table(isa).mat_mul(self.ty) else { panic!("{} has no kernels", self.ty.name()) };
-        f
+    fn weights(&self, layout: Layout) -> &Buffer {
+        self.groups.as_ref().filter(|_| layout == Layout::Groups).unwrap_or(&self.rows)
     }
 
     /// The product of some rows and the first `n_tokens` inputs, as thread `thread` computes it.
-    fn part(&self, isa: Isa, rows: std::ops::Range<usize>, n_tokens: usize, thread: usize) {
+    fn part(&self, case: Case, rows: std::ops::Range<usize>, n_tokens: usize, thread: usize) {
         assert!(rows.end <= self.n_rows && n_tokens <= self.n_tokens && thread < n_cores());
+        let Some(kernel) = case.kernel() else { panic!("no kernel") };
         // SAFETY: the buffers hold what the lengths above say; threads write rows and scratch of their own.
         unsafe {
-            self.kernel(isa)(&MatArgs {
-                w: self.w.ptr().add(rows.start * self.w_stride),
+            kernel(&MatArgs {
+                w: self.weights(case.layout).ptr().add(rows.start * self.w_stride),
                 w_stride: self.w_stride,
                 k: K,
                 n_rows: rows.len(),
@@ -143,19 +182,19 @@ impl Product {
     /// One token's product, rows divided among threads.
     fn on_threads(&self, n_threads: usize) {
         let part = self.n_rows / n_threads;
-        on_threads(n_threads, |i| self.part(self.isa, i * part..(i + 1) * part, 1, i));
+        on_threads(n_threads, |i| self.part(self.case, i * part..(i + 1) * part, 1, i));
     }
 
     /// GB/s of all the weights.
-    fn speed(&self, n_threads: usize, seconds: f64) -> f64 {
-        (self.n_rows / n_threads * n_threads * self.w_stride) as f64 / seconds * 1e-9
+    fn speed(&self, seconds: f64) -> f64 {
+        (self.n_rows * self.w_stride) as f64 / seconds * 1e-9
     }
 
     /// GB/s of the product, and of a loop that only reads the same memory, by the better of two patterns.
     fn beside_reading(&self, n_threads: usize) -> [f64; 2] {
-        let w = &self.w.bytes()[..self.n_rows * self.w_stride];
+        let w = &self.weights(self.case.layout).bytes()[..self.n_rows * self.w_stride];
         let times = best_of_each([&mut || self.on_threads(n_threads), &mut || read(w, 1, n_threads), &mut || read(w, 8, n_threads)]);
-        [self.speed(n_threads, times[0]), self.speed(n_threads, times[1].min(times[2]))]
+        [self.speed(times[0]), self.speed(times[1].min(times[2]))]
     }
 
     /// The bits of the first rows of token 0.
@@ -164,13 +203,13 @@ impl Product {
     }
 
     fn check(&self) {
-        let what = format!("{} on {}", self.ty.name(), self.isa.name());
-        self.part(self.isa, 0..self.n_rows, self.n_tokens, 0);
+        let (case, what) = (self.case, format!("{} {} on {}", self.case.ty.name(), self.case.layout(), self.case.isa.name()));
+        self.part(case, 0..self.n_rows, self.n_tokens, 0);
         let many = self.first();
         assert!(many.iter().any(|bits| bits << 1 != 0), "{what}: nothing but zeroes");
-        self.part(self.isa, 0..self.n_rows, 1, 0);
+        self.part(case, 0..self.n_rows, 1, 0);
         assert!(many == self.first(), "{what}: one token and many give different bits");
-        self.part(Isa::Scalar, 0..CHECKED, 1, 0);
+        self.part(case.oracle(), 0..CHECKED, 1, 0);
         assert!(many[..CHECKED] == self.first()[..CHECKED], "{what}: not the oracle's bits");
     }
 }
