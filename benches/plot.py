@@ -118,12 +118,12 @@ SECOND = FIRST + PANEL + 120
 
 
 def shown(rows):
-    """Of every format the best and the least level, in the layout that the engine prefers: groups, where there are any."""
-    best = {}
+    """Of every format the best level, which comes first, and AVX2, in the layout that comes first."""
+    chosen = {}
     for r in rows:
-        if r['isa'] in (rows[0]['isa'], 'avx2') and (r['layout'] == 'groups' or (r['format'], r['isa']) not in best):
-            best[r['format'], r['isa']] = r
-    return list(best.values())
+        level = 'avx2' if r['isa'] == 'avx2' else 'best'
+        chosen.setdefault((r['format'], level), r)
+    return sorted(chosen.values(), key=lambda r: [x['format'] for x in rows].index(r['format']))
 
 
 def roofline(kernels):

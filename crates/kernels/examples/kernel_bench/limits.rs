@@ -37,6 +37,22 @@ const BF16_DOT: &str = "bf16 dot";
 const FMA512: &str = "f32 FMA, 512 bits";
 const FMA256: &str = "f32 FMA, 256 bits";
 
+/// How a loop walks memory.
+#[derive(Clone, Copy)]
+pub struct Pattern {
+    /// Equal parts that are read side by side.
+    streams: usize,
+    /// Bytes beyond those read that are asked for; 0: the CPU has to guess.
+    ahead: usize,
+}
+
+pub const PATTERNS: [Pattern; 4] = [
+    Pattern { streams: 1, ahead: 0 },
+    Pattern { streams: 8, ahead: 0 },
+    Pattern { streams: 1, ahead: 4096 },
+    Pattern { streams: 8, ahead: 1024 },
+];
+
 /// [one core, all cores], in units of 1e9 a second.
 pub struct Limits {
     /// By pattern.
@@ -49,9 +65,9 @@ impl Limits {
         let both = |f: &dyn Fn(usize) -> f64| [f(1), f(n_cores())];
         let read = [false, true].into_iter().flat_map(|huge| {
             let buffer = Buffer::zeroed(READ_BYTES, huge);
-            [1, 8].map(|streams| {
+            PATTERNS.map(|p| {
                 let pages = if huge { "huge pages" } else { "4 KiB pages" };
-                (format!("read GB/s, {streams} streams a core, {pages}"), both(&|n| read_speed(&buffer, streams, n)))
+                (format!("read GB/s, {} streams, {} ahead, {pages}", p.streams, p.ahead), both(&|n| read_speed(&buffer, p, n)))
             })
         });
         let peaks = PEAKS.iter().filter(|p| (p.there)()).map(|p| (p.name, both(&|n| p.speed(n))));
@@ -62,7 +78,7 @@ impl Limits {
     pub fn mac(&self, ty: DType, isa: Isa) -> (&'static str, f64) {
         let wide = isa >= Isa::Avx512;
         let name = match ty {
-            DType::BF16 if isa >= Isa::Avx512Vnni && has!("avx512bf16") => BF16_DOT,
+            DType::BF16 if isa > Isa::Avx512Vnni => BF16_DOT,
             DType::F32 | DType::F16 | DType::BF16 => {
                 if wide {
                     FMA512
@@ -103,54 +119,62 @@ impl Peak {
     }
 }
 
-fn read_speed(buffer: &Buffer, streams: usize, n_threads: usize) -> f64 {
-    let seconds = best(|| read(buffer.bytes(), streams, n_threads));
+fn read_speed(buffer: &Buffer, pattern: Pattern, n_threads: usize) -> f64 {
+    let seconds = best(|| read(buffer.bytes(), pattern, n_threads));
     buffer.bytes().len() as f64 / seconds * 1e-9
 }
 
 /// Reads every byte, an equal part on each thread, as fast as there is a way to.
-pub fn read(bytes: &[u8], streams: usize, n_threads: usize) {
+pub fn read(bytes: &[u8], pattern: Pattern, n_threads: usize) {
     let part = bytes.len() / n_threads;
     let part_of = |i: usize| &bytes[i * part..(i + 1) * part];
     let wide = has!("avx512f");
     on_threads(n_threads, |i| {
         // SAFETY: the first where the CPU has AVX-512; the second needs AVX2, which every level that `matrix::cases` lists has.
-        unsafe { if wide { read512(part_of(i), streams) } else { read256(part_of(i), streams) } }
+        unsafe { if wide { read512(part_of(i), pattern) } else { read256(part_of(i), pattern) } }
     });
 }
 
-/// Reads every byte, the slice's `streams` equal parts side by side.
+/// Reads every byte, 256 of each stream in turn.
 #[target_feature(enable = "avx512f")]
-fn read512(bytes: &[u8], streams: usize) {
-    let part = bytes.len() / streams / 256 * 256;
+fn read512(bytes: &[u8], pattern: Pattern) {
     let mut sums = [_mm512_setzero_si512(); 4];
-    for at in (0..part).step_by(256) {
-        for s in 0..streams {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let p = bytes[s * part + at + i * 64..][..64].as_ptr();
-                // SAFETY: 64 bytes lie there.
-                *sum = _mm512_or_si512(*sum, unsafe { _mm512_loadu_si512(p.cast()) });
-            }
+    walk(bytes, pattern, |p| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: `walk` gives 256 bytes.
+            *sum = _mm512_or_si512(*sum, unsafe { _mm512_loadu_si512(p.add(i * 64).cast()) });
         }
-    }
+    });
     black_box(sums);
 }
 
 /// The same in smaller steps.
 #[target_feature(enable = "avx2")]
-fn read256(bytes: &[u8], streams: usize) {
-    let part = bytes.len() / streams / 256 * 256;
+fn read256(bytes: &[u8], pattern: Pattern) {
     let mut sums = [_mm256_setzero_si256(); 8];
+    walk(bytes, pattern, |p| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: `walk` gives 256 bytes.
+            *sum = _mm256_or_si256(*sum, unsafe { _mm256_loadu_si256(p.add(i * 32).cast()) });
+        }
+    });
+    black_box(sums);
+}
+
+/// Calls `f` with every 256 bytes of the slice.
+#[inline(always)]
+fn walk(bytes: &[u8], pattern: Pattern, mut f: impl FnMut(*const u8)) {
+    let part = bytes.len() / pattern.streams / 256 * 256;
     for at in (0..part).step_by(256) {
-        for s in 0..streams {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let p = bytes[s * part + at + i * 32..][..32].as_ptr();
-                // SAFETY: 32 bytes lie there.
-                *sum = _mm256_or_si256(*sum, unsafe { _mm256_loadu_si256(p.cast()) });
+        for s in 0..pattern.streams {
+            let p = bytes[s * part + at..][..256].as_ptr();
+            for line in (0..256).step_by(64).filter(|_| pattern.ahead > 0) {
+                // SAFETY: a hint; it may point anywhere.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(pattern.ahead + line).cast()) };
             }
+            f(p);
         }
     }
-    black_box(sums);
 }
 
 /// Runs the lines `STEPS` times for each of the registers 0 to 11; 12 to 15 are theirs. All are zero at first. In assembly, because a

@@ -31,17 +31,17 @@ fn main() -> ExitCode {
 
 /// The best time of `f` in seconds: neighbours on the machine only ever add time.
 fn best(mut f: impl FnMut()) -> f64 {
-    best_of_each([&mut f])[0]
+    best_of_each(1, |_| f())[0]
 }
 
-/// The best time of each in seconds, in turns, so that a slow moment of the machine hits all of them; a third of a second for each,
-/// three turns at least.
-fn best_of_each<const N: usize>(mut of: [&mut dyn FnMut(); N]) -> [f64; N] {
-    let (start, mut best, mut turns) = (Instant::now(), [f64::INFINITY; N], 0);
-    while turns < 3 || start.elapsed() < Duration::from_millis(330 * N as u64) {
-        for (f, best) in of.iter_mut().zip(&mut best) {
+/// The best time of `f(i)` in seconds for `0..n`, in turns, so that a slow moment of the machine hits all of them; a quarter of a second
+/// for each, three turns at least.
+fn best_of_each(n: usize, mut f: impl FnMut(usize)) -> Vec<f64> {
+    let (start, mut best, mut turns) = (Instant::now(), vec![f64::INFINITY; n], 0);
+    while turns < 3 || start.elapsed() < Duration::from_millis(250 * n as u64) {
+        for (i, best) in best.iter_mut().enumerate() {
             let t = Instant::now();
-            f();
+            f(i);
             *best = best.min(t.elapsed().as_secs_f64());
         }
         turns += 1;

@@ -1,6 +1,6 @@
 //! One format on one instruction set: how fast, and whether the answer is the oracle's.
 use crate::buffer::Buffer;
-use crate::limits::{Limits, read};
+use crate::limits::{Limits, PATTERNS, read};
 use crate::{best, best_of_each, n_cores, on_threads};
 use kernels::quant::{MatArgs, MatMul, ROW_GRANULE, act_of, scratch_bytes, table};
 use kernels::{DType, Isa};
@@ -33,11 +33,12 @@ pub struct Case {
     isa: Isa,
 }
 
-/// Every format whose name holds `filter`, in every layout it has, on every level of this CPU but the oracle's.
+/// Every format whose name holds `filter`, in every layout it has, with every kernel for this CPU but the oracle.
 pub fn cases(filter: &str) -> impl Iterator<Item = Case> {
     let levels = || Isa::ALL.into_iter().rev().filter(|&i| i > Isa::Scalar && i <= Isa::detect());
-    let of_type = move |ty| levels().flat_map(move |isa| [Layout::Groups, Layout::Rows].map(|layout| Case { ty, layout, isa }));
-    TYPES.into_iter().filter(move |t| t.name().contains(filter)).flat_map(of_type).filter(|c| c.kernel().is_some())
+    let of_type =
+        move |ty| [Layout::Groups, Layout::Rows].into_iter().flat_map(move |layout| levels().map(move |isa| Case { ty, layout, isa }));
+    TYPES.into_iter().filter(move |t| t.name().contains(filter)).flat_map(of_type).filter(|c| c.is_new())
 }
 
 impl Case {
@@ -46,6 +47,11 @@ impl Case {
             Layout::Rows => table(self.isa).mat_mul(self.ty),
             Layout::Groups => table(self.isa).group_mul(self.ty),
         }
+    }
+    /// There is a kernel, and it is not that of the level below.
+    fn is_new(self) -> bool {
+        let below = Isa::ALL.into_iter().rev().find(|&i| i < self.isa).and_then(|isa| Case { isa, ..self }.kernel());
+        self.kernel().is_some_and(|f| below.is_none_or(|g| !std::ptr::fn_addr_eq(f, g)))
     }
     fn layout(self) -> &'static str {
         if self.layout == Layout::Rows { "rows" } else { "groups" }
@@ -190,11 +196,14 @@ impl Product {
         (self.n_rows * self.w_stride) as f64 / seconds * 1e-9
     }
 
-    /// GB/s of the product, and of a loop that only reads the same memory, by the better of two patterns.
+    /// GB/s of the product, and of a loop that only reads the same memory, by the best of the patterns.
     fn beside_reading(&self, n_threads: usize) -> [f64; 2] {
         let w = &self.weights(self.case.layout).bytes()[..self.n_rows * self.w_stride];
-        let times = best_of_each([&mut || self.on_threads(n_threads), &mut || read(w, 1, n_threads), &mut || read(w, 8, n_threads)]);
-        [self.speed(times[0]), self.speed(times[1].min(times[2]))]
+        let seconds = best_of_each(1 + PATTERNS.len(), |i| match i {
+            0 => self.on_threads(n_threads),
+            i => read(w, PATTERNS[i - 1], n_threads),
+        });
+        [seconds[0], seconds[1..].iter().copied().fold(f64::INFINITY, f64::min)].map(|s| self.speed(s))
     }
 
     /// The bits of the first rows of token 0.
