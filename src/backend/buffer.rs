@@ -57,6 +57,11 @@ pub trait Buffer: Send + Sync {
     }
     /// Nobody has touched it for a while: what can be brought back unchanged may leave memory. `busy` is asked now and then; true ends it.
     fn rest(&self, _busy: &dyn Fn() -> bool) {}
+    /// Keeps a range in memory, where the device can. The error says why not; nothing else changes.
+    fn lock(&self, range: std::ops::Range<usize>) -> Result<()> {
+        let _ = range;
+        Ok(())
+    }
     /// Whether `rest` does anything.
     fn rests(&self) -> bool {
         false
@@ -84,6 +89,8 @@ unsafe impl Sync for HostMem {}
 pub enum Layout {
     /// As in the file: row after row.
     File,
+    /// Sixteen rows side by side (`kernels::quant::group`), each group where its rows stood; rows that fill no group follow as in the file.
+    Groups,
 }
 
 /// Some rows of a weight on one node. One shard per weight until NUMA placement exists.

@@ -91,6 +91,20 @@ pub trait Backend: Send + Sync {
     fn alloc_in(&self, bytes: usize, what: &str, backing: &Backing) -> Result<Arc<dyn Buffer>>;
     /// Read-only host memory (a mapped file) as a buffer of this device; `None` where the device cannot use it in place.
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>>;
+    /// The layout in which products read rows of this weight fastest.
+    fn layout(&self, weight: &Weight) -> Layout {
+        let _ = weight;
+        Layout::File
+    }
+    /// Bytes that may be taken for copies of weights.
+    fn room(&self) -> u64 {
+        0
+    }
+    /// Copies rows (whole groups of `Layout::Groups`, or the rest) of a weight in the file's layout to `at` of `to` in `layout`.
+    fn relay(&self, weight: &Weight, rows: Range<usize>, layout: Layout, to: &dyn Buffer, at: usize) -> Result<()> {
+        let _ = (rows, layout, to, at);
+        Err(platform::Error::unsupported(format!("{}: no other layout on this device", weight.name)))
+    }
     /// Turns the steps `range` of a plan into something that runs.
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>>;
 }

@@ -381,7 +381,13 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
     let data = UserData(p.progress_callback_user_data);
     // SAFETY: a function of this type, called on the caller's own thread.
     let mut progress = |x| p.progress_callback.is_none_or(|f| unsafe { f(x, data.get()) });
-    let how = LoadParams { vocab_only: p.vocab_only, check_tensors: p.check_tensors, far_layers: None, progress: &mut progress };
+    let how = LoadParams {
+        vocab_only: p.vocab_only,
+        check_tensors: p.check_tensors,
+        extra_bufts: p.use_extra_bufts,
+        far_layers: None,
+        progress: &mut progress,
+    };
     ModelHandle::new(Model::load(&source, how)?, &source)
 }
 

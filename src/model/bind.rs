@@ -22,6 +22,8 @@ pub struct Binder<'a> {
     maps: HashMap<(u16, usize), Arc<dyn Buffer>>,
     pub weights: Vec<Weight>,
     pub roles: Roles,
+    /// The tensor that each weight is rows of.
+    pub files: Vec<TensorInfo>,
     used: HashSet<String>,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
@@ -35,6 +37,7 @@ impl<'a> Binder<'a> {
             maps: HashMap::new(),
             weights: Vec::new(),
             roles: Roles::new(),
+            files: Vec::new(),
             used: HashSet::new(),
             bytes_done: 0,
             progress,
@@ -189,6 +192,7 @@ impl<'a> Binder<'a> {
         let weight = if t.small { self.vector(info, dev, rows)? } else { self.matrix(info, shape, dev, rows)? };
         self.count(info)?;
         self.weights.push(weight);
+        self.files.push(info.clone());
         Ok(Some(WeightId(self.weights.len() as u32 - 1)))
     }
 

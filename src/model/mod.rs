@@ -5,6 +5,7 @@ pub mod bind;
 mod fingerprint;
 pub mod hparams;
 pub mod names;
+mod settle;
 pub mod spec;
 
 use crate::backend::cpu::Cpu;
@@ -22,6 +23,8 @@ use std::sync::{Arc, OnceLock};
 pub struct LoadParams<'a> {
     pub vocab_only: bool,
     pub check_tensors: bool,
+    /// Weights may be copied into layouts that products read faster.
+    pub extra_bufts: bool,
     /// How many of the last layers (and the head) live on the far backend; `None`: as `CAMELID_FAR` says.
     pub far_layers: Option<u32>,
     /// Told the share of bytes bound so far; false cancels.
@@ -134,10 +137,26 @@ impl Model {
         self.backends = backends(n_far);
         self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
         self.head_place = usize::from(n_far > 0);
-        let mut binder = bind::Binder::new(source, &self.backends, p.progress);
+        // Mapping takes no time; reading takes about as long as settling does.
+        let bound = if source.is_mapped() { 0.05 } else { 0.5 };
+        let mut first = |x: f32| (p.progress)(x * bound);
+        let mut binder = bind::Binder::new(source, &self.backends, &mut first);
         binder.bind(self.arch, &self.hp, &self.layers, &self.place, self.head_place)?;
-        (self.weights, self.roles) = (Arc::new(binder.weights), binder.roles);
+        let (mut weights, files) = (binder.weights, binder.files);
+        self.roles = binder.roles;
+        let lookup_only = self.lookup_only();
+        let mut s =
+            settle::Settle { source, backends: &self.backends, files: &files, progress: &mut |x| (p.progress)(bound + x * (1.0 - bound)) };
+        s.run(&mut weights, &|id| !lookup_only.contains(&id), p.extra_bufts)?;
+        self.weights = Arc::new(weights);
         Ok(())
+    }
+
+    /// Tables whose rows are looked up and never multiplied.
+    fn lookup_only(&self) -> Vec<WeightId> {
+        let head = self.weight(-1, names::Role::Output.weight());
+        let tables = [names::Role::TokenEmbd, names::Role::PosEmbd].map(|r| self.weight(-1, r.weight()));
+        tables.into_iter().flatten().filter(|t| Some(*t) != head).collect()
     }
 
     /// A layer's weight (`il` -1: the model's own), if the file has it.

@@ -45,7 +45,11 @@ pub fn wide() -> Tiny {
 pub fn model(name: &str) -> Model {
     let file = wide().file(name);
     let source = Source::open(&file.0, LoadMode::Auto).expect("well formed");
-    Model::load(&source, LoadParams { vocab_only: false, check_tensors: false, far_layers: None, progress: &mut |_| true }).expect("loads")
+    Model::load(
+        &source,
+        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, progress: &mut |_| true },
+    )
+    .expect("loads")
 }
 
 pub fn params() -> ContextParams {

@@ -1,5 +1,5 @@
 //! What a decode promises, on the bundled models through the Rust API: embeddings as input, several sequences at once, switches.
-use llama::backend::DType;
+use llama::backend::{DType, Layout};
 use llama::gguf::{LoadMode, Source};
 use llama::model::{LoadParams, Model};
 use llama::session::batch::BatchView;
@@ -14,7 +14,7 @@ fn source(name: &str, mode: LoadMode) -> Source {
     Source::open(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(name), mode).expect("bundled model")
 }
 fn model(name: &str, mode: LoadMode) -> Arc<Model> {
-    let p = LoadParams { vocab_only: false, check_tensors: false, far_layers: None, progress: &mut |_| true };
+    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, progress: &mut |_| true };
     Arc::new(Model::load(&source(name, mode), p).expect("loads"))
 }
 fn context(m: &Arc<Model>, change: impl Fn(&mut ContextParams)) -> Context {
@@ -128,12 +128,16 @@ fn a_copied_sequence_goes_on_as_its_source_would() {
 fn every_way_of_loading_gives_the_same_bits() {
     let t: Vec<i32> = (1..60).collect();
     let mut first: Option<Vec<f32>> = None;
-    for mode in [LoadMode::Mmap, LoadMode::None, LoadMode::DirectIo, LoadMode::MmapMlock] {
-        let m = model(GEMMA, mode);
+    let modes = [LoadMode::Mmap, LoadMode::None, LoadMode::DirectIo, LoadMode::MmapMlock];
+    for (mode, extra_bufts) in modes.into_iter().flat_map(|m| [(m, true), (m, false)]) {
+        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, progress: &mut |_| true };
+        let m = Arc::new(Model::load(&source(GEMMA, mode), p).expect("loads"));
+        let grouped = m.weights.iter().filter(|w| w.shards[0].layout == Layout::Groups).count();
+        assert_eq!(grouped > 0, extra_bufts && kernels::Isa::detect() > kernels::Isa::Scalar, "{mode:?}");
         let mut c = context(&m, |_| {});
         assert_eq!(c.decode(&view(&t)), 0);
         let l = last(&mut c);
-        assert_eq!(*first.get_or_insert_with(|| l.clone()), l, "{mode:?}");
+        assert_eq!(*first.get_or_insert_with(|| l.clone()), l, "{mode:?}, extra buffers {extra_bufts}");
     }
 }
 

@@ -20,6 +20,11 @@ pub const SWITCHES: &[Switch] = &[
         values: "scalar|avx2|avx512|avx512vnni",
         help: "highest instruction set the kernels may use (default: what the CPU has)",
     },
+    Switch {
+        name: "CAMELID_WEIGHTS",
+        values: "file|groups",
+        help: "keep weights as the file has them, or copy them into groups of rows even where memory is short (default: where half of it is free)",
+    },
     Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes and GB/s per op when a context is freed" },
     Switch { name: "CAMELID_COMPAT", values: "1", help: "do as the original does where we deviate on purpose (README, deviations)" },
     Switch {

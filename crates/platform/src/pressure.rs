@@ -34,6 +34,10 @@ impl Guard {
     pub fn at(root: &Path) -> Guard {
         Guard { root: root.to_owned(), granted: Mutex::default() }
     }
+    /// Bytes that can be touched now: the least of what the machine and its cgroups have.
+    pub fn room(&self) -> u64 {
+        room(&self.root)
+    }
     /// Whether `bytes` more may be touched. An error changes nothing: the next one asks again.
     pub fn allow(&self, bytes: usize) -> Result<()> {
         let (bytes, now) = (bytes as u64, Instant::now());

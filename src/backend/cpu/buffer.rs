@@ -1,5 +1,7 @@
 //! Host memory as a `Buffer`: anonymous pages, a heap allocation, a file, or somebody else's read-only bytes (a mapped model file).
-use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem};
+use crate::backend::{Buffer, Copy2d, DeviceId, HostBytes, HostMem, Layout, Weight};
+use kernels::Isa;
+use kernels::quant::{self, ROW_GRANULE};
 use platform::heap::Heap;
 use platform::mmap::{Anon, Backed};
 use platform::pressure::Guard;
@@ -170,6 +172,12 @@ impl Buffer for CpuBuffer {
     fn rests(&self) -> bool {
         matches!(self.mem, Mem::File(_))
     }
+    fn lock(&self, range: Range<usize>) -> Result<()> {
+        match &self.mem {
+            Mem::Lazy(a) | Mem::Parts(a, _) => a.lock(range),
+            Mem::Heap(_) | Mem::File(_) | Mem::Foreign(_) => Ok(()),
+        }
+    }
     fn resident(&self, range: Range<usize>) -> usize {
         let n = range.len();
         match &self.mem {
@@ -204,4 +212,25 @@ unsafe fn copy(list: &[Copy2d], dst: *mut u8, src: *const u8) {
     if past {
         platform::stream::fence();
     }
+}
+
+/// See `Backend::relay`.
+pub fn relay(isa: Isa, w: &Weight, rows: Range<usize>, layout: Layout, to: &dyn Buffer, at: usize) -> Result<()> {
+    let (from, n) = (&w.shards[0], w.row_bytes() * rows.len());
+    let start = from.at + w.row_bytes() * rows.start;
+    let (Some(src), Some(dst)) = (from.buf.host(), to.host()) else {
+        return Err(Error::invalid(format!("{}: not in host memory", w.name)));
+    };
+    if !dst.writable || start + n > src.len || at + n > dst.len || rows.end > w.shape[1] as usize * w.shape[2] as usize {
+        return Err(Error::invalid(format!("{}: rows {rows:?} do not fit", w.name)));
+    }
+    let groups = if layout == Layout::Groups { rows.len() / ROW_GRANULE } else { 0 };
+    let done = groups * ROW_GRANULE * w.row_bytes();
+    // SAFETY: both ranges lie in their buffers (just checked), which are two; whoever settles weights has the target to himself.
+    unsafe {
+        let (src, dst) = (src.base.add(start), dst.base.add(at));
+        quant::table(isa).to_groups()(w.ty, src, w.row_bytes(), groups, dst);
+        src.add(done).copy_to_nonoverlapping(dst.add(done), n - done);
+    }
+    Ok(())
 }

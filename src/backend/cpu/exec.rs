@@ -1,6 +1,6 @@
 //! A lowered segment: its steps, its activation memory, and the run loop with tracing.
 use super::arena::Arena;
-use super::{attend, elementwise, experts, linear, rows};
+use super::{attend, elementwise, experts, fuse, linear, rows};
 use crate::backend::*;
 use kernels::Isa;
 use platform::pool::{Pieces, Stop, Worker};
@@ -215,11 +215,16 @@ impl CpuExec {
         let needs = Needs { tokens: limits.tokens, per_worker: 0, shared: 0, queues: 0, ropes: Vec::new(), tables: 0 };
         let mut l = Lower { isa, plan, bound, limits, needs, il: -1 };
         let mut steps = Vec::new();
-        for step in &plan.steps[range.clone()] {
+        let mut left = &plan.steps[range.clone()];
+        while let Some(step) = left.first() {
             l.il = step.il;
-            let op = l.op(step.op.clone())?;
+            let (op, n) = match fuse::lower(&mut l, left)? {
+                Some(fused) => fused,
+                None => (l.op(step.op.clone())?, 1),
+            };
             let zero = || AtomicU64::new(0);
             steps.push(LoweredStep { op, name: step.op.name(), ns: zero(), calls: zero(), bytes: zero() });
+            left = &left[n..];
         }
         let needs = l.needs;
         Ok(CpuExec {

@@ -22,6 +22,9 @@ pub struct Mat {
     pub row_bytes: usize,
     pub act: Act,
     pub run: MatMul,
+    /// For rows below `grouped`, which stand in groups.
+    groups: Option<MatMul>,
+    grouped: usize,
 }
 
 impl Mat {
@@ -35,7 +38,10 @@ impl Mat {
             return Err(Error::invalid(format!("{}: not in host memory", weight.name)));
         }
         let [k, rows, _] = weight.shape.map(|d| d as usize);
-        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, first: 0, stack: rows, k, row_bytes: weight.row_bytes(), act, run })
+        let groups = quant::table(l.isa).group_mul(weight.ty).filter(|_| weight.shards[0].layout == Layout::Groups);
+        let grouped = if groups.is_some() { rows / quant::ROW_GRANULE * quant::ROW_GRANULE } else { 0 };
+        let row_bytes = weight.row_bytes();
+        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, first: 0, stack: rows, k, row_bytes, act, run, groups, grouped })
     }
 
     pub fn lower_expert(l: &Lower<'_>, m: ExpertMat, out: T) -> Result<Mat> {
@@ -201,6 +207,18 @@ pub fn multiply(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n:
 /// The bare product; `out` starts at the first column of `range`.
 #[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
 fn product(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
+    let cut = m.grouped.saturating_sub(m.first).clamp(range.start, range.end);
+    // SAFETY: columns of `range` follow the first.
+    let rest = Out { y: unsafe { out.y.add(cut - range.start) }, ..out };
+    let (in_groups, as_rows) = (range.start..cut, cut..range.end);
+    m.groups.filter(|_| !in_groups.is_empty()).into_iter().for_each(|f| call(f, c, w, m, expert, x, n, in_groups.clone(), out));
+    if !as_rows.is_empty() {
+        call(m.run, c, w, m, expert, x, n, as_rows, rest);
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "as `product`")]
+fn call(f: MatMul, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
     let args = MatArgs {
         // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `stack` rows.
         w: unsafe { c.weight_ptr(m.w).add((expert * m.stack + m.first + range.start) * m.row_bytes) },
@@ -215,7 +233,7 @@ fn product(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usiz
         scratch: c.scratch.mine(w).0,
     };
     // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
-    unsafe { (m.run)(&args) };
+    unsafe { f(&args) };
 }
 
 /// Scale and bias on what `product` wrote; `out` starts at column 0.

@@ -7,17 +7,21 @@ mod buffer;
 mod elementwise;
 mod exec;
 mod experts;
+mod fuse;
 mod linear;
 mod rows;
 
 pub use buffer::CpuBuffer;
 
-use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Limits, Plan};
+use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Layout, Limits, Plan, Weight};
 use kernels::{DType, Isa};
 use platform::pressure::Guard;
 use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Rows of a group.
+const GRANULE: u32 = kernels::quant::ROW_GRANULE as u32;
 
 pub struct Cpu {
     device: DeviceId,
@@ -79,6 +83,17 @@ impl Backend for Cpu {
     }
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
         Some(Arc::new(CpuBuffer::foreign(self.device, owner)))
+    }
+    fn layout(&self, weight: &Weight) -> Layout {
+        // A stack of matrices is groups only where none of them ends inside one; two halves of a matrix may be used by themselves.
+        let whole = weight.shape[1].is_multiple_of(2 * GRANULE) || weight.shape[2] == 1 && weight.shape[1] >= GRANULE;
+        if whole && kernels::quant::table(self.isa).group_mul(weight.ty).is_some() { Layout::Groups } else { Layout::File }
+    }
+    fn room(&self) -> u64 {
+        self.guard.room()
+    }
+    fn relay(&self, weight: &Weight, rows: Range<usize>, layout: Layout, to: &dyn Buffer, at: usize) -> Result<()> {
+        buffer::relay(self.isa, weight, rows, layout, to, at)
     }
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
         Ok(Box::new(exec::CpuExec::lower(self.isa, plan, range, bound, limits)?))

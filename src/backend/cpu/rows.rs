@@ -11,16 +11,37 @@ pub struct Embed {
     scale: f32,
     out: T,
     to_f32: unsafe fn(*const u8, usize, *mut f32),
+    /// Rows below this stand in groups.
+    grouped: usize,
     t: &'static float::Table,
 }
 
 impl Embed {
-    pub fn lower(l: &Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
+    pub fn lower(l: &mut Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
         let w = &l.bound.weights[table.0 as usize];
         let to_f32 = kernels::quant::table(l.isa)
             .to_f32(w.ty)
             .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
-        Ok(Embed { table, by, scale, out, to_f32, t: float::table(l.isa) })
+        let granule = kernels::quant::ROW_GRANULE;
+        let grouped = if w.shards[0].layout == Layout::Groups { w.shape[1] as usize / granule * granule } else { 0 };
+        l.needs.scratch(w.row_bytes(), 0);
+        Ok(Embed { table, by, scale, out, to_f32, grouped, t: float::table(l.isa) })
+    }
+
+    /// Row `id` of the table, which has it.
+    fn row(&self, c: &Ctx<'_>, w: &Worker<'_>, id: usize, out: &mut [f32]) {
+        let (weight, granule) = (c.weight(self.table), kernels::quant::ROW_GRANULE);
+        let row_bytes = weight.row_bytes();
+        // SAFETY: the row, or its group, lies inside the weight; `out` is one row of k floats, the scratch was sized at lowering.
+        unsafe {
+            let mut row = c.weight_ptr(self.table).add(id * row_bytes);
+            if id < self.grouped {
+                let apart = std::slice::from_raw_parts_mut(c.scratch.mine(w).0, row_bytes);
+                kernels::quant::group::row(weight.ty, row.sub(id % granule * row_bytes), id % granule, apart);
+                row = apart.as_ptr();
+            }
+            (self.to_f32)(row, out.len(), out.as_mut_ptr());
+        }
     }
 }
 
@@ -38,8 +59,7 @@ impl CpuOp for Embed {
             if id >= weight.shape[1] as usize || out.len() != weight.shape[0] as usize {
                 return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));
             }
-            // SAFETY: the row lies inside the weight (just checked), `out` is one row of k floats.
-            unsafe { (self.to_f32)(c.weight_ptr(self.table).add(id * weight.row_bytes()), out.len(), out.as_mut_ptr()) };
+            self.row(c, w, id, out);
             if self.scale != 1.0 {
                 self.t.scale(out, self.scale);
             }
@@ -71,8 +91,8 @@ fn freq<'a>(c: &'a Ctx<'_>, r: &RopeSpec) -> float::RopeFreq<'a> {
 const MAX_NORMED_HEAD: usize = 1024;
 
 pub struct Rope {
-    x: T,
-    n_head: usize,
+    pub x: T,
+    pub n_head: usize,
     norm: Option<HeadNorm>,
     rope: Option<(RopeSpec, Table)>,
     t: &'static float::Table,
@@ -102,22 +122,30 @@ impl Rope {
     }
 }
 
-impl CpuOp for Rope {
-    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let n = c.io.ub.n_tokens();
-        if let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) {
-            let factors = r.factors.map(|w| c.floats(w));
-            for i in w.share(n, 1) {
-                terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
-            }
-            w.sync()?;
+impl Rope {
+    /// This worker's rows of the table, where this step is the one that fills it; true asks for a barrier.
+    pub fn fill(&self, c: &Ctx<'_>, w: &Worker<'_>) -> bool {
+        let Some((r, table)) = self.rope.as_ref().filter(|(_, t)| t.fills) else { return false };
+        let factors = r.factors.map(|w| c.floats(w));
+        for i in w.share(c.io.ub.n_tokens(), 1) {
+            terms::angles(c.io.ub, i, r, factors, c.table_row_mut(w, *table, i));
         }
+        true
+    }
+
+    pub fn head(&self, c: &Ctx<'_>, w: &Worker<'_>, token: usize, h: usize) {
         let len = c.arena.width(self.x) / self.n_head;
         let norm = self.norm.as_ref().and_then(|n| n.w).map(|w| c.floats(w));
-        for item in w.share(n * self.n_head, 1) {
-            let (i, h) = (item / self.n_head, item % self.n_head);
-            self.one(c, i, c.arena.cols_mut(w, self.x, i, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
+        self.one(c, token, c.arena.cols_mut(w, self.x, token, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
+    }
+}
+
+impl CpuOp for Rope {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        if self.fill(c, w) {
+            w.sync()?;
         }
+        w.share(c.io.ub.n_tokens() * self.n_head, 1).for_each(|item| self.head(c, w, item / self.n_head, item % self.n_head));
         Ok(())
     }
 }
@@ -163,20 +191,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether K and V have that many heads.
+    pub fn has_heads(&self, n: usize) -> bool {
+        self.layer.planes.iter().all(|p| p.heads as usize == n)
+    }
+
+    /// Head `h` of a token, of K and V.
+    pub fn head(&self, c: &Ctx<'_>, token: usize, h: usize) {
+        let (block, slot) = c.io.views[self.group.0 as usize].dst[token];
+        for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate().filter(|(_, (p, _))| h < p.heads as usize) {
+            let (len, out) = (p.head_len as usize, row_ptr(&self.layer, plane, block, slot, h as u32));
+            // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
+            let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
+            self.t.encode_row(p.ty, &c.arena.row(x, token)[h * len..(h + 1) * len], out);
+        }
+    }
+}
+
 impl CpuOp for Store {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let dst = &c.io.views[self.group.0 as usize].dst;
-        for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate() {
-            let (heads, len) = (p.heads as usize, p.head_len as usize);
-            for item in w.share(dst.len() * heads, 1) {
-                let (i, h) = (item / heads, item % heads);
-                let (block, slot) = dst[i];
-                let out = row_ptr(&self.layer, plane, block, slot, h as u32);
-                // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
-                let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
-                self.t.encode_row(p.ty, &c.arena.row(x, i)[h * len..(h + 1) * len], out);
-            }
-        }
+        let n = c.io.views[self.group.0 as usize].dst.len();
+        let heads = self.layer.planes.iter().map(|p| p.heads as usize).max().unwrap_or(0);
+        w.share(n * heads, 1).for_each(|item| self.head(c, item / heads, item % heads));
         Ok(())
     }
 }

@@ -53,6 +53,15 @@ impl FileMap {
         };
         let _ = self.map.advise_range(advice, r.start, r.len());
     }
+    /// Pages wholly inside `range` need not be at hand any more; they come back from the file when they are read.
+    pub fn let_go(&self, range: Range<usize>) {
+        let (page, end) = (page_size(), range.end.min(self.map.len()));
+        let (first, last) = (range.start.next_multiple_of(page), end / page * page);
+        if first < last {
+            // SAFETY: pages of a read-only map of a file: what is read later is what the file holds.
+            let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
+        }
+    }
     /// Keeps the pages of `range` in memory. The error says why not; the map stays usable.
     pub fn lock(&self, range: Range<usize>) -> Result<()> {
         let r = checked(&range, self.map.len())?;
