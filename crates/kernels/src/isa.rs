@@ -11,10 +11,12 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with VNNI (int8 dot products).
     Avx512Vnni,
+    /// The same with bf16 dot products.
+    Avx512Bf16,
 }
 
 impl Isa {
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Bf16];
 
     /// The best level this CPU has.
     pub fn detect() -> Isa {
@@ -23,6 +25,9 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma") && has!("f16c") && has!("bmi2");
             let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
+            if avx512 && has!("avx512vnni") && has!("avx512bf16") {
+                return Isa::Avx512Bf16;
+            }
             if avx512 && has!("avx512vnni") {
                 return Isa::Avx512Vnni;
             }
@@ -42,6 +47,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::Avx512Bf16 => "avx512bf16",
         }
     }
     pub fn from_name(s: &str) -> Option<Isa> {

@@ -32,7 +32,7 @@ impl Mat {
         let Proj { w, bias, scale, scale_after_bias, out } = *p;
         let weight = &l.bound.weights[w.0 as usize];
         let no = || Error::unsupported(format!("{}: no kernel for type {}", weight.name, weight.ty.name()));
-        let act = quant::act_of(weight.ty).ok_or_else(no)?;
+        let act = quant::table(l.isa).act_of(weight.ty).ok_or_else(no)?;
         let run = quant::table(l.isa).mat_mul(weight.ty).ok_or_else(no)?;
         if weight.shards.iter().any(|s| s.buf.host().is_none()) {
             return Err(Error::invalid(format!("{}: not in host memory", weight.name)));

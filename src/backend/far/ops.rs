@@ -52,7 +52,7 @@ impl Far<'_> {
         let weight = &self.bound.weights[w.0 as usize];
         let (k, rows) = (weight.shape[0] as usize, range.len());
         let t = quant::table(Isa::Scalar);
-        let act = quant::act_of(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
+        let act = t.act_of(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
         let run = t.mat_mul(weight.ty).ok_or_else(|| Error::unsupported(weight.name.clone()))?;
         let stride = act.row_bytes(k);
         let mut acts = vec![0u8; stride * n];
@@ -164,7 +164,7 @@ fn norm(f: &mut Far<'_>, op: &Op) -> Result<()> {
 
 /// The rows of `x` as `ty`'s inputs stand for them, taken away: what rounding lost. Nothing for float inputs.
 fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
-    let act = quant::act_of(f.bound.weights[w.0 as usize].ty).filter(|a| *a != quant::Act::F32)?;
+    let act = quant::table(Isa::Scalar).act_of(f.bound.weights[w.0 as usize].ty).filter(|a| *a != quant::Act::F32)?;
     let (mut row, mut out) = (vec![0u8; act.row_bytes(k)], vec![0.0; x.len()]);
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
         // SAFETY: a row of k floats, its int8 form, k floats out.

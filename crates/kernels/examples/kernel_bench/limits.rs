@@ -78,7 +78,7 @@ impl Limits {
     pub fn mac(&self, ty: DType, isa: Isa) -> (&'static str, f64) {
         let wide = isa >= Isa::Avx512;
         let name = match ty {
-            DType::BF16 if isa > Isa::Avx512Vnni => BF16_DOT,
+            DType::BF16 if isa >= Isa::Avx512Bf16 => BF16_DOT,
             DType::F32 | DType::F16 | DType::BF16 => {
                 if wide {
                     FMA512

@@ -2,8 +2,9 @@
 use crate::buffer::Buffer;
 use crate::limits::{Limits, PATTERNS, read};
 use crate::{best, best_of_each, n_cores, on_threads};
-use kernels::quant::{MatArgs, MatMul, ROW_GRANULE, act_of, scratch_bytes, table};
+use kernels::quant::{MatArgs, MatMul, ROW_GRANULE, scratch_bytes, table};
 use kernels::{DType, Isa};
+use std::ops::Range;
 
 /// Columns: a width that models have.
 const K: usize = 2048;
@@ -56,9 +57,13 @@ impl Case {
     fn layout(self) -> &'static str {
         if self.layout == Layout::Rows { "rows" } else { "groups" }
     }
-    /// The oracle of the same product.
-    fn oracle(self) -> Case {
-        Case { layout: Layout::Rows, isa: Isa::Scalar, ..self }
+    /// The kernel and the layout it reads.
+    fn how(self) -> (Option<MatMul>, Layout) {
+        (self.kernel(), self.layout)
+    }
+    /// The same for the oracle of this product.
+    fn oracle(self) -> (Option<MatMul>, Layout) {
+        (table(self.isa).oracle(self.ty), Layout::Rows)
     }
 }
 
@@ -106,7 +111,7 @@ impl Row {
 pub fn measure(case: Case, limits: &Limits) -> Row {
     let many = Product::new(case, ROWS, TOKENS);
     many.check();
-    let mac = |n_tokens: usize| (ROWS * K * n_tokens) as f64 / best(|| many.part(case, 0..ROWS, n_tokens, 0)) * 1e-9;
+    let mac = |n_tokens: usize| (ROWS * K * n_tokens) as f64 / best(|| many.part(case.how(), 0..ROWS, n_tokens, 0)) * 1e-9;
     let of_bytes = |bytes: usize| Product::new(case, (bytes / many.w_stride).next_multiple_of(ROW_GRANULE * n_cores()), 1);
     let (cached, streamed) = (of_bytes(CACHED_BYTES), of_bytes(STREAMED_BYTES));
     let ([one_core, read_one], [all_cores, read_all]) = (streamed.beside_reading(1), streamed.beside_reading(n_cores()));
@@ -141,7 +146,7 @@ struct Product {
 impl Product {
     fn new(case: Case, n_rows: usize, n_tokens: usize) -> Product {
         let (ty, isa) = (case.ty, case.isa);
-        let (Some(w_stride), Some(act)) = (ty.row_bytes(K), act_of(ty)) else { panic!("{} has no kernels", ty.name()) };
+        let (Some(w_stride), Some(act)) = (ty.row_bytes(K), table(isa).act_of(ty)) else { panic!("{} has no kernels", ty.name()) };
         let (x_stride, scratch_bytes) = (act.row_bytes(K), scratch_bytes(ty, K, n_tokens).next_multiple_of(64));
         let x = Buffer::zeroed(x_stride * n_tokens, true);
         for t in 0..n_tokens {
@@ -165,13 +170,13 @@ impl Product {
     }
 
     /// The product of some rows and the first `n_tokens` inputs, as thread `thread` computes it.
-    fn part(&self, case: Case, rows: std::ops::Range<usize>, n_tokens: usize, thread: usize) {
+    fn part(&self, (kernel, layout): (Option<MatMul>, Layout), rows: Range<usize>, n_tokens: usize, thread: usize) {
         assert!(rows.end <= self.n_rows && n_tokens <= self.n_tokens && thread < n_cores());
-        let Some(kernel) = case.kernel() else { panic!("no kernel") };
+        let Some(kernel) = kernel else { panic!("no kernel") };
         // SAFETY: the buffers hold what the lengths above say; threads write rows and scratch of their own.
         unsafe {
             kernel(&MatArgs {
-                w: self.weights(case.layout).ptr().add(rows.start * self.w_stride),
+                w: self.weights(layout).ptr().add(rows.start * self.w_stride),
                 w_stride: self.w_stride,
                 k: K,
                 n_rows: rows.len(),
@@ -188,7 +193,7 @@ impl Product {
     /// One token's product, rows divided among threads.
     fn on_threads(&self, n_threads: usize) {
         let part = self.n_rows / n_threads;
-        on_threads(n_threads, |i| self.part(self.case, i * part..(i + 1) * part, 1, i));
+        on_threads(n_threads, |i| self.part(self.case.how(), i * part..(i + 1) * part, 1, i));
     }
 
     /// GB/s of all the weights.
@@ -213,10 +218,10 @@ impl Product {
 
     fn check(&self) {
         let (case, what) = (self.case, format!("{} {} on {}", self.case.ty.name(), self.case.layout(), self.case.isa.name()));
-        self.part(case, 0..self.n_rows, self.n_tokens, 0);
+        self.part(case.how(), 0..self.n_rows, self.n_tokens, 0);
         let many = self.first();
         assert!(many.iter().any(|bits| bits << 1 != 0), "{what}: nothing but zeroes");
-        self.part(case, 0..self.n_rows, 1, 0);
+        self.part(case.how(), 0..self.n_rows, 1, 0);
         assert!(many == self.first(), "{what}: one token and many give different bits");
         self.part(case.oracle(), 0..CHECKED, 1, 0);
         assert!(many[..CHECKED] == self.first()[..CHECKED], "{what}: not the oracle's bits");

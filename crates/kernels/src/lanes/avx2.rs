@@ -1,5 +1,5 @@
 //! AVX2 with FMA and F16C: 256-bit vectors, products of unsigned with signed bytes that saturate at 16 bits. Knows no format.
-use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Sixteen, Words};
+use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Words};
 use core::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -45,57 +45,6 @@ impl Floats for __m256 {
     unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self {
         // SAFETY: the file's contract.
         unsafe { _mm256_fnmadd_ps(self, b, c) }
-    }
-}
-
-impl Sixteen for [__m256; 2] {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: the file's contract.
-        unsafe { [_mm256_setzero_ps(); 2] }
-    }
-    #[inline(always)]
-    unsafe fn load_f32(p: *const f32) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }
-    }
-    #[inline(always)]
-    unsafe fn load_f16(p: *const u16) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { [__m256::from_f16(p), __m256::from_f16(p.add(8))] }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16(p: *const u16) -> Self {
-        // SAFETY: the file's contract. A bf16 is the upper half of a float.
-        unsafe {
-            let a = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-            let b = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8).cast()));
-            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(a)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(b))]
-        }
-    }
-    #[inline(always)]
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { [_mm256_fmadd_ps(self[0], b[0], c[0]), _mm256_fmadd_ps(self[1], b[1], c[1])] }
-    }
-    #[inline(always)]
-    unsafe fn fold(self) -> f32 {
-        // SAFETY: the file's contract.
-        unsafe { fold8(_mm256_add_ps(self[0], self[1])) }
-    }
-}
-
-/// 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
-///
-/// # Safety
-/// The file's contract.
-#[inline(always)]
-pub(crate) unsafe fn fold8(v: __m256) -> f32 {
-    // SAFETY: the file's contract.
-    unsafe {
-        let v4 = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-        let v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
-        _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)))
     }
 }
 
@@ -240,7 +189,6 @@ impl Words for __m256i {
 impl Lanes for Avx2 {
     const ROWS: usize = 8;
     const TILE: usize = 4;
-    const WIDE: bool = false;
     type V = Two;
     type X = Two;
     type S = Two;
@@ -249,7 +197,6 @@ impl Lanes for Avx2 {
     type F = __m256;
     type P = __m256i;
     type G = __m256;
-    type E = [__m256; 2];
 
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c,bmi2")]

@@ -1,6 +1,5 @@
 //! AVX-512 F/BW/VL/DQ: 512-bit vectors. What VNNI does better is left to `Products`. Knows no format.
-use crate::lanes::avx2::fold8;
-use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Sixteen, Words};
+use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Words};
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
@@ -148,39 +147,6 @@ impl Floats for __m512 {
     unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self {
         // SAFETY: the file's contract.
         unsafe { _mm512_fnmadd_ps(self, b, c) }
-    }
-}
-
-impl Sixteen for __m512 {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_setzero_ps() }
-    }
-    #[inline(always)]
-    unsafe fn load_f32(p: *const f32) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn load_f16(p: *const u16) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { <__m512 as Floats>::from_f16(p) }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16(p: *const u16) -> Self {
-        // SAFETY: the file's contract. A bf16 is the upper half of a float.
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())))) }
-    }
-    #[inline(always)]
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_fmadd_ps(self, b, c) }
-    }
-    #[inline(always)]
-    unsafe fn fold(self) -> f32 {
-        // SAFETY: the file's contract.
-        unsafe { fold8(_mm256_add_ps(_mm512_castps512_ps256(self), _mm512_extractf32x8_ps::<1>(self))) }
     }
 }
 
@@ -334,7 +300,6 @@ unsafe fn add4(a: __m512i, b: __m512i) -> __m512i {
 impl<D: Products> Lanes for Zmm<D> {
     const ROWS: usize = 16;
     const TILE: usize = 8;
-    const WIDE: bool = true;
     type V = __m512i;
     type X = Input;
     type S = __m256i;
@@ -343,7 +308,6 @@ impl<D: Products> Lanes for Zmm<D> {
     type F = __m256;
     type P = __m512i;
     type G = __m512;
-    type E = __m512;
 
     #[inline(always)]
     unsafe fn enter<K: Kernel>(k: &K) {

@@ -9,6 +9,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sums;
 
 /// A body that runs inside `Lanes::enter`, compiled for that instruction set.
 pub(crate) trait Kernel {
@@ -29,19 +31,6 @@ pub(crate) trait Floats: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `c - self * b`, rounded once.
     unsafe fn neg_mul_add(self, b: Self, c: Self) -> Self;
-}
-
-/// Sixteen float sums over k, the lanes of the float formats. See `quant::float` for the order they stand for.
-pub(crate) trait Sixteen: Copy {
-    /// # Safety (of all): as `Floats`; loads read sixteen elements.
-    unsafe fn zero() -> Self;
-    unsafe fn load_f32(p: *const f32) -> Self;
-    unsafe fn load_f16(p: *const u16) -> Self;
-    unsafe fn load_bf16(p: *const u16) -> Self;
-    /// `self * b + c`, rounded once.
-    unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// 16 -> 8 -> 4 -> 2 -> 1, lane `l` taking lane `l + half`.
-    unsafe fn fold(self) -> f32;
 }
 
 /// A vector of 32-bit words, a lane per row: four bytes, two i16 or an integer, as a format says.
@@ -78,8 +67,6 @@ pub(crate) trait Lanes: Copy + 'static {
     const ROWS: usize;
     /// Tokens of the largest register tile of a panel product: 4 or 8.
     const TILE: usize;
-    /// Rows and tokens of a register tile of a float product.
-    const WIDE: bool;
     type V: Copy;
     /// Two sub-blocks of input, with what a product with signed weights wants to know of them.
     type X: Copy;
@@ -89,7 +76,6 @@ pub(crate) trait Lanes: Copy + 'static {
     type F: Floats;
     type P: Words;
     type G: Floats;
-    type E: Sixteen;
 
     /// Runs `k` with this instruction set enabled.
     unsafe fn enter<K: Kernel>(k: &K);

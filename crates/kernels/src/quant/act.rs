@@ -1,4 +1,4 @@
-//! How input rows are stored: plain floats, or int8 blocks with a float scale. Knows no weight type.
+//! How input rows are stored: plain floats, bf16, or int8 blocks with a float scale. Knows no weight type.
 //!
 //! An int8 row of `k` elements is three arrays, one after another: `k` int8 values, one f32 scale per block, then the sums of the
 //! values (B32: one i32 per block; B256: one i16 per 16 values). The arrays apart keep the values of a row contiguous and aligned.
@@ -15,13 +15,17 @@ pub enum Act {
     B32,
     /// int8 blocks of 256, f32 scale, i16 sums of each 16
     B256,
+    /// rounded to bf16, half to even
+    Bf16,
 }
 
 impl Act {
+    pub const ALL: [Act; 4] = [Act::F32, Act::B32, Act::B256, Act::Bf16];
+
     /// Elements that share a scale; `k` is a multiple of it.
     pub const fn block_len(self) -> usize {
         match self {
-            Act::F32 => 1,
+            Act::F32 | Act::Bf16 => 1,
             Act::B32 => 32,
             Act::B256 => 256,
         }
@@ -30,6 +34,7 @@ impl Act {
     pub const fn row_bytes(self, k: usize) -> usize {
         match self {
             Act::F32 => 4 * k,
+            Act::Bf16 => (2 * k).next_multiple_of(64),
             Act::B32 => (k + k / 32 * 8).next_multiple_of(64),
             Act::B256 => (k + k / 256 * (4 + 32)).next_multiple_of(64),
         }
@@ -40,8 +45,15 @@ impl Act {
     /// What rounding a row lost: `x` minus the values that `row` stands for.
     ///
     /// # Safety
-    /// `x` and `out` have `k` floats, `row` is that `x` stored in this (int8) format.
+    /// `x` and `out` have `k` floats, `row` is that `x` stored in this format, not `F32`.
     pub unsafe fn lost(self, x: *const f32, k: usize, row: *const u8, out: *mut f32) {
+        if self == Act::Bf16 {
+            for i in 0..k {
+                // SAFETY: element `i` of all three.
+                unsafe { *out.add(i) = *x.add(i) - f32::from_bits(u32::from(row.cast::<u16>().add(i).read_unaligned()) << 16) };
+            }
+            return;
+        }
         let n = self.block_len();
         // SAFETY: the caller's contract.
         let row = unsafe { Row::new(row, k, n) };
@@ -103,6 +115,7 @@ pub(crate) fn impls(a: Act) -> &'static [Impl<QuantizeAct>] {
         Act::F32 => &[Impl { needs: Isa::Scalar, run: copy_row }],
         Act::B32 => Kernels::<32>::IMPLS,
         Act::B256 => Kernels::<256>::IMPLS,
+        Act::Bf16 => Kernels::<1>::IMPLS,
     }
 }
 
@@ -144,7 +157,13 @@ unsafe fn quantize<L: Lanes, const N: usize>(x: *const f32, k: usize, out: *mut 
 #[inline(always)]
 unsafe fn body<const N: usize>(x: *const f32, k: usize, out: *mut u8) {
     // SAFETY: the caller's contract.
-    unsafe { if N == 32 { b32(x, k, out) } else { b256(x, k, out) } }
+    unsafe {
+        match N {
+            1 => bf16(x, k, out),
+            32 => b32(x, k, out),
+            _ => b256(x, k, out),
+        }
+    }
 }
 
 /// # Safety
@@ -152,6 +171,24 @@ unsafe fn body<const N: usize>(x: *const f32, k: usize, out: *mut u8) {
 unsafe fn copy_row(x: *const f32, k: usize, out: *mut u8) {
     // SAFETY: the caller's contract; bytes have no alignment.
     unsafe { x.cast::<u8>().copy_to_nonoverlapping(out, 4 * k) }
+}
+
+/// The upper halves, rounded half to even; a nan stays one (made quiet), and inf comes of what is nearer to it than to the largest bf16.
+///
+/// # Safety
+/// As `body`.
+#[inline(always)]
+unsafe fn bf16(x: *const f32, k: usize, out: *mut u8) {
+    for i in 0..k {
+        // SAFETY: element `i` of the floats and of `out`.
+        unsafe {
+            let bits = (*x.add(i)).to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            let quiet = bits | 0x40_0000;
+            let top = if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded };
+            out.cast::<u16>().add(i).write_unaligned((top >> 16) as u16);
+        }
+    }
 }
 
 /// # Safety

@@ -27,7 +27,7 @@ use std::sync::OnceLock;
 
 /// `y[t * y_stride + r] = sum_i w[r][i] * x[t][i]` for `r` in `0..n_rows`, `t` in `0..n_tokens`.
 ///
-/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `act_of(type)`, `x_stride` bytes apart.
+/// `w`: rows in file layout, `w_stride` bytes apart. `x`: rows in the format of `Table::act_of(type)`, `x_stride` bytes apart.
 /// `k` is a multiple of the type's block length. `y` is written, never read.
 pub struct MatArgs {
     pub w: *const u8,
@@ -77,8 +77,11 @@ pub(crate) const FORMATS: &[Format] = &[
     mxfp4::FORMAT,
 ];
 
-/// How an input row for weights of type `ty` is stored; `None`: no kernel for this type.
-pub const fn act_of(ty: DType) -> Option<Act> {
+/// Weight types that some level computes in a way of its own: other inputs, and so other bits. The list of kernels begins with that level.
+pub(crate) const OWN: &[Format] = &[float::BF16_PAIRS];
+
+/// How an input row for weights of type `ty` is stored, below the levels in `OWN`; `None`: no kernel for this type.
+pub(crate) const fn act_of(ty: DType) -> Option<Act> {
     let mut i = 0;
     while i < FORMATS.len() {
         if FORMATS[i].ty as u32 == ty as u32 {
@@ -93,16 +96,16 @@ pub const fn act_of(ty: DType) -> Option<Act> {
 pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
     match act_of(ty) {
         Some(Act::B32 | Act::B256) => panel::scratch_bytes(n_tokens),
-        _ => 0,
+        Some(Act::F32 | Act::Bf16) => float::scratch_bytes(n_tokens),
+        None => 0,
     }
 }
 
 /// The kernels for one instruction-set level.
 pub struct Table {
     pub isa: Isa,
-    quantize: [QuantizeAct; 3],
-    formats: [Option<(MatMul, ToF32)>; N_TYPES],
-    groups: [Option<MatMul>; N_TYPES],
+    quantize: [QuantizeAct; Act::ALL.len()],
+    formats: [Option<(MatMul, &'static Format)>; N_TYPES],
     to_groups: group::ToGroups,
 }
 
@@ -112,26 +115,35 @@ const N_TYPES: usize = 64;
 impl Table {
     fn new(isa: Isa) -> Table {
         let mut formats = [None; N_TYPES];
-        let mut groups = [None; N_TYPES];
-        for f in FORMATS {
-            formats[f.ty as usize] = Some((pick(f.impls, isa), f.to_f32));
-            groups[f.ty as usize] = f.groups.iter().find(|i| i.needs <= isa).map(|i| i.run);
+        let own = OWN.iter().filter(|f| f.impls[0].needs > Isa::Scalar && f.impls[0].needs <= isa);
+        for f in FORMATS.iter().chain(own) {
+            formats[f.ty as usize] = Some((pick(f.impls, isa), f));
         }
-        let quantize = [Act::F32, Act::B32, Act::B256].map(|a| pick(act::impls(a), isa));
-        Table { isa, quantize, formats, groups, to_groups: pick(group::TO_GROUPS, isa) }
+        let quantize = Act::ALL.map(|a| pick(act::impls(a), isa));
+        Table { isa, quantize, formats, to_groups: pick(group::TO_GROUPS, isa) }
     }
     pub fn mat_mul(&self, ty: DType) -> Option<MatMul> {
         self.formats[ty as usize].map(|f| f.0)
     }
     /// For weights whose rows stand in groups (see `group`): `MatArgs::w` is the first row of a group, `n_rows` a multiple of `ROW_GRANULE`.
+    /// `None`: this level or format has no such kernel.
     pub fn group_mul(&self, ty: DType) -> Option<MatMul> {
-        self.groups[ty as usize]
+        let list = self.formats[ty as usize]?.1.groups;
+        list.iter().find(|i| i.needs <= self.isa).map(|i| i.run)
     }
     pub fn to_groups(&self) -> group::ToGroups {
         self.to_groups
     }
+    /// The plain product that `mat_mul` gives the bits of, on any CPU.
+    pub fn oracle(&self, ty: DType) -> Option<MatMul> {
+        self.formats[ty as usize].map(|f| pick(f.1.impls, Isa::Scalar))
+    }
+    /// How an input row for weights of type `ty` is stored.
+    pub fn act_of(&self, ty: DType) -> Option<Act> {
+        self.formats[ty as usize].map(|f| f.1.act)
+    }
     pub fn to_f32(&self, ty: DType) -> Option<ToF32> {
-        self.formats[ty as usize].map(|f| f.1)
+        self.formats[ty as usize].map(|f| f.1.to_f32)
     }
     pub fn quantize_act(&self, a: Act) -> QuantizeAct {
         self.quantize[a as usize]
@@ -140,7 +152,7 @@ impl Table {
 
 /// The table for a level the CPU has (`isa` must not exceed `Isa::detect()`), filled at the first call.
 pub fn table(isa: Isa) -> &'static Table {
-    static TABLES: [OnceLock<Table>; 4] = [const { OnceLock::new() }; 4];
+    static TABLES: [OnceLock<Table>; Isa::ALL.len()] = [const { OnceLock::new() }; Isa::ALL.len()];
     TABLES[isa as usize].get_or_init(|| Table::new(isa))
 }
 

@@ -54,7 +54,7 @@ fn weights(rng: &mut Lcg, ty: DType, k: usize, n_rows: usize, fill: Option<u8>) 
 }
 
 fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
-    let a = act_of(ty).unwrap();
+    let a = table.act_of(ty).unwrap();
     let mut out = vec![0; a.row_bytes(k) * (x.len() / k)];
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(a.row_bytes(k))) {
         // SAFETY: `k` floats, a row's bytes.
@@ -67,9 +67,14 @@ fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 struct Line(#[allow(dead_code, reason = "only its address is used")] [u8; 64]);
 
-/// `[n_tokens][n_rows]`
-fn product(f: MatMul, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
-    let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), act_of(ty).unwrap().row_bytes(k));
+/// What `table` says, or its oracle. `[n_tokens][n_rows]`
+fn product(table: &Table, oracle: bool, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
+    let f = if oracle { table.oracle(ty) } else { table.mat_mul(ty) }.unwrap();
+    product_by(f, table, ty, k, w, x)
+}
+
+fn product_by(f: MatMul, table: &Table, ty: DType, k: usize, w: &[u8], x: &[u8]) -> Vec<f32> {
+    let (w_stride, x_stride) = (ty.row_bytes(k).unwrap(), table.act_of(ty).unwrap().row_bytes(k));
     let (n_rows, n_tokens) = (w.len() / w_stride, x.len() / x_stride);
     let mut y = vec![f32::NAN; n_rows * n_tokens];
     let mut scratch = vec![Line([0xa5; 64]); scratch_bytes(ty, k, n_tokens).div_ceil(64)];
@@ -128,13 +133,13 @@ fn every_level_gives_the_oracles_bits() {
                 if fill.is_some() {
                     x.iter_mut().for_each(|x| *x = 5.0f32.copysign(*x)); // every value at the end of its range
                 }
-                let x = inputs(table(Isa::Scalar), f.ty, k, &x);
-                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
                 for isa in levels() {
-                    let got = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                    let x = inputs(table(isa), f.ty, k, &x);
+                    let want = product(table(isa), true, f.ty, k, &w, &x);
+                    let got = product(table(isa), false, f.ty, k, &w, &x);
                     assert_eq!(bits(&got), bits(&want), "{:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens, fill {fill:?}", f.ty);
                     if let Some(mul) = table(isa).group_mul(f.ty).filter(|_| n_rows % ROW_GRANULE == 0) {
-                        let got = product(mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x);
+                        let got = product_by(mul, table(isa), f.ty, k, &grouped(isa, f.ty, k, &w), &x);
                         assert_eq!(
                             bits(&got),
                             bits(&want),
@@ -144,6 +149,85 @@ fn every_level_gives_the_oracles_bits() {
                     }
                 }
             }
+        }
+    }
+}
+
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+#[test]
+fn blocks_of_float_products_give_the_oracles_bits() {
+    // Ragged steps of 16 and 32, tiles of all widths, more rows than a block, k that is cut, more tokens than wait for the rest of k.
+    let mut rng = Lcg(19);
+    let rows = (1..21).map(|n| (47, n, 7));
+    let tokens = (1..10).chain([24, 64]).flat_map(|t| [(16, 9, t), (33, 3, t), (95, 13, t)]);
+    for (k, n_rows, n_tokens) in rows.chain(tokens).chain([(3109, 66, 2), (3109, 70, 13), (6200, 9, 25), (1600, 67, 101)]) {
+        for ty in FLOATS {
+            let w = weights(&mut rng, ty, k, n_rows, None);
+            let x = rng.floats(k * n_tokens);
+            for isa in levels().filter(|&i| i != Isa::Scalar && i != Isa::Avx512Vnni) {
+                let x = inputs(table(isa), ty, k, &x);
+                let [got, want] = [false, true].map(|oracle| bits(&product(table(isa), oracle, ty, k, &w, &x)));
+                assert!(got == want, "{ty:?} on {isa:?}: {n_rows} rows of {k}, {n_tokens} tokens");
+            }
+        }
+    }
+}
+
+#[test]
+fn float_products_of_the_smallest_and_largest_numbers() {
+    // Exponents from one end to the other: denormal weights, inputs and sums, results that round up to the smallest normal number, inf.
+    let mut rng = Lcg(23);
+    let mut random =
+        |mask: u32, top: u32| f32::from_bits(u32::from_le_bytes([rng.byte(), rng.byte(), rng.byte(), rng.byte()]) & mask | top);
+    let (k, n_rows, n_tokens) = (70, 9, 5);
+    for (mask, top) in [(u32::MAX, 0), (0x8fff_ffff, 0x1800_0000), (0x87ff_ffff, 0x1c00_0000), (0x80ff_ffff, 0x2000_0000), (0x807f_ffff, 0)]
+    {
+        for ty in FLOATS {
+            let mut floats = |n| (0..n).map(|_| random(mask, top)).map(|v| if v.is_nan() { 1.0 } else { v }).collect::<Vec<f32>>();
+            let (values, x) = (floats(k * n_rows), floats(k * n_tokens));
+            let mut w = vec![0; ty.row_bytes(k).unwrap() * n_rows];
+            if ty == DType::F32 {
+                w = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            } else {
+                assert!(from_f32(ty, &values, &mut w));
+            }
+            for isa in levels() {
+                let x = inputs(table(isa), ty, k, &x);
+                let [got, want] = [false, true].map(|oracle| product(table(isa), oracle, ty, k, &w, &x));
+                let same = got.iter().zip(&want).all(|(g, w)| g.to_bits() == w.to_bits() || g.is_nan() && w.is_nan());
+                assert!(same, "{ty:?} on {isa:?}, {mask:x} {top:x}: {got:?} {want:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_inputs_are_rounded_half_to_even() {
+    let cases: [(u32, u16); 10] = [
+        (0x3f80_0000, 0x3f80),
+        (0x3f80_8000, 0x3f80),
+        (0x3f81_8000, 0x3f82),
+        (0x3f80_8001, 0x3f81),
+        (0xbf80_7fff, 0xbf80),
+        (0x7f7f_ffff, 0x7f80),
+        (0xff80_0000, 0xff80),
+        (0x7f80_0001, 0x7fc0),
+        (0x8000_0000, 0x8000),
+        (0x0000_8001, 0x0001),
+    ];
+    let x = cases.map(|c| f32::from_bits(c.0));
+    for isa in levels() {
+        let (mut row, mut lost) = ([0u8; 64], [0.0f32; 10]);
+        // SAFETY: ten floats, a row's bytes, ten floats.
+        unsafe {
+            table(isa).quantize_act(Act::Bf16)(x.as_ptr(), x.len(), row.as_mut_ptr());
+            Act::Bf16.lost(x.as_ptr(), x.len(), row.as_ptr(), lost.as_mut_ptr());
+        }
+        let got: Vec<u16> = row[..20].chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        assert_eq!(got, cases.map(|c| c.1), "{isa:?}");
+        for i in [0, 1, 2, 3, 4, 8, 9] {
+            assert_eq!(f32::from_bits(u32::from(got[i]) << 16) + lost[i], x[i], "{isa:?} {i}");
         }
     }
 }
@@ -158,12 +242,12 @@ fn saturating_input_stays_exact() {
             for n_tokens in [1, 9] {
                 let w = weights(&mut rng, f.ty, k, 16, Some(if f.ty == DType::Q8_0 { 0x80 } else { 0xff }));
                 let x = inputs(table(Isa::Scalar), f.ty, k, &vec![sign; k * n_tokens]);
-                let want = product(table(Isa::Scalar).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                let want = product(table(Isa::Scalar), true, f.ty, k, &w, &x);
                 for isa in levels() {
-                    assert_eq!(bits(&product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
+                    assert_eq!(bits(&product(table(isa), false, f.ty, k, &w, &x)), bits(&want), "{:?} on {isa:?}", f.ty);
                     if let Some(mul) = table(isa).group_mul(f.ty) {
                         assert_eq!(
-                            bits(&product(mul, f.ty, k, &grouped(isa, f.ty, k, &w), &x)),
+                            bits(&product_by(mul, table(isa), f.ty, k, &grouped(isa, f.ty, k, &w), &x)),
                             bits(&want),
                             "{:?} in groups on {isa:?}",
                             f.ty
@@ -183,21 +267,21 @@ fn a_result_does_not_depend_on_its_neighbours() {
         let w = weights(&mut rng, f.ty, k, n_rows, None);
         let x = rng.floats(k * n_tokens);
         for isa in levels().filter(|&i| i != Isa::Scalar) {
-            let mul = table(isa).mat_mul(f.ty).unwrap();
+            let product = |w: &[u8], x: &[u8]| product(table(isa), false, f.ty, k, w, x);
             let x = inputs(table(isa), f.ty, k, &x);
             let (row, tok) = (w.len() / n_rows, x.len() / n_tokens);
-            let all = bits(&product(mul, f.ty, k, &w, &x));
+            let all = bits(&product(&w, &x));
             for step in [1, 7] {
                 for (t, x) in x.chunks(tok * step).enumerate() {
                     let n = x.len() / tok * n_rows;
-                    assert_eq!(bits(&product(mul, f.ty, k, &w, x)), all[t * step * n_rows..][..n], "{:?} {isa:?} {step} tokens", f.ty);
+                    assert_eq!(bits(&product(&w, x)), all[t * step * n_rows..][..n], "{:?} {isa:?} {step} tokens", f.ty);
                 }
             }
             // Rows split unevenly, and everything at an odd address.
             let (mut odd_w, mut odd_x) = (vec![0], vec![0]);
             odd_w.extend_from_slice(&w[5 * row..]);
             odd_x.extend_from_slice(&x[..9 * tok]);
-            let part = bits(&product(mul, f.ty, k, &odd_w[1..], &odd_x[1..]));
+            let part = bits(&product(&odd_w[1..], &odd_x[1..]));
             for t in 0..9 {
                 assert_eq!(part[t * (n_rows - 5)..][..n_rows - 5], all[t * n_rows + 5..(t + 1) * n_rows], "{:?} {isa:?}", f.ty);
             }
@@ -238,9 +322,10 @@ fn nothing_is_read_past_the_end() {
             for isa in levels() {
                 let x = inputs(table(isa), f.ty, k, &rng.floats(k * n_tokens));
                 // The padding of a quantised row is not the kernel's to read either.
-                let used = x.len() - (f.act.row_bytes(k) - used_bytes(f.act, k));
+                let act = table(isa).act_of(f.ty).unwrap();
+                let used = x.len() - (act.row_bytes(k) - used_bytes(act, k));
                 let ((pw, _w), (px, _x)) = (at_page_end(&w), at_page_end(&x[..used]));
-                let want = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &x);
+                let want = product(table(isa), false, f.ty, k, &w, &x);
                 let mut scratch = vec![Line([0; 64]); scratch_bytes(f.ty, k, n_tokens).div_ceil(64)];
                 let (y, _y) = at_page_end(&vec![0; 4 * n_rows * n_tokens]);
                 let args = MatArgs {
@@ -249,7 +334,7 @@ fn nothing_is_read_past_the_end() {
                     k,
                     n_rows,
                     x: px,
-                    x_stride: f.act.row_bytes(k),
+                    x_stride: act.row_bytes(k),
                     n_tokens,
                     y: y.cast_mut().cast(),
                     y_stride: n_rows,
@@ -269,6 +354,7 @@ fn nothing_is_read_past_the_end() {
 fn used_bytes(a: Act, k: usize) -> usize {
     match a {
         Act::F32 => 4 * k,
+        Act::Bf16 => 2 * k,
         Act::B32 => k + k / 4,
         Act::B256 => k + k / 256 * 36,
     }
@@ -316,7 +402,7 @@ fn a_nan_or_inf_in_the_input_reaches_the_output() {
             x[300] = bad;
             let w = weights(&mut rng, f.ty, k, 3, None);
             for isa in levels() {
-                let y = product(table(isa).mat_mul(f.ty).unwrap(), f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
+                let y = product(table(isa), false, f.ty, k, &w, &inputs(table(isa), f.ty, k, &x));
                 assert!(y.iter().all(|v| !v.is_finite()), "{:?} {isa:?} {bad}: {y:?}", f.ty);
             }
         }
@@ -364,10 +450,11 @@ fn quantisers_agree_with_the_original() {
 
 #[test]
 fn lists_are_ordered_and_complete() {
-    for f in FORMATS {
+    for f in FORMATS.iter().chain(OWN) {
         assert!(f.impls.windows(2).all(|w| w[0].needs > w[1].needs), "{:?}", f.ty);
         assert_eq!(f.impls.last().map(|i| i.needs), Some(Isa::Scalar));
-        assert!(act_of(f.ty) == Some(f.act) && (f.ty as usize) < N_TYPES);
+        assert!((f.ty as usize) < N_TYPES);
     }
+    assert!(FORMATS.iter().all(|f| act_of(f.ty) == Some(f.act) && table(Isa::Scalar).act_of(f.ty) == Some(f.act)));
     assert!(act_of(DType::Q4_1).is_none() && table(Isa::Scalar).mat_mul(DType::Q4_1).is_none());
 }
