@@ -71,6 +71,16 @@ def target(row):
                  if re.search(model, row['model']) and re.fullmatch(figure, row['figure'])), None)
 
 
+def met(row):
+    """'no', 'must' or 'goal'; None where nothing is asked for. A least ratio below 1 also asks that the interval reaches 1."""
+    wanted = target(row) if 'ratio' in row else None
+    if not wanted:
+        return None
+    _, middle, high = row['ratio']
+    reached = (lambda v: middle >= v and (v >= 1 or high >= 1)) if row['unit'] == 't/s' else (lambda v: middle <= v)
+    return 'goal' if reached(wanted[1]) else 'must' if reached(wanted[0]) else 'no'
+
+
 def tiny(jobs):
     """The same jobs with numbers a 64th as large: they prove that a case works, not how fast it is."""
     fewer = lambda m: m[1] + str(max(1, int(m[2]) // 64))

@@ -40,14 +40,15 @@ def better(row):
     return row['ratio'] if row['unit'] == 't/s' else [1 / v for v in reversed(row['ratio'])]
 
 
-def wanted(row, target):
-    found = target(row)
-    return None if not found else found if row['unit'] == 't/s' else tuple(1 / v for v in found)
+def required(row, cases):
+    """How many times better ours must be, or None."""
+    found = cases.target(row)
+    return found and (found[0] if row['unit'] == 't/s' else 1 / found[0])
 
 
-def colour(value, wanted):
-    must, goal = wanted or (1, 1)
-    return GOOD if value >= goal else FAIR if value >= must else POOR
+def colour(row, cases):
+    met = cases.met(row) or ('goal' if better(row)[1] >= 1 else 'no')
+    return {'goal': GOOD, 'must': FAIR, 'no': POOR}[met]
 
 
 class LogAxis:
@@ -67,7 +68,7 @@ def axis_for(rows):
     return LogAxis(min(0.7, 0.95 * min(values)), max(4.2, 1.08 * max(values)), LEFT, WIDTH - RIGHT)
 
 
-def ratios(rows, groups, target):
+def ratios(rows, groups, cases):
     rows = [r for r in rows if 'ratio' in r]
     listed = [(title, [r for r in rows if r['group'] == group]) for group, title in groups.items()]
     listed = [(title, members) for title, members in listed if members]
@@ -79,7 +80,7 @@ def ratios(rows, groups, target):
         c.text(24, y + GAP - 12, title, 13, INK, weight='600')
         y += GAP
         for before, row in zip([None, *members], members):
-            ratio_row(c, axis, y, row, wanted(row, target), before)
+            ratio_row(c, axis, y, row, cases, before)
             y += ROW
     return c.done()
 
@@ -97,15 +98,15 @@ def ratio_head(c, axis, height):
         c.text(axis.at(t), height - 14, f'{t:g}×', 11, FAINT, 'middle')
 
 
-def ratio_row(c, axis, y, row, wanted, before):
+def ratio_row(c, axis, y, row, cases, before):
     low, middle, high = better(row)
-    fill, centre = colour(middle, wanted), y + ROW / 2
+    fill, centre, must = colour(row, cases), y + ROW / 2, required(row, cases)
     name = row['model'] + (f' ({row["isa"]})' if row['isa'] else '')
     if not before or (before['model'], before['isa']) != (row['model'], row['isa']):
         c.text(24, centre + 4, name, 12, INK)
     c.text(LEFT - 14, centre + 4, ' '.join(filter(None, (row['figure'], row['label']))), 12, FAINT, 'end')
-    if wanted:
-        c.line(axis.at(wanted[0]), centre - 6, axis.at(wanted[0]), centre + 6, INK, 1.5)
+    if must:
+        c.line(axis.at(must), centre - 6, axis.at(must), centre + 6, INK, 1.5)
     c.line(axis.at(low), centre, axis.at(high), centre, fill, 2.5)
     c.dot(axis.at(middle), centre, 4.5, fill)
     c.text(WIDTH - RIGHT + 14, centre + 4, f'{middle:.2f}×', 12, fill, weight='600')

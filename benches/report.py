@@ -75,13 +75,9 @@ def ratio_text(row):
 
 
 def verdict(row):
-    """(must and goal, whether they are met); of times and memory a ratio must not be above."""
-    wanted = cases.target(row) if 'ratio' in row else None
-    if not wanted:
-        return '', ''
-    sign = 1 if row['unit'] == 't/s' else -1
-    must, goal = (sign * row['ratio'][1] >= sign * v for v in wanted)
-    return '{} / {}'.format(*wanted), 'goal' if goal else 'yes' if must else '**no**'
+    """What is asked for, and whether it is met."""
+    met = cases.met(row)
+    return ('{} / {}'.format(*cases.target(row)), {'no': '**no**', 'must': 'yes', 'goal': 'goal'}[met]) if met else ('', '')
 
 
 def show(rows):
@@ -153,7 +149,7 @@ def write():
     PAGE.write_text(page)
     known, kernels = results(), load(KERNELS, None)
     if known['rows']:
-        (HERE / 'ratios.svg').write_text(plot.ratios(known['rows'], GROUPS, cases.target))
+        (HERE / 'ratios.svg').write_text(plot.ratios(known['rows'], GROUPS, cases))
     if kernels:
         (HERE / 'roofline.svg').write_text(plot.roofline(kernels))
 
