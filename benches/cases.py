@@ -28,7 +28,7 @@ DEFAULT = [
     Case('shapes', 'qwen3-moe-q4_k_m', 'pp512 tg64 tg16x8@256s'),
     Case('shapes', 'phi3-mini-q4_k_m', 'pp512 tg64', pairs=3),
     Case('context', 'llama-1b-q4_k_m', 'pp128 pp2048 tg64@4096 tg64@16384'),
-    Case('sequences', 'llama-1b-q4_k_m', 'tg32x8@256 tg32x8@256s tg16x32@256 tg16x32@256s'),
+    Case('sequences', 'llama-1b-q4_k_m', 'tg16x8@256 tg16x8@256s tg8x32@256 tg8x32@256s'),
     *(Case('load', f'llama-1b-{mix}', kind='load', label='default') for mix in ('q4_k_m', 'q8_0')),
     *(Case('load', f'llama-1b-{mix}', '', MAPPED, kind='load', label='mapped') for mix in ('q4_k_m', 'q8_0')),
     Case('overhead', 'models/tinystories-llama-q8_0.gguf', 'tg16@4', ('--reps', '100'), kind='overhead'),
