@@ -147,6 +147,13 @@ pub struct PlaneAt {
     pub head_bytes: usize,
 }
 
+impl PlaneAt {
+    /// Bytes from a row of one head to the same cell's of the next.
+    pub fn head_pitch(&self) -> usize {
+        usize::from(TILE) * self.head_bytes
+    }
+}
+
 /// `n` rows of one head that follow each other from byte `at` of a buffer on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

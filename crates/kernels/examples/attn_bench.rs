@@ -3,7 +3,9 @@
 //!
 //! `cargo run --release -p kernels --example attn_bench [head] [queries per KV head]`
 
-use kernels::attn::{KvRun, LEAF, LeafArgs, SPAN_LEAVES, attn_leaf, scratch_bytes, span_finish, span_init, span_merge, state_len};
+use kernels::attn::{
+    HeadRows, KvRun, LEAF, LeafArgs, Rows, SPAN_LEAVES, attn_leaf, scratch_bytes, span_finish, span_init, span_merge, state_len,
+};
 use kernels::{DType, Isa, float};
 use std::time::Instant;
 
@@ -50,12 +52,14 @@ fn attend(isa: Isa, h: &Head, n: usize, tokens: usize, gqa: usize, group: usize)
                 let cells = LEAF.min(n - at);
                 // Query row i belongs to token i / gqa, which sees n - tokens + i / gqa + 1 cells.
                 let vis: Vec<_> = rows.clone().map(|i| (0, (n - tokens + i / gqa + 1).saturating_sub(at).min(cells) as u8)).collect();
-                let runs = [KvRun { k: h.k[at * stride..].as_ptr(), v: h.v[at * stride..].as_ptr(), at: 0, len: cells as u8 }];
+                let mut kv = Rows::default();
+                let run_at =
+                    |at: usize, n: usize| KvRun { k: h.k[at * stride..].as_ptr(), v: h.v[at * stride..].as_ptr(), at: 0, len: n as u8 };
+                kv.add(&run_at(at, cells), stride, stride);
                 let args = LeafArgs {
-                    runs: &runs,
+                    at: HeadRows { rows: &kv, k: 0, v: 0 },
+                    next: Some(HeadRows { rows: &kv, k: LEAF * stride, v: LEAF * stride }),
                     len: cells as u8,
-                    k_stride: stride,
-                    v_stride: stride,
                     head_k: h.head,
                     head_v: h.head,
                     k_type: h.ty,

@@ -1,11 +1,16 @@
-//! Attention over position tiles (contract 2): for each KV head and tile of query tokens, leaves in order inside a span of 16
-//! tiles, spans merged in order. The tree depends on positions alone, so prefill, decode and every split give the same bits.
+//! Attention over position tiles (contract 2): leaves in order inside a span of 16 tiles, spans merged in order. The tree depends on
+//! positions alone, so prefill, decode and every split give the same bits.
+//!
+//! A task is a tile of query tokens, some KV heads, and all spans or one. Heads of a leaf lie side by side, so few queries go through them leaf
+//! by leaf and read in long stretches; many queries stay with one head. Spans become tasks where tiles and heads are too few for the workers.
 use super::exec::{CpuOp, Ctx, Lower};
 use super::rows::{bytes_at, layer_of};
+use super::tiles::{self, Tile};
 use crate::backend::*;
-use kernels::attn::{self, AttnLeaf, KvRun, LeafArgs};
+use kernels::attn::{self, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
 use platform::Result;
 use platform::pool::{Stop, Worker};
+use std::ops::Range;
 
 pub struct Attend {
     q: T,
@@ -13,66 +18,114 @@ pub struct Attend {
     spec: AttendSpec,
     out: T,
     layer: KvLayer,
-    leaf: AttnLeaf,
-    queue: usize,
+    kernel: AttnLeaf,
+    /// Of passes, and of joins.
+    queues: [usize; 2],
 }
 
-/// Query rows (tokens x heads of one KV head) that share a pass over the KV rows: enough to pay for converting a leaf, few
-/// enough that their states stay in the cache.
+/// Query rows (tokens x heads) that a task keeps at hand: enough to pay for converting a leaf, few enough that their states stay
+/// in the cache.
 const QUERY_ROWS: usize = 64;
 
-/// Query rows that are done with a leaf before the next has arrived by itself.
-const FEW: usize = 8;
+/// Tasks per worker that keep workers level when one of them is interrupted.
+const TASKS: usize = 8;
 
-/// Consecutive tokens of one sequence.
-struct Tile {
-    tokens: std::ops::Range<usize>,
-}
+/// Tokens of a tile whose spans may be tasks of their own; more of them are enough work in one piece.
+const SPLIT_TOKENS: usize = 16;
 
 /// Where a task keeps its floats in the worker's scratch.
 struct Room<'a> {
-    /// [n_q][head_k]
+    /// [heads][n_q][head_k]
     q: &'a mut [f32],
-    /// [n_q][2 + head_v]: of the span at hand, and of all spans before it.
+    /// [heads][n_q][2 + head_v]: of the span at hand, and of all spans before it.
     span: &'a mut [f32],
     total: &'a mut [f32],
     kernel: *mut u8,
 }
 
+/// A leaf as the queries of a task see it.
+#[derive(Default)]
+struct Sight {
+    len: u8,
+    /// Per query row of a head, the places it sees.
+    vis: Vec<(u8, u8)>,
+    /// Of the task's first head.
+    rows: Rows,
+}
+
+impl Sight {
+    /// Rows of the task's head `h`.
+    fn rows(&self, h: usize, k: &PlaneAt, v: &PlaneAt) -> HeadRows<'_> {
+        HeadRows { rows: &self.rows, k: h * k.head_pitch(), v: h * v.head_pitch() }
+    }
+}
+
+/// How the work of one run is cut.
+struct Cut {
+    tiles: Vec<Tile>,
+    /// KV heads of a task.
+    heads: usize,
+    /// Tile and span of each task, where spans are tasks.
+    spans: Option<Vec<(usize, usize)>>,
+}
+
 impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group)?.clone();
-        let a = Attend { q, group, out, layer, leaf: attn::attn_leaf(l.isa), queue: l.needs.queue(), spec };
+        let queues = [l.needs.queue(), l.needs.queue()];
+        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), queues, spec };
         let [q, state, kernel] = a.room_sizes();
-        l.needs.scratch((q + 2 * state) * 4 + kernel, 0);
+        // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
+        let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
+        let spans = cells / (attn::LEAF * attn::SPAN_LEAVES) + SPLIT_TOKENS;
+        l.needs.scratch((q + 2 * state) * 4 + kernel, spans * a.span_bytes(l.limits.tokens.min(SPLIT_TOKENS)));
         Ok(a)
     }
 
     fn per_kv(&self) -> usize {
         (self.spec.n_head / self.spec.n_head_kv) as usize
     }
+    fn n_kv(&self) -> usize {
+        self.spec.n_head_kv as usize
+    }
+    fn head_v(&self) -> usize {
+        self.spec.head_v as usize
+    }
+    /// Floats of one query's state.
+    fn state(&self) -> usize {
+        attn::state_len(self.head_v())
+    }
     /// Tokens of a tile.
     fn tile_tokens(&self) -> usize {
         (QUERY_ROWS / self.per_kv()).max(1)
     }
+    /// Bytes of the states of one span, all heads of `tokens` tokens.
+    fn span_bytes(&self, tokens: usize) -> usize {
+        tokens * self.spec.n_head as usize * self.state() * 4
+    }
+    /// What a part of this run has in the shared scratch.
+    fn part_bytes(&self, c: &Ctx<'_>) -> usize {
+        self.span_bytes(c.io.ub.n_tokens().min(SPLIT_TOKENS))
+    }
 
     /// Floats of queries, floats of one set of states, bytes of the kernel's scratch. Each a multiple of 64 bytes.
     fn room_sizes(&self) -> [usize; 3] {
-        let n_q = self.tile_tokens() * self.per_kv();
-        let (k, v) = (self.spec.head_k as usize, self.spec.head_v as usize);
+        let rows = QUERY_ROWS.max(self.per_kv());
+        let (k, v) = (self.spec.head_k as usize, self.head_v());
         [
-            (n_q * k).next_multiple_of(16),
-            (n_q * attn::state_len(v)).next_multiple_of(16),
-            attn::scratch_bytes(k, v, n_q).next_multiple_of(64),
+            (rows * k).next_multiple_of(16),
+            (rows * attn::state_len(v)).next_multiple_of(16),
+            attn::scratch_bytes(k, v, rows).next_multiple_of(64),
         ]
     }
 
-    fn room<'a>(&self, c: &Ctx<'a>, w: &Worker<'_>, n_q: usize) -> Room<'a> {
+    /// Room for `rows` query rows.
+    fn room<'a>(&self, c: &Ctx<'a>, w: &Worker<'_>, rows: usize) -> Room<'a> {
         let [q, state, kernel] = self.room_sizes();
         let (base, len) = c.scratch.mine(w);
-        assert!((q + 2 * state) * 4 + kernel <= len);
+        assert!((q + 2 * state) * 4 + kernel <= len && rows <= QUERY_ROWS.max(self.per_kv()));
         let floats = base.cast::<f32>();
-        let (nq, ns) = (n_q * self.spec.head_k as usize, n_q * attn::state_len(self.spec.head_v as usize));
+        let (nq, ns) = (rows * self.spec.head_k as usize, rows * self.state());
         // SAFETY: three disjoint ranges of this worker's own scratch, sized at lowering; zero-initialised memory is valid f32.
         unsafe {
             Room {
@@ -84,145 +137,188 @@ impl Attend {
         }
     }
 
-    /// Tiles of consecutive tokens of one sequence.
-    fn tiles(&self, ub: &Ubatch) -> Vec<Tile> {
-        let most = self.tile_tokens();
-        let mut out: Vec<Tile> = Vec::new();
-        for i in 0..ub.n_tokens() {
-            match out.last_mut() {
-                Some(t) if t.tokens.len() < most && ub.first_seq[t.tokens.start] == ub.first_seq[i] => t.tokens.end = i + 1,
-                _ => out.push(Tile { tokens: i..i + 1 }),
-            }
-        }
-        out
+    /// Depends on what is asked and on the number of workers; the same for each of them.
+    fn cut(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Cut {
+        let tiles = tiles::cut(&c.io.views[self.group.0 as usize], c.io.ub, self.tile_tokens());
+        let (enough, kv) = (if w.n == 1 { 1 } else { TASKS * w.n as usize }, self.n_kv());
+        let tokens = tiles.iter().map(|t| t.tokens().len()).max().unwrap_or(0).max(1);
+        let spans: Vec<(usize, usize)> = tiles.iter().enumerate().flat_map(|(i, t)| (0..t.spans.len()).map(move |s| (i, s))).collect();
+        let fits = tokens <= SPLIT_TOKENS && spans.len() * self.part_bytes(c) <= c.scratch.shared().1;
+        let split = w.n > 1 && tiles.len() * kv < 2 * enough && spans.len() > tiles.len() && fits;
+        let n = if split { spans.len() } else { tiles.len() };
+        let most = (QUERY_ROWS / (tokens * self.per_kv())).clamp(1, kv);
+        Cut { heads: (kv * n / enough).clamp(1, most), spans: split.then_some(spans), tiles }
     }
 
-    /// Copies the tile's queries of KV head `h` together: [token][head][head_k].
-    fn gather(&self, c: &Ctx<'_>, tile: &Tile, h: usize, q: &mut [f32]) {
+    /// Copies the tile's queries of KV heads `heads` together: [head][token][per_kv][head_k].
+    fn gather(&self, c: &Ctx<'_>, tile: &Tile, heads: &Range<usize>, q: &mut [f32]) {
         let len = self.per_kv() * self.spec.head_k as usize;
-        for (i, dst) in tile.tokens.clone().zip(q.chunks_exact_mut(len)) {
-            dst.copy_from_slice(&c.arena.row(self.q, i)[h * len..(h + 1) * len]);
+        let mut parts = q.chunks_exact_mut(len);
+        for h in heads.clone() {
+            for (i, dst) in tile.tokens().zip(&mut parts) {
+                dst.copy_from_slice(&c.arena.row(self.q, i)[h * len..(h + 1) * len]);
+            }
         }
     }
 
-    /// The part `[a, b)` of a leaf that each query row sees. Returns false when nobody sees anything.
-    fn visible(&self, v: &Views, tile: &Tile, il: u32, vis: &mut Vec<(u8, u8)>) -> bool {
-        let leaf = &v.leaves[il as usize];
-        vis.clear();
-        let mut any = false;
-        for row in &v.rows[tile.tokens.clone()] {
-            let cut = if row.leaves.contains(&il) { leaf.within(row.lo, row.hi) } else { (0, 0) };
-            let cut = if cut.0 < cut.1 { cut } else { (0, 0) };
-            any |= cut.0 < cut.1;
-            vis.extend(std::iter::repeat_n(cut, self.per_kv()));
-        }
-        any
-    }
-
-    fn task(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, h: usize) {
+    /// Adds span `s` of a tile to the states `[heads][n_q][2 + head_v]`.
+    #[allow(clippy::too_many_arguments, reason = "what is read and what is written, by tile, span and heads")]
+    fn span(&self, c: &Ctx<'_>, tile: &Tile, s: usize, heads: &Range<usize>, q: &[f32], states: &mut [f32], kernel: *mut u8) {
         let v = &c.io.views[self.group.0 as usize];
-        let (head_v, n_q) = (self.spec.head_v as usize, tile.tokens.len() * self.per_kv());
-        let state = attn::state_len(head_v);
-        let room = self.room(c, w, n_q);
-        self.gather(c, tile, h, room.q);
-        room.total.chunks_exact_mut(state).for_each(attn::span_init);
-        room.span.chunks_exact_mut(state).for_each(attn::span_init);
-        let rows = &v.rows[tile.tokens.clone()];
-        let first = rows.iter().filter(|r| !r.leaves.is_empty()).map(|r| r.leaves.start).min().unwrap_or(0);
-        let last = rows.iter().filter(|r| !r.leaves.is_empty()).map(|r| r.leaves.end).max().unwrap_or(0);
-        let (mut vis, mut runs) = (Vec::with_capacity(n_q), Vec::new());
-        let mut span = None;
-        for il in first..last {
-            if !self.visible(v, tile, il, &mut vis) {
-                continue;
-            }
-            let leaf = &v.leaves[il as usize];
-            let this = leaf.tile.div_euclid(attn::SPAN_LEAVES as i32);
-            if span.is_some_and(|s| s != this) {
-                merge(room.total, room.span, state, head_v);
-            }
-            span = Some(this);
-            // Many queries compute longer than a leaf takes to arrive.
-            if il + 1 < last && n_q <= FEW {
-                self.read_ahead(v, il + 1, h as u32, &mut runs);
-            }
-            self.runs(v, leaf, h as u32, &mut runs);
-            let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
+        let mut rows = tile.spans[s].clone();
+        let (this, next) = (&mut Sight::default(), &mut Sight::default());
+        let (mut this, mut next) = (this, next);
+        let mut more = self.look(v, tile, &mut rows, heads.start, this);
+        while more {
+            more = self.look(v, tile, &mut rows, heads.start, next);
+            self.leaf(this, more.then_some(next), heads.len(), q, states, kernel);
+            std::mem::swap(&mut this, &mut next);
+        }
+    }
+
+    /// The next of the leaves `left` that somebody sees.
+    fn look(&self, v: &Views, tile: &Tile, left: &mut Range<usize>, h: usize, sight: &mut Sight) -> bool {
+        let Some(leaf) = left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)) else { return false };
+        sight.len = leaf.to;
+        sight.rows.clear();
+        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
+            self.rows(s, h as u32, &mut sight.rows);
+        }
+        true
+    }
+
+    /// A leaf for `n` heads.
+    fn leaf(&self, this: &Sight, next: Option<&Sight>, n: usize, q: &[f32], states: &mut [f32], kernel: *mut u8) {
+        // Who sees nothing of it at either end of the tile is left out.
+        let first = this.vis.iter().position(|v| v.0 < v.1).unwrap_or(0);
+        let end = this.vis.iter().rposition(|v| v.0 < v.1).map_or(0, |i| i + 1);
+        let [k, v] = [&self.layer.planes[0], &self.layer.planes[1]];
+        for h in 0..n {
+            let at = h * this.vis.len() + first;
             let args = LeafArgs {
-                runs: &runs,
-                len: leaf.to,
-                k_stride: k.head_bytes,
-                v_stride: val.head_bytes,
+                at: this.rows(h, k, v),
+                next: if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) },
+                len: this.len,
                 head_k: k.head_len as usize,
-                head_v,
+                head_v: self.head_v(),
                 k_type: k.ty,
-                v_type: val.ty,
-                q: room.q.as_ptr(),
+                v_type: v.ty,
+                q: q[at * self.spec.head_k as usize..].as_ptr(),
                 q_stride: self.spec.head_k as usize,
-                n_q,
-                vis: &vis,
+                n_q: end - first,
+                vis: &this.vis[first..end],
                 scale: self.spec.scale,
                 softcap: self.spec.softcap,
-                state: room.span.as_mut_ptr(),
-                scratch: room.kernel,
+                state: states[at * self.state()..].as_mut_ptr(),
+                scratch: kernel,
             };
-            // SAFETY: picked by ISA level; runs were checked against the store, the rest is this worker's scratch.
-            unsafe { (self.leaf)(&args) };
-        }
-        merge(room.total, room.span, state, head_v);
-        self.finish(c, w, tile, h, room.total, state);
-    }
-
-    fn runs(&self, v: &Views, leaf: &Leaf, h: u32, runs: &mut Vec<KvRun>) {
-        runs.clear();
-        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
-            let mut at = s.at;
-            let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
-            for (k, val) in stretches(0).zip(stretches(1)) {
-                runs.push(KvRun { k: self.rows_at(0, k), v: self.rows_at(1, val), at, len: k.n as u8 });
-                at += k.n as u8;
-            }
+            // SAFETY: picked by ISA level; rows were checked against the store for all heads, the rest is this task's own.
+            unsafe { (self.kernel)(&args) };
         }
     }
 
-    /// Address of rows that lie in the store.
-    fn rows_at(&self, plane: usize, s: Stretch) -> *const u8 {
-        bytes_at(&self.layer, s.at, s.n as usize * self.layer.planes[plane].head_bytes)
+    /// All spans of a tile for some heads.
+    fn whole(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, heads: Range<usize>) {
+        let state = self.state();
+        let Room { q, span, total, kernel } = self.room(c, w, heads.len() * tile.tokens().len() * self.per_kv());
+        self.gather(c, tile, &heads, q);
+        total.chunks_exact_mut(state).for_each(attn::span_init);
+        for s in 0..tile.spans.len() {
+            span.chunks_exact_mut(state).for_each(attn::span_init);
+            self.span(c, tile, s, &heads, q, span, kernel);
+            merge(total, span, self.head_v());
+        }
+        self.finish(c, w, tile, heads, total);
     }
 
-    /// Starts reading the next leaf while this one is computed: rows of one head are in pieces that the hardware does not foresee.
-    fn read_ahead(&self, v: &Views, il: u32, h: u32, runs: &mut Vec<KvRun>) {
-        self.runs(v, &v.leaves[il as usize], h, runs);
-        let [k, val] = [&self.layer.planes[0], &self.layer.planes[1]];
-        runs.iter().for_each(|r| attn::prefetch(r, k.head_bytes, val.head_bytes));
+    /// One span of a tile for some heads, to where `join` finds it.
+    fn part(&self, c: &Ctx<'_>, w: &Worker<'_>, cut: &Cut, spans: &[(usize, usize)], i: usize, heads: Range<usize>) {
+        let (tile, s) = (&cut.tiles[spans[i].0], spans[i].1);
+        let room = self.room(c, w, heads.len() * tile.tokens().len() * self.per_kv());
+        self.gather(c, tile, &heads, room.q);
+        let states = self.shared_states(c, tile, i, heads.clone());
+        states.chunks_exact_mut(self.state()).for_each(attn::span_init);
+        self.span(c, tile, s, &heads, room.q, states, room.kernel);
     }
 
-    fn finish(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, h: usize, total: &[f32], state: usize) {
-        let (per_kv, head_v) = (self.per_kv(), self.spec.head_v as usize);
+    /// Merges the spans of a tile for one head.
+    fn join(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, first: usize, h: usize) {
+        let total = self.room(c, w, tile.tokens().len() * self.per_kv()).total;
+        total.chunks_exact_mut(self.state()).for_each(attn::span_init);
+        for s in 0..tile.spans.len() {
+            merge(total, self.shared_states(c, tile, first + s, h..h + 1), self.head_v());
+        }
+        self.finish(c, w, tile, h..h + 1, total);
+    }
+
+    /// States of heads `heads` in part `i` of the run, which is a span of `tile`.
+    #[allow(clippy::mut_from_ref, reason = "one worker per part and heads, a barrier before they are read")]
+    fn shared_states<'a>(&self, c: &Ctx<'a>, tile: &Tile, i: usize, heads: Range<usize>) -> &'a mut [f32] {
+        let (base, len) = c.scratch.shared();
+        let n_q = tile.tokens().len() * self.per_kv() * self.state();
+        let at = i * self.part_bytes(c) / 4 + heads.start * n_q;
+        assert!((at + heads.len() * n_q) * 4 <= len);
+        // SAFETY: inside the shared scratch (just checked), aligned, initialised; disjoint by part and head.
+        unsafe { std::slice::from_raw_parts_mut(base.cast::<f32>().add(at), heads.len() * n_q) }
+    }
+
+    /// The rows of head `h` in a segment; those of head `h + n` are `n` pitches further.
+    fn rows(&self, s: &Seg, h: u32, rows: &mut Rows) {
+        let mut at = s.at;
+        let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
+        for (k, v) in stretches(0).zip(stretches(1)) {
+            let run = KvRun { k: self.rows_at(0, k, h), v: self.rows_at(1, v, h), at, len: k.n as u8 };
+            rows.add(&run, self.layer.planes[0].head_bytes, self.layer.planes[1].head_bytes);
+            at += k.n as u8;
+        }
+    }
+
+    /// Address of rows that lie in the store, as do those of the heads after `h`.
+    fn rows_at(&self, plane: usize, s: Stretch, h: u32) -> *const u8 {
+        let p = &self.layer.planes[plane];
+        bytes_at(&self.layer, s.at, (p.heads - 1 - h) as usize * p.head_pitch() + s.n as usize * p.head_bytes)
+    }
+
+    fn finish(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, heads: Range<usize>, total: &[f32]) {
+        let (per_kv, head_v, state) = (self.per_kv(), self.head_v(), self.state());
         let sinks = self.spec.sinks.map(|s| c.floats(s));
+        let (tokens, n_q) = (tile.tokens(), tile.tokens().len() * per_kv);
         for (n, s) in total.chunks_exact(state).enumerate() {
-            let head = h * per_kv + n % per_kv;
-            let out = c.arena.cols_mut(w, self.out, tile.tokens.start + n / per_kv, head * head_v..(head + 1) * head_v);
+            let head = (heads.start + n / n_q) * per_kv + n % per_kv;
+            let out = c.arena.cols_mut(w, self.out, tokens.start + n % n_q / per_kv, head * head_v..(head + 1) * head_v);
             attn::span_finish(s, sinks.map(|s| s[head]), out);
         }
     }
 }
 
-/// Adds each query's span to its total and empties the span.
-fn merge(total: &mut [f32], span: &mut [f32], state: usize, head_v: usize) {
-    for (t, s) in total.chunks_exact_mut(state).zip(span.chunks_exact_mut(state)) {
+/// Adds each query's span to its total.
+fn merge(total: &mut [f32], span: &[f32], head_v: usize) {
+    let state = attn::state_len(head_v);
+    for (t, s) in total.chunks_exact_mut(state).zip(span.chunks_exact(state)) {
         attn::span_merge(t, s, head_v);
-        attn::span_init(s);
     }
 }
 
 impl CpuOp for Attend {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let (tiles, heads) = (self.tiles(c.io.ub), self.spec.n_head_kv as usize);
+        let cut = self.cut(c, w);
+        let kv = self.n_kv();
+        let n = cut.spans.as_ref().map_or(cut.tiles.len(), Vec::len);
+        let groups = kv.div_ceil(cut.heads);
         // Late tiles see the most; taking them first keeps the workers level at the end.
-        while let Some(i) = c.queues[self.queue].take(tiles.len() * heads) {
-            let i = tiles.len() * heads - 1 - i;
-            self.task(c, w, &tiles[i / heads], i % heads);
+        while let Some(i) = c.queues[self.queues[0]].take(n * groups) {
+            let i = n * groups - 1 - i;
+            let heads = i % groups * cut.heads..(i % groups * cut.heads + cut.heads).min(kv);
+            match &cut.spans {
+                Some(spans) => self.part(c, w, &cut, spans, i / groups, heads),
+                None => self.whole(c, w, &cut.tiles[i / groups], heads),
+            }
+        }
+        let Some(spans) = &cut.spans else { return Ok(()) };
+        w.sync()?;
+        while let Some(i) = c.queues[self.queues[1]].take(cut.tiles.len() * kv) {
+            let first = spans.partition_point(|s| s.0 < i / kv);
+            self.join(c, w, &cut.tiles[i / kv], first, i % kv);
         }
         Ok(())
     }

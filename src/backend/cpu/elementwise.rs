@@ -17,20 +17,22 @@ pub struct Norm {
     pub t: &'static Table,
 }
 
+impl Norm {
+    pub fn row(&self, c: &Ctx<'_>, w: &Worker<'_>, i: usize) {
+        let mut x = c.arena.row(self.x, i);
+        if let (Some(add), Some(sum)) = (self.add, self.sum) {
+            let s = c.arena.row_mut(w, sum, i);
+            self.t.add(x, c.arena.row(add, i), s);
+            x = s;
+        }
+        let out = c.arena.row_mut(w, self.out, i);
+        terms::norm(self.t, self.kind, x, self.w.map(|w| c.floats(w)), self.b.map(|b| c.floats(b)), self.eps, out);
+    }
+}
+
 impl CpuOp for Norm {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let weight = self.w.map(|w| c.floats(w));
-        let bias = self.b.map(|b| c.floats(b));
-        for i in w.share(c.n_rows(self.rows), 1) {
-            let mut x = c.arena.row(self.x, i);
-            if let (Some(add), Some(sum)) = (self.add, self.sum) {
-                let s = c.arena.row_mut(w, sum, i);
-                self.t.add(x, c.arena.row(add, i), s);
-                x = s;
-            }
-            let out = c.arena.row_mut(w, self.out, i);
-            terms::norm(self.t, self.kind, x, weight, bias, self.eps, out);
-        }
+        w.share(c.n_rows(self.rows), 1).for_each(|i| self.row(c, w, i));
         Ok(())
     }
 }
@@ -44,8 +46,15 @@ pub struct Glu {
     pub t: &'static Table,
 }
 
-/// Columns a worker takes at a time: 64-byte lines, and enough to be worth a call.
-const COLS: usize = 256;
+/// Columns a worker takes at a time: 64-byte lines, whole blocks of every input format, and enough to be worth a call.
+pub const COLS: usize = 256;
+
+impl Glu {
+    pub fn cols(&self, c: &Ctx<'_>, w: &Worker<'_>, i: usize, cols: std::ops::Range<usize>) {
+        let (gate, up) = (&c.arena.row(self.gate, i)[cols.clone()], &c.arena.row(self.up, i)[cols.clone()]);
+        terms::glu(self.t, self.act, gate, up, c.arena.cols_mut(w, self.out, i, cols));
+    }
+}
 
 impl CpuOp for Glu {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
@@ -53,9 +62,7 @@ impl CpuOp for Glu {
         let per_row = width.div_ceil(COLS);
         for piece in w.share(n * per_row, 1) {
             let (i, at) = (piece / per_row, piece % per_row * COLS);
-            let cols = at..(at + COLS).min(width);
-            let (gate, up) = (&c.arena.row(self.gate, i)[cols.clone()], &c.arena.row(self.up, i)[cols.clone()]);
-            terms::glu(self.t, self.act, gate, up, c.arena.cols_mut(w, self.out, i, cols));
+            self.cols(c, w, i, at..(at + COLS).min(width));
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ pub struct Lower<'a> {
 }
 
 impl Lower<'_> {
-    fn rows(&self, t: T) -> Dim {
+    pub fn rows(&self, t: T) -> Dim {
         self.plan.value(t).rows
     }
 
@@ -195,7 +195,7 @@ impl Lower<'_> {
             Op::Norm { x, add, w, b, kind, eps, sum, out } => {
                 Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
             }
-            Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, x, &outs, fine)?),
+            Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, linear::Before::Nothing, x, &outs, fine)?),
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)?),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),

@@ -162,7 +162,7 @@ impl Experts {
                 x.copy_from_slice(c.arena.row(self.x, t));
                 self.t.scale(&mut x, *weight);
                 // SAFETY: the (token, rank) row has the format's bytes and is written by the worker of its token.
-                unsafe { f(x.as_ptr(), x.len(), self.at(c, self.at.x, g.slot[t * self.n_used + r])) };
+                unsafe { f(x.as_ptr(), x.len(), 0..x.len(), self.at(c, self.at.x, g.slot[t * self.n_used + r])) };
             }
         }
     }
@@ -180,7 +180,7 @@ impl Experts {
                 unsafe {
                     match (copy_f32, r) {
                         (true, _) => std::ptr::copy_nonoverlapping(x.as_ptr().cast(), dst, x.len() * 4),
-                        (false, 0) => f(x.as_ptr(), x.len(), dst),
+                        (false, 0) => f(x.as_ptr(), x.len(), 0..x.len(), dst),
                         (false, _) => std::ptr::copy_nonoverlapping(first, dst, self.mats[0].act.row_bytes(x.len())),
                     }
                 }
@@ -216,7 +216,7 @@ impl Experts {
             terms::glu(self.t, self.act, gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
-                unsafe { f(out.as_ptr(), out.len(), self.at(c, self.at.h, row)) };
+                unsafe { f(out.as_ptr(), out.len(), 0..out.len(), self.at(c, self.at.h, row)) };
             }
         }
     }

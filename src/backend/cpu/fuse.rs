@@ -1,5 +1,7 @@
-//! Neighbouring steps that need no barrier between them: what turns heads and what stores them.
+//! Neighbouring steps that need no barrier between them: what makes an input and what multiplies it, what turns heads and what stores them.
+use super::elementwise::{Glu, Norm};
 use super::exec::{CpuOp, Ctx, Lower};
+use super::linear::{Before, Linear};
 use super::rows::{Rope, Store};
 use crate::backend::{Op, Step, T};
 use platform::Result;
@@ -14,6 +16,28 @@ pub struct Turn {
 
 /// One lowered op for the first steps of `steps`, and how many those are; `None` where nothing is to be fused.
 pub fn lower(l: &mut Lower<'_>, steps: &[Step]) -> Result<Option<(Box<dyn CpuOp>, usize)>> {
+    if let [first, Step { op: Op::Linear { x, outs, fine }, il, .. }, ..] = steps
+        && let Some(before) = before(l, &first.op, *x)
+    {
+        l.il = *il;
+        return Ok(Some((Box::new(Linear::lower(l, before, *x, outs, *fine)?), 2)));
+    }
+    turn(l, steps)
+}
+
+/// A step that makes `input`, row by row or column by column.
+fn before(l: &Lower<'_>, op: &Op, input: T) -> Option<Before> {
+    let t = kernels::float::table(l.isa);
+    match *op {
+        Op::Norm { x, add, w, b, kind, eps, sum, out } if out == input => {
+            Some(Before::Norm(Norm { x, add, w, b, kind, eps, sum, out, rows: l.rows(x), t }))
+        }
+        Op::Glu { gate, up, act, out } if out == input => Some(Before::Glu(Glu { gate, up, act, out, rows: l.rows(gate), t })),
+        _ => None,
+    }
+}
+
+fn turn(l: &mut Lower<'_>, steps: &[Step]) -> Result<Option<(Box<dyn CpuOp>, usize)>> {
     let heads = turned(steps);
     let store = match steps.get(heads.len()).map(|s| &s.op) {
         Some(Op::Store { group, k, v }) if heads.iter().all(|h| h.0 != *v) => {
@@ -49,7 +73,8 @@ fn turned(steps: &[Step]) -> Vec<(T, u32)> {
 
 impl CpuOp for Turn {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        if self.ropes.iter().fold(false, |any, r| r.fill(c, w) || any) {
+        let filled = self.ropes.iter().filter(|r| r.fill(c, w)).count();
+        if filled > 0 {
             w.sync()?;
         }
         let (n, heads) = (c.io.ub.n_tokens(), self.ropes.iter().map(|r| r.n_head).sum::<usize>());

@@ -1,5 +1,6 @@
 //! `Linear`: one input, several matrices. The input is brought to each weight type's activation format once, then workers take
 //! pieces of output rows. A row's bits do not depend on who takes it or how many tokens there are (contract 1).
+use super::elementwise::{COLS, Glu, Norm};
 use super::exec::{CpuOp, Ctx, Lower};
 use crate::backend::*;
 use kernels::quant::{self, Act, MatArgs, MatMul};
@@ -66,17 +67,15 @@ pub struct Acts {
     pub stride: usize,
 }
 
-/// Brings rows `range` of `x` (an f32 value) to format `act` at `dst`.
-pub fn to_act(c: &Ctx<'_>, act: Act, x: T, range: Range<usize>, dst: *mut u8, stride: usize) {
-    let f = quant::table(c.isa).quantize_act(act);
-    for i in range {
-        let row = c.arena.row(x, i);
-        // SAFETY: `dst` holds `stride` bytes per row of the step (sized at lowering); rows are disjoint between workers.
-        unsafe { f(row.as_ptr(), row.len(), dst.add(i * stride)) };
-    }
+/// What makes the input right before it is brought to its formats: no barrier stands between the two.
+pub enum Before {
+    Nothing,
+    Norm(Norm),
+    Glu(Glu),
 }
 
 pub struct Linear {
+    before: Before,
     x: T,
     rows: Dim,
     mats: Vec<Mat>,
@@ -101,7 +100,7 @@ fn most_rows(n_tokens: usize) -> usize {
 }
 
 impl Linear {
-    pub fn lower(l: &mut Lower<'_>, x: T, outs: &[Proj], fine: bool) -> Result<Linear> {
+    pub fn lower(l: &mut Lower<'_>, before: Before, x: T, outs: &[Proj], fine: bool) -> Result<Linear> {
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
         let rows = plan.value(x).rows;
         let mats = outs.iter().map(|p| Mat::lower(l, p)).collect::<Result<Vec<_>>>()?;
@@ -126,7 +125,7 @@ impl Linear {
             }
         }
         l.needs.scratch(both_at + both, at);
-        Ok(Linear { x, rows, mats, acts, passes, both_at, queue: l.needs.queue() })
+        Ok(Linear { before, x, rows, mats, acts, passes, both_at, queue: l.needs.queue() })
     }
 
     fn input(&self, c: &Ctx<'_>, act: Act) -> Acts {
@@ -140,34 +139,59 @@ impl Linear {
         }
     }
 
+    /// The input in every format that is wanted.
     fn prepare(&self, c: &Ctx<'_>, w: &Worker<'_>, n: usize) -> std::result::Result<(), Stop> {
-        if self.acts.is_empty() {
-            return Ok(());
-        }
-        for (act, at, stride) in &self.acts {
-            // SAFETY: as in `input`.
-            let base = unsafe { c.scratch.shared().0.add(*at) };
-            to_act(c, *act, self.x, w.share(n, 1), base, self.passes * stride);
-            if self.passes > 1 {
-                self.prepare_lost(c, w, *act, base, *stride);
+        let width = c.arena.width(self.x);
+        match &self.before {
+            Before::Nothing if self.acts.is_empty() => return Ok(()),
+            Before::Norm(norm) => {
+                for i in w.share(n, 1) {
+                    norm.row(c, w, i);
+                    self.to_acts(c, i, 0..width);
+                }
+            }
+            // Columns can be shared as well: with one token, all workers have something to do.
+            before => {
+                let per_row = width.div_ceil(COLS);
+                for piece in w.share(n * per_row, 1) {
+                    let (i, at) = (piece / per_row, piece % per_row * COLS);
+                    let cols = at..(at + COLS).min(width);
+                    if let Before::Glu(glu) = before {
+                        glu.cols(c, w, i, cols.clone());
+                    }
+                    self.to_acts(c, i, cols);
+                }
             }
         }
+        w.sync()?;
+        if self.passes == 1 {
+            return Ok(());
+        }
+        self.acts.iter().for_each(|(act, at, stride)| self.prepare_lost(c, w, *act, *at, *stride, n));
         w.sync()
     }
-}
 
-impl Linear {
+    /// Columns `cols` of row `i` of the input in every format.
+    fn to_acts(&self, c: &Ctx<'_>, i: usize, cols: Range<usize>) {
+        let row = c.arena.row(self.x, i);
+        for (act, at, stride) in &self.acts {
+            let f = quant::table(c.isa).quantize_act(*act);
+            // SAFETY: the shared scratch holds `passes * stride` bytes per row (sized at lowering); a part of a row is one worker's, and whole blocks.
+            unsafe { f(row.as_ptr(), row.len(), cols.clone(), c.scratch.shared().0.add(at + i * self.passes * stride)) };
+        }
+    }
+
     /// After each input row, what rounding it lost, in the same format.
-    fn prepare_lost(&self, c: &Ctx<'_>, w: &Worker<'_>, act: Act, base: *mut u8, stride: usize) {
+    fn prepare_lost(&self, c: &Ctx<'_>, w: &Worker<'_>, act: Act, at: usize, stride: usize, n: usize) {
         let (k, quantize) = (c.arena.width(self.x), quant::table(c.isa).quantize_act(act));
         // SAFETY: this worker's scratch has room for a row (sized at lowering).
         let lost: *mut f32 = unsafe { c.scratch.mine(w).0.add(self.both_at).cast() };
-        for i in w.share(c.n_rows(self.rows), 1) {
-            // SAFETY: rows `2 i` and `2 i + 1` of the shared scratch are this worker's; the first was just written.
+        for i in w.share(n, 1) {
+            // SAFETY: row `2 i + 1` of the shared scratch is this worker's; row `2 i` was written before the barrier.
             unsafe {
-                let row = base.add(2 * i * stride);
+                let row = c.scratch.shared().0.add(at + 2 * i * stride);
                 act.lost(c.arena.row(self.x, i).as_ptr(), k, row, lost);
-                quantize(lost, k, row.add(stride));
+                quantize(lost, k, 0..k, row.add(stride));
             }
         }
     }

@@ -10,6 +10,7 @@ mod experts;
 mod fuse;
 mod linear;
 mod rows;
+mod tiles;
 
 pub use buffer::CpuBuffer;
 

@@ -1,6 +1,6 @@
 //! The ops of the far backend: each the shortest plain form, with the scalar kernels. Also what the CPU backend is tested against.
 use crate::backend::*;
-use kernels::attn::{KvRun, LeafArgs};
+use kernels::attn::{HeadRows, KvRun, LeafArgs, Rows};
 use kernels::quant::{self, MatArgs};
 use kernels::{Isa, attn, float};
 use platform::{Error, Result};
@@ -58,7 +58,7 @@ impl Far<'_> {
         let mut acts = vec![0u8; stride * n];
         for (x, a) in x.chunks_exact(k).zip(acts.chunks_exact_mut(stride)) {
             // SAFETY: `a` holds one row of k elements in this format.
-            unsafe { t.quantize_act(act)(x.as_ptr(), k, a.as_mut_ptr()) };
+            unsafe { t.quantize_act(act)(x.as_ptr(), k, 0..k, a.as_mut_ptr()) };
         }
         let bytes = self.bytes(w)?;
         let one = &bytes[range.start * weight.row_bytes()..][..rows * weight.row_bytes()];
@@ -169,7 +169,7 @@ fn lost(f: &Far<'_>, w: WeightId, x: &[f32], k: usize) -> Option<Vec<f32>> {
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
         // SAFETY: a row of k floats, its int8 form, k floats out.
         unsafe {
-            quant::table(Isa::Scalar).quantize_act(act)(x.as_ptr(), k, row.as_mut_ptr());
+            quant::table(Isa::Scalar).quantize_act(act)(x.as_ptr(), k, 0..k, row.as_mut_ptr());
             act.lost(x.as_ptr(), k, row.as_ptr(), out.as_mut_ptr());
         }
     }
@@ -297,11 +297,13 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
     let (head_k, head_v) = (spec.head_k as usize, spec.head_v as usize);
     let mut scratch = vec![0u64; attn::scratch_bytes(head_k, head_v, 1) / 8 + 16];
     let scratch = scratch.as_mut_ptr().cast::<u8>();
+    let mut rows = Rows::default();
+    let run = KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to };
+    rows.add(&run, l.planes[0].head_bytes, l.planes[1].head_bytes);
     let args = LeafArgs {
-        runs: &[KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to }],
+        at: HeadRows { rows: &rows, k: 0, v: 0 },
+        next: None,
         len: leaf.to,
-        k_stride: l.planes[0].head_bytes,
-        v_stride: l.planes[1].head_bytes,
         head_k,
         head_v,
         k_type: l.planes[0].ty,

@@ -152,7 +152,7 @@ impl Product {
         for t in 0..n_tokens {
             let row: Vec<f32> = (0..K).map(|i| ((t * K + i) * 7919 % 1009) as f32 / 100.0 - 5.04).collect();
             // SAFETY: row `t` of the buffer; the table is of a level this CPU has.
-            unsafe { table(isa).quantize_act(act)(row.as_ptr(), K, x.ptr().add(t * x_stride)) };
+            unsafe { table(isa).quantize_act(act)(row.as_ptr(), K, 0..K, x.ptr().add(t * x_stride)) };
         }
         let (y, scratch) = (Buffer::zeroed(n_rows * n_tokens * 4, true), Buffer::zeroed(scratch_bytes * n_cores(), true));
         let rows = weights(ty, w_stride * n_rows);

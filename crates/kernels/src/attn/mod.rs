@@ -21,7 +21,7 @@ pub const LEAF: usize = 64;
 /// Leaves of a span.
 pub const SPAN_LEAVES: usize = 16;
 
-/// `len` rows of one head that stand at places `at..at + len` of the leaf, `k_stride` and `v_stride` bytes apart.
+/// `len` rows of one head that stand at places `at..at + len` of a leaf.
 #[derive(Clone, Copy, Debug)]
 pub struct KvRun {
     pub k: *const u8,
@@ -30,18 +30,54 @@ pub struct KvRun {
     pub len: u8,
 }
 
+/// The rows of one head at the places of a leaf, for K and for V; null where no run covers a place.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    pub(crate) k: [*const u8; LEAF],
+    pub(crate) v: [*const u8; LEAF],
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows { k: [std::ptr::null(); LEAF], v: [std::ptr::null(); LEAF] }
+    }
+}
+
+impl Rows {
+    pub fn clear(&mut self) {
+        *self = Rows::default();
+    }
+    /// Adds a run whose rows are `k_stride` and `v_stride` bytes apart.
+    pub fn add(&mut self, r: &KvRun, k_stride: usize, v_stride: usize) {
+        let at = usize::from(r.at);
+        let places = self.k.iter_mut().zip(&mut self.v).skip(at).take(usize::from(r.len));
+        for (i, (k, v)) in places.enumerate() {
+            *k = r.k.wrapping_add(i * k_stride);
+            *v = r.v.wrapping_add(i * v_stride);
+        }
+    }
+}
+
+/// Rows of a head that lies `k` and `v` bytes behind the one that `rows` was made for: heads that lie alike share a list.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRows<'a> {
+    pub rows: &'a Rows,
+    pub k: usize,
+    pub v: usize,
+}
+
 /// Queries that go through a leaf together: their rows and scores fit the first cache beside a few K rows.
 const QUERY_BLOCK: usize = 32;
 
 /// One leaf of one KV head, and the queries that look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct LeafArgs<'a> {
-    /// Cover what is visible of `0..len` without overlap.
-    pub runs: &'a [KvRun],
+    /// Not null where something is visible.
+    pub at: HeadRows<'a>,
+    /// What the next call will read, if anything: asked for while this leaf is computed.
+    pub next: Option<HeadRows<'a>>,
     /// Cells of this leaf, at most `LEAF`.
     pub len: u8,
-    pub k_stride: usize,
-    pub v_stride: usize,
     /// Multiples of 8 (of 32 for Q8_0).
     pub head_k: usize,
     pub head_v: usize,
@@ -90,17 +126,6 @@ unsafe fn leaf_avx512(a: &LeafArgs) {
 unsafe fn leaf_avx2(a: &LeafArgs) {
     // SAFETY: the caller's word.
     unsafe { leaf::leaf(crate::float::avx2::Avx2::new(), a) }
-}
-
-/// Asks for the rows of a run, `k` and `v` bytes each and without gaps, to be brought near. Reads nothing, changes nothing.
-pub fn prefetch(r: &KvRun, k: usize, v: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for (p, n) in [(r.k, k), (r.v, v)] {
-        for at in (0..n * usize::from(r.len)).step_by(64) {
-            // SAFETY: a hint, which may name any address.
-            unsafe { std::arch::x86_64::_mm_prefetch(p.wrapping_add(at).cast(), std::arch::x86_64::_MM_HINT_T0) };
-        }
-    }
 }
 
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.

@@ -50,12 +50,9 @@ unsafe fn one(a: &LeafArgs, q: &[f32], state: &mut [f32], from: usize, to: usize
     }
 }
 
-/// The K and V rows at place `j`; null where no run covers it.
+/// The K and V rows at place `j`.
 fn row(a: &LeafArgs, j: usize) -> (*const u8, *const u8) {
-    let run = a.runs.iter().find(|r| (usize::from(r.at)..usize::from(r.at) + usize::from(r.len)).contains(&j));
-    let Some(r) = run else { return (std::ptr::null(), std::ptr::null()) };
-    let i = j - usize::from(r.at);
-    (r.k.wrapping_add(i * a.k_stride), r.v.wrapping_add(i * a.v_stride))
+    (a.at.rows.k[j].wrapping_add(a.at.k), a.at.rows.v[j].wrapping_add(a.at.v))
 }
 
 /// Element `c` of a row.

@@ -74,13 +74,13 @@ impl Case {
             len: run.min(len - at) as u8,
         };
         // Latest first: the order of runs must not matter.
-        let runs: Vec<_> = (0..len).step_by(run).map(cut).rev().collect();
+        let mut rows = Rows::default();
+        (0..len).step_by(run).map(cut).rev().for_each(|r| rows.add(&r, ks, vs));
         let mut scratch = guarded(&vec![0xAAu8; scratch_bytes(self.head_k, self.head_v, vis.len())]);
         let args = LeafArgs {
-            runs: &runs,
+            at: HeadRows { rows: &rows, k: 0, v: 0 },
+            next: Some(HeadRows { rows: &rows, k: 64 * ks, v: 64 * vs }),
             len: len as u8,
-            k_stride: ks,
-            v_stride: vs,
             head_k: self.head_k,
             head_v: self.head_v,
             k_type: self.types.0,

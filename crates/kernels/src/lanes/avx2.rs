@@ -381,9 +381,9 @@ impl Lanes for Avx2 {
         unsafe {
             for first in (0..N).step_by(run) {
                 let mut sums = [_mm256_setzero_si256(); T];
-                for i in first..first + run {
+                for (i, &w) in w.iter().enumerate().skip(first).take(run) {
                     for t in 0..T {
-                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w[i], splat4(x[t].add(4 * i))));
+                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w, splat4(x[t].add(4 * i))));
                     }
                 }
                 for t in 0..T {
@@ -404,9 +404,9 @@ impl Lanes for Avx2 {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm256_setzero_si256(); T];
-            for i in 0..8 {
+            for (i, &w) in w.iter().enumerate() {
                 for t in 0..T {
-                    let p = signed16(w[i], splat4(x[t].add(4 * i)));
+                    let p = signed16(w, splat4(x[t].add(4 * i)));
                     acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
                 }
             }

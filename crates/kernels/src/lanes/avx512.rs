@@ -230,9 +230,9 @@ impl Products for Plain {
         unsafe {
             for first in (0..N).step_by(run) {
                 let mut sums = [_mm512_setzero_si512(); T];
-                for i in first..first + run {
+                for (i, &w) in w.iter().enumerate().skip(first).take(run) {
                     for t in 0..T {
-                        sums[t] = _mm512_add_epi16(sums[t], _mm512_maddubs_epi16(w[i], splat4(x[t].add(4 * i))));
+                        sums[t] = _mm512_add_epi16(sums[t], _mm512_maddubs_epi16(w, splat4(x[t].add(4 * i))));
                     }
                 }
                 for t in 0..T {
@@ -253,8 +253,8 @@ impl Products for Plain {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm512_setzero_si512(); T];
-            for i in 0..8 {
-                let (abs, neg) = (_mm512_abs_epi8(w[i]), _mm512_movepi8_mask(w[i]));
+            for (i, &w) in w.iter().enumerate() {
+                let (abs, neg) = (_mm512_abs_epi8(w), _mm512_movepi8_mask(w));
                 for t in 0..T {
                     acc[t] = Self::pairs(acc[t], signed16(abs, neg, splat4(x[t].add(4 * i))), _mm512_set1_epi16(1));
                 }

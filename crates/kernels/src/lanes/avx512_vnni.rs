@@ -56,9 +56,9 @@ impl Products for Vnni {
         // SAFETY: the file's contract.
         unsafe {
             let mut sums = [_mm512_setzero_si512(); T];
-            for i in 0..N {
+            for (i, &w) in w.iter().enumerate() {
                 for t in 0..T {
-                    sums[t] = _mm512_dpbusd_epi32(sums[t], w[i], splat4(x[t].add(4 * i)));
+                    sums[t] = _mm512_dpbusd_epi32(sums[t], w, splat4(x[t].add(4 * i)));
                 }
             }
             for t in 0..T {
@@ -69,10 +69,10 @@ impl Products for Vnni {
     #[inline(always)]
     unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T] {
         let mut acc = start;
-        for i in 0..8 {
+        for (i, &w) in w.iter().enumerate() {
             for t in 0..T {
                 // SAFETY: the file's contract.
-                acc[t] = unsafe { _mm512_dpbusd_epi32(acc[t], w[i], splat4(x[t].add(4 * i))) };
+                acc[t] = unsafe { _mm512_dpbusd_epi32(acc[t], w, splat4(x[t].add(4 * i))) };
             }
         }
         acc
@@ -85,8 +85,8 @@ impl Products for Vnni {
             for t in 0..T {
                 acc[t] = _mm512_set1_epi32(-128 * sums[t]);
             }
-            for i in 0..8 {
-                let w = plus128(w[i]);
+            for (i, &w) in w.iter().enumerate() {
+                let w = plus128(w);
                 for t in 0..T {
                     acc[t] = _mm512_dpbusd_epi32(acc[t], w, splat4(x[t].add(4 * i)));
                 }

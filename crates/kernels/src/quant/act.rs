@@ -6,6 +6,7 @@ use crate::isa::Impl;
 use crate::lanes::{Kernel, Lanes};
 use crate::quant::QuantizeAct;
 use crate::{Isa, lanes};
+use core::ops::Range;
 
 /// How an input row is stored for a weight type: one way per weight type, for decode and prefill alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -134,6 +135,7 @@ impl<const N: usize> Kernels<N> {
 struct Quantize<const N: usize> {
     x: *const f32,
     k: usize,
+    part: Range<usize>,
     out: *mut u8,
 }
 
@@ -141,36 +143,36 @@ impl<const N: usize> Kernel for Quantize<N> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's contract.
-        unsafe { body::<N>(self.x, self.k, self.out) }
+        unsafe { body::<N>(self.x, self.k, self.part.clone(), self.out) }
     }
 }
 
 /// # Safety
 /// As `body`, on a CPU with `L`.
-unsafe fn quantize<L: Lanes, const N: usize>(x: *const f32, k: usize, out: *mut u8) {
+unsafe fn quantize<L: Lanes, const N: usize>(x: *const f32, k: usize, part: Range<usize>, out: *mut u8) {
     // SAFETY: the caller's contract.
-    unsafe { L::enter(&Quantize::<N> { x, k, out }) }
+    unsafe { L::enter(&Quantize::<N> { x, k, part, out }) }
 }
 
 /// # Safety
-/// `x` has `k` floats, a multiple of `N`; `out` has the row's bytes.
+/// `x` has `k` floats, a multiple of `N`; `part` is whole blocks of them; `out` has the row's bytes.
 #[inline(always)]
-unsafe fn body<const N: usize>(x: *const f32, k: usize, out: *mut u8) {
+unsafe fn body<const N: usize>(x: *const f32, k: usize, part: Range<usize>, out: *mut u8) {
     // SAFETY: the caller's contract.
     unsafe {
         match N {
-            1 => bf16(x, k, out),
-            32 => b32(x, k, out),
-            _ => b256(x, k, out),
+            1 => bf16(x, part, out),
+            32 => b32(x, k, part, out),
+            _ => b256(x, k, part, out),
         }
     }
 }
 
 /// # Safety
-/// `x` has `k` floats, `out` room for as many; they do not overlap.
-unsafe fn copy_row(x: *const f32, k: usize, out: *mut u8) {
+/// `x` has the floats of `part`, `out` room for them; they do not overlap.
+unsafe fn copy_row(x: *const f32, _: usize, part: Range<usize>, out: *mut u8) {
     // SAFETY: the caller's contract; bytes have no alignment.
-    unsafe { x.cast::<u8>().copy_to_nonoverlapping(out, 4 * k) }
+    unsafe { x.add(part.start).cast::<u8>().copy_to_nonoverlapping(out.add(4 * part.start), 4 * part.len()) }
 }
 
 /// The upper halves, rounded half to even; a nan stays one (made quiet), and inf comes of what is nearer to it than to the largest bf16.
@@ -178,8 +180,8 @@ unsafe fn copy_row(x: *const f32, k: usize, out: *mut u8) {
 /// # Safety
 /// As `body`.
 #[inline(always)]
-unsafe fn bf16(x: *const f32, k: usize, out: *mut u8) {
-    for i in 0..k {
+unsafe fn bf16(x: *const f32, part: Range<usize>, out: *mut u8) {
+    for i in part {
         // SAFETY: element `i` of the floats and of `out`.
         unsafe {
             let bits = (*x.add(i)).to_bits();
@@ -194,8 +196,8 @@ unsafe fn bf16(x: *const f32, k: usize, out: *mut u8) {
 /// # Safety
 /// As `body`.
 #[inline(always)]
-unsafe fn b32(x: *const f32, k: usize, out: *mut u8) {
-    for b in 0..k / 32 {
+unsafe fn b32(x: *const f32, k: usize, part: Range<usize>, out: *mut u8) {
+    for b in part.start / 32..part.end / 32 {
         // SAFETY: block `b` of the floats and of the three arrays of `out`.
         unsafe {
             let (d, q) = block::<32>(&x.add(32 * b).cast::<[f32; 32]>().read_unaligned());
@@ -210,8 +212,8 @@ unsafe fn b32(x: *const f32, k: usize, out: *mut u8) {
 /// # Safety
 /// As `body`.
 #[inline(always)]
-unsafe fn b256(x: *const f32, k: usize, out: *mut u8) {
-    for b in 0..k / 256 {
+unsafe fn b256(x: *const f32, k: usize, part: Range<usize>, out: *mut u8) {
+    for b in part.start / 256..part.end / 256 {
         // SAFETY: block `b` of the floats and of the three arrays of `out`.
         unsafe {
             let (d, q) = block::<256>(&x.add(256 * b).cast::<[f32; 256]>().read_unaligned());

@@ -417,8 +417,8 @@ unsafe fn rest<L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>) -> 
         let mut acc = [L::P::splat(0); T];
         for i in 0..8 {
             let c = w.pair(i);
-            for t in 0..T {
-                acc[t] = L::panel_pairs(acc[t], c, x.x[t].sums16(x.k / 256).add(2 * i));
+            for (acc, row) in acc.iter_mut().zip(&x.x) {
+                *acc = L::panel_pairs(*acc, c, row.sums16(x.k / 256).add(2 * i));
             }
         }
         acc

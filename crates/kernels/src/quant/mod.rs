@@ -23,6 +23,7 @@ pub use to_blocks::from_f32;
 
 use crate::isa::{Impl, pick};
 use crate::{DType, Isa};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// `y[t * y_stride + r] = sum_i w[r][i] * x[t][i]` for `r` in `0..n_rows`, `t` in `0..n_tokens`.
@@ -45,8 +46,8 @@ pub struct MatArgs {
 
 /// A matrix product. The bits of `y` do not depend on `n_tokens`, on how rows are split over calls, or on addresses.
 pub type MatMul = unsafe fn(&MatArgs);
-/// Stores one row of `k` floats as an input row.
-pub type QuantizeAct = unsafe fn(x: *const f32, k: usize, out: *mut u8);
+/// Stores the elements `part` (whole blocks) of a row of `k` floats as an input row.
+pub type QuantizeAct = unsafe fn(x: *const f32, k: usize, part: Range<usize>, out: *mut u8);
 /// Reads one row of `k` elements as floats.
 pub type ToF32 = unsafe fn(row: *const u8, k: usize, out: *mut f32);
 

@@ -58,7 +58,7 @@ fn inputs(table: &Table, ty: DType, k: usize, x: &[f32]) -> Vec<u8> {
     let mut out = vec![0; a.row_bytes(k) * (x.len() / k)];
     for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(a.row_bytes(k))) {
         // SAFETY: `k` floats, a row's bytes.
-        unsafe { table.quantize_act(a)(x.as_ptr(), k, out.as_mut_ptr()) };
+        unsafe { table.quantize_act(a)(x.as_ptr(), k, 0..k, out.as_mut_ptr()) };
     }
     out
 }
@@ -221,7 +221,7 @@ fn bf16_inputs_are_rounded_half_to_even() {
         let (mut row, mut lost) = ([0u8; 64], [0.0f32; 10]);
         // SAFETY: ten floats, a row's bytes, ten floats.
         unsafe {
-            table(isa).quantize_act(Act::Bf16)(x.as_ptr(), x.len(), row.as_mut_ptr());
+            table(isa).quantize_act(Act::Bf16)(x.as_ptr(), x.len(), 0..x.len(), row.as_mut_ptr());
             Act::Bf16.lost(x.as_ptr(), x.len(), row.as_ptr(), lost.as_mut_ptr());
         }
         let got: Vec<u16> = row[..20].chunks(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
@@ -370,7 +370,7 @@ fn input_rows_follow_the_rule_on_every_level() {
             for isa in levels() {
                 let mut out = vec![0u8; a.row_bytes(k)];
                 // SAFETY: `k` floats, a row's bytes.
-                unsafe { table(isa).quantize_act(a)(x.as_ptr(), k, out.as_mut_ptr()) };
+                unsafe { table(isa).quantize_act(a)(x.as_ptr(), k, 0..k, out.as_mut_ptr()) };
                 for (b, x) in x.chunks(n).enumerate() {
                     let q: Vec<i32> = out[b * n..][..n].iter().map(|&v| i32::from(v as i8)).collect();
                     let amax = x.iter().fold(0.0, |m: f32, v| m.max(v.abs()));

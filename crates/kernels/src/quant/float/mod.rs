@@ -8,12 +8,16 @@ mod tiles;
 
 pub(crate) use pairs::BF16_PAIRS;
 
+#[cfg(target_arch = "x86_64")]
 use crate::lanes::sums::{Body, Sums};
 use crate::quant::oracle::{self, Oracle};
 use crate::quant::{Act, Format, MatMul};
 use crate::{DType, Impl, Isa};
+#[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{__m256, __m512};
+#[cfg(target_arch = "x86_64")]
 use core::marker::PhantomData;
+#[cfg(target_arch = "x86_64")]
 use tiles::Unit;
 
 pub(crate) const F32: Format = format::<W32>(DType::F32);
@@ -27,9 +31,10 @@ const fn format<W: Elem>(ty: DType) -> Format {
 /// See `quant::scratch_bytes`.
 pub(crate) fn scratch_bytes(n_tokens: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
-    return tiles::scratch_bytes(n_tokens);
+    let bytes = tiles::scratch_bytes(n_tokens);
     #[cfg(not(target_arch = "x86_64"))]
-    return 0 * n_tokens;
+    let bytes = 0;
+    bytes
 }
 
 struct Kernels<W>(W);
@@ -49,6 +54,7 @@ pub(crate) trait Elem: 'static {
     const BYTES: usize;
     /// # Safety
     /// A register's elements at `p`, on a CPU with the instruction set of `V`.
+    #[cfg(target_arch = "x86_64")]
     unsafe fn load<V: Sums>(p: *const u8) -> V;
     /// # Safety
     /// `row` has an element `i`.
@@ -60,6 +66,7 @@ pub(crate) struct W16;
 pub(crate) struct WB16;
 impl Elem for W32 {
     const BYTES: usize = 4;
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn load<V: Sums>(p: *const u8) -> V {
         // SAFETY: the caller's contract.
@@ -73,6 +80,7 @@ impl Elem for W32 {
 }
 impl Elem for W16 {
     const BYTES: usize = 2;
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn load<V: Sums>(p: *const u8) -> V {
         // SAFETY: the caller's contract.
@@ -86,6 +94,7 @@ impl Elem for W16 {
 }
 impl Elem for WB16 {
     const BYTES: usize = 2;
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn load<V: Sums>(p: *const u8) -> V {
         // SAFETY: the caller's contract.
