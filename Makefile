@@ -1,5 +1,5 @@
 # Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
-#          bench-state, clean
+#          bench-kernels, bench-plot, bench-state, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -15,7 +15,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory headers install tools test-differential test-conformance bench bench-state clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state clean
 
 all: lib examples
 
@@ -72,9 +72,16 @@ install: lib
 test-slow:
 	$(CARGO) test --release -p platform --quiet -- --ignored pages::
 
-# Speed against the original; adds rows to benches/RESULTS.md. BENCH='--pairs 3 --dry': options of benches/run.py.
+# Speed against the original, every case (20 minutes); bench-kernels: the kernels beside the machine's limits. Both write benches/*.json, the
+# tables of benches/RESULTS.md and the plots, which bench-plot makes anew. BENCH='--full --isa avx2': options of benches/run.py.
 bench:
-	python3 benches/run.py $(BENCH)
+	python3 benches/run.py --suite $(BENCH)
+
+bench-kernels:
+	python3 benches/run.py --kernels
+
+bench-plot:
+	python3 benches/report.py
 
 # The same for states: STATE='--pairs 3 --dry': options of benches/state.py.
 bench-state: lib tools

@@ -1,282 +1,196 @@
 #!/usr/bin/env python3
 """Speed of our libllama against the original's, in one run on the same file: a ratio, not two numbers from two days.
 
-    benches/run.py [--models q4_k_m,q8_0] [--pairs 7] [--threads N] [--prompt 512] [--gen 64] [--depth 0] [--dry]
+    benches/run.py --suite [--full] [--only REGEX]      every case of benches/cases.py; about 20 minutes (--full: two hours)
+    benches/run.py --kernels                            the matrix kernels beside the machine's limits; about 5 minutes
+    benches/run.py MODEL ... [--jobs 'pp512 tg64']      some files, ad hoc; prints only. MODEL is SHAPE-MIX (llama-1b-q4_k_m) or a path;
+                                                        other options go to bench.c, such as --type-k q8_0
 
-Each pair is one process with the original and one with ours, in turns ABBA, so that drift of the machine hits both alike. Figures are medians;
-a ratio is the median over pairs, with a bootstrap interval. Both must give the same answer (see `check_answers`) or the run fails.
-Adds a row per model to RESULTS.md, unless --dry. `--ours original` measures the original against itself (how far from 1 is chance?) and
-records nothing.
+Each pair is one process with the original and one with ours, one at a time, in turns ABBA, so that drift of the machine hits both alike.
+Figures are medians; a ratio is the median over pairs, with a bootstrap interval. Both must give the same answer (figures.check) or the case
+fails, and the run with it. What is measured goes to benches/results.json (kernels.json), and from there to the tables of RESULTS.md and the
+plots (report.py).
 
 Fetches the original (prebuilt, from npm) into build/original and makes the model files in bench-models/; both are ignored by git.
 """
 import argparse
 import datetime
-import hashlib
-import json
-import math
 import os
 import pathlib
-import random
+import re
 import shlex
-import statistics
 import subprocess
 import sys
-import tarfile
+import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / 'build'
-MODELS = ROOT / 'bench-models'
-RESULTS = ROOT / 'benches' / 'RESULTS.md'
-
-PACKAGE = '@node-llama-cpp/linux-x64@3.22.1'
-PACKAGE_SHA256 = '0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0'
-# Names a program links, and the file of the package that they stand for.
-LINKS = {'libllama.so.0': 'libllama.v0.5.0.so', 'libllama.so': 'libllama.v0.5.0.so', 'libggml.so': 'libggml.v0.5.0.so'}
-
-# Two correct libraries round differently: activations have 8 bits. On random weights that moves logits by a few percent of their spread;
-# a wrong kernel or a wrong rotation leaves no likeness at all.
-LEAST_COSINE = 0.98
+import cases
+import figures
+import report
+import sides
 
 
-def call(*command, **kw):
-    return subprocess.run([str(c) for c in command], check=True, **{'cwd': ROOT, **kw})
+def deep_jobs(case):
+    """Those whose earlier tokens are kept as a state. Quantised K and V are not: ours writes what the original refuses (README)."""
+    return [] if '--type-k' in case.options else [job for job in case.jobs.split() if '@' in job]
 
 
-def link(path, target):
-    path.unlink(missing_ok=True)
-    path.symlink_to(target)
+def options_of(case, path, threads):
+    given = ['--model', str(path), '--threads', str(threads), *case.options]
+    return given + (['--states', str(sides.states(path, case.options))] if deep_jobs(case) else [])
 
 
-# What is compared
-
-def original():
-    """The folder of the original's libraries; fetched when it is not there."""
-    folder = BUILD / 'original' / 'package' / 'bins' / 'linux-x64'
-    if not folder.is_dir():
-        (BUILD / 'original').mkdir(parents=True, exist_ok=True)
-        out = call('npm', 'pack', '--silent', PACKAGE, cwd=BUILD / 'original', stdout=subprocess.PIPE, text=True).stdout
-        archive = BUILD / 'original' / out.split()[-1]
-        if hashlib.sha256(archive.read_bytes()).hexdigest() != PACKAGE_SHA256:
-            sys.exit(f'{archive} is not the package that the results are about')
-        with tarfile.open(archive) as tar:
-            tar.extractall(BUILD / 'original', filter='data')
-        archive.unlink()
-    for name, target in LINKS.items():
-        link(folder / name, target)
-    return folder
+def warm_up(bench, case, path, a):
+    """The page cache, and by ours, being the faster, what comes before the tokens that are measured."""
+    bench(1, options_of(case, path, a.threads) + [re.sub(r'tg\d+', 'tg1', job) for job in deep_jobs(case)])
+    bench(0, options_of(case, path, a.threads))
 
 
-def ours():
-    """The folder of our library, built."""
-    call('cargo', 'build', '--release', '--quiet', '--lib')
-    folder = BUILD / 'ours'
-    folder.mkdir(parents=True, exist_ok=True)
-    link(folder / 'libllama.so.0', target_dir() / 'release' / 'libllama.so')
-    link(folder / 'libllama.so', 'libllama.so.0')
-    return folder
-
-
-def target_dir():
-    out = call('cargo', 'metadata', '--format-version', '1', '--no-deps', stdout=subprocess.PIPE).stdout
-    return pathlib.Path(json.loads(out)['target_directory'])
-
-
-def program(folder):
-    """One binary for both, linked with the library of `folder`: which one it gets at run time, LD_LIBRARY_PATH says."""
-    out = BUILD / 'bench'
-    call(os.environ.get('CC', 'cc'), '-O2', '-std=c11', '-Wall', '-Wextra', '-Werror', '-Iinclude', 'benches/bench.c', '-o', out,
-         '-L', folder, '-lllama', '-Wl,--allow-shlib-undefined', '-ldl', '-lm')
-    return out
-
-
-def model(mix):
-    """A model file by mix, or any path to a GGUF file."""
-    path = pathlib.Path(mix)
-    if path.suffix == '.gguf':
-        return path.resolve()
-    path = MODELS / f'llama-1b-{mix}.gguf'
-    if not path.exists():
-        call('cargo', 'run', '--release', '--quiet', '--example', 'bench-models', '--', MODELS, mix)
-    return path
-
-
-# Measuring
-
-def raise_priority(nice):
-    """For this process. Linux weighs sessions before it weighs processes, so the session gets the priority too."""
-    os.setsid()
-    os.setpriority(os.PRIO_PROCESS, 0, nice)
-    group = pathlib.Path('/proc/self/autogroup')
-    if group.exists():
-        group.write_text(str(nice))
-
-
-def run(binary, folder, options, nice=0):
-    """One process. `LD_BIND_NOW` makes a missing function an error at the start, not in the middle."""
-    env = dict(os.environ, LD_LIBRARY_PATH=str(folder), LD_BIND_NOW='1')
-    before = (lambda: raise_priority(nice)) if nice else None
-    done = subprocess.run([binary, *options], env=env, stdout=subprocess.PIPE, text=True, preexec_fn=before)
-    if done.returncode != 0:
-        sys.exit(f'{shlex.join([str(binary), *options])} with {folder} ended with {done.returncode}')
-    result = json.loads(done.stdout)
-    if pathlib.Path(result['library']).parent != folder:
-        sys.exit(f'measured {result["library"]}, not what lies in {folder}')
-    return result
-
-
-def measure(binary, sides, options, pairs, nice=0):
-    """[(original, ours)], in turns ABBA. A first round only warms the page cache."""
-    for folder in sides:
-        run(binary, folder, [*options, '--prompt', '0', '--gen', '1'])
-    results = []
-    for i in range(pairs):
+def measure(bench, case, path, a):
+    """[[(original, ours) for every number of threads] for every round], in turns ABBA."""
+    settings = (a.threads, 2 * a.threads) if case.kind == 'threads' else (a.threads,)
+    rounds = []
+    for i in range(a.pairs or case.pairs):
         order = (0, 1) if i % 2 == 0 else (1, 0)
-        pair = {side: run(binary, sides[side], options, nice) for side in order}
-        results.append((pair[0], pair[1]))
-        print(f'  pair {i + 1}: ' + ', '.join(line(pair[0], pair[1])), flush=True)
-    return results
+        rounds.append([])
+        for threads in settings:
+            pair = {side: bench(side, options_of(case, path, threads) + case.jobs.split()) for side in order}
+            rounds[-1].append((pair[0], pair[1]))
+        print('.', end='', flush=True)
+    print()
+    return rounds
 
 
-def line(a, b):
-    for phase in ('prompt', 'gen'):
-        if phase in a:
-            yield f'{phase} {speed(a, phase):.2f} and {speed(b, phase):.2f} t/s'
+def rows_of(case, rounds):
+    jobs = case.jobs.split()
+    if case.kind == 'threads':
+        return figures.losses(rounds, jobs)
+    wanted = {'speed': figures.of_jobs, 'load': lambda _: figures.LOAD, 'overhead': lambda jobs: figures.overhead(*jobs)}[case.kind](jobs)
+    return figures.compare([r[0] for r in rounds], wanted)
 
 
-def speed(result, phase):
-    return statistics.median(result[phase]['tokens_per_s'])
-
-
-FIGURES = {
-    'prompt t/s': lambda r: speed(r, 'prompt'),
-    'gen t/s': lambda r: speed(r, 'gen'),
-    'prompt t per CPU s': lambda r: r['prompt']['n_tokens'] / statistics.median(r['prompt']['cpu_s']),
-    'gen t per CPU s': lambda r: r['gen']['n_tokens'] / statistics.median(r['gen']['cpu_s']),
-    'load s': lambda r: r['load_s'],
-    'load and 32 tokens s': lambda r: r['first_s'],
-    'RSS after load MiB': lambda r: r['after_load']['rss_kib'] / 1024,
-    'of it anonymous MiB': lambda r: r['after_load']['anon_kib'] / 1024,
-    'peak RSS MiB': lambda r: r['peak_kib'] / 1024,
-}
-BIG = {
-    'context s': lambda r: r['big_ctx_s'],
-    'context anonymous MiB': lambda r: (r['after_big_ctx']['anon_kib'] - r['after_load']['anon_kib']) / 1024,
-    'RSS with context MiB': lambda r: r['after_big_ctx']['rss_kib'] / 1024,
-}
-
-
-def interval(ratios, rounds=10000):
-    """95 % of the medians that resampled pairs give."""
-    rng = random.Random(1)
-    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(rounds))
-    return medians[int(rounds * 0.025)], medians[int(rounds * 0.975)]
-
-
-def summary(pairs, figures):
-    """{figure: (original, ours, ratio, low, high)}; a figure that was not measured is left out."""
-    rows = {}
-    for name, figure in figures.items():
-        try:
-            values = [(figure(a), figure(b)) for a, b in pairs]
-        except KeyError:
-            continue
-        ratios = [b / a if a else math.nan for a, b in values]
-        rows[name] = (*(statistics.median(v) for v in zip(*values)), statistics.median(ratios), *interval(ratios))
+def run_case(bench, case, a):
+    """Its rows; raises `Failed` when a process or an answer is wrong."""
+    path = sides.model(case.model)
+    warm_up(bench, case, path, a)
+    rounds = measure(bench, case, path, a)
+    wrong, said = figures.check([pair for r in rounds for pair in r], case.jobs.split(), 'moe' in case.model)
+    if wrong:
+        raise sides.Failed(wrong)
+    place = {'isa': a.isa or '', 'group': case.group, 'model': path.stem, 'label': case.label, 'threads': a.threads, 'answers': said}
+    rows = [{**place, **row} for row in rows_of(case, rounds)]
+    report.show(rows)
     return rows
 
 
-def show(rows):
-    print(f'  {"":24}{"original":>12}{"ours":>12}{"ratio":>9}   95 %')
-    for name, (a, b, ratio, low, high) in rows.items():
-        print(f'  {name:24}{a:12.2f}{b:12.2f}{ratio:9.3f}   {low:.3f} to {high:.3f}')
+def router(bench, model, n, a):
+    """How the original's router spreads a prompt over the experts: one line, and what is kept of it."""
+    path = sides.model(model)
+    found = bench(0, ['--model', str(path), '--threads', str(a.threads), f'router{n}'])['jobs'][f'router{n}']
+    kept = {'model': path.stem, 'tokens': n, **figures.histogram(found['counts'])}
+    print(report.router_text(kept))
+    return kept
 
 
-def cosine(a, b):
-    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+def run_cases(bench, chosen, a):
+    """(rows, messages of the cases that failed)"""
+    rows, failed = [], []
+    for case in chosen:
+        began = time.monotonic()
+        print(f'{case.group}: {case.model} {case.label} {case.jobs}', end=' ', flush=True)
+        try:
+            rows += run_case(bench, case, a)
+        except (sides.Failed, subprocess.CalledProcessError) as e:
+            failed.append(f'{case.group}: {case.model} {case.jobs}: {e}')
+            print(f'\n  FAILED: {e}')
+        print(f'  {time.monotonic() - began:.0f} s', flush=True)
+    return rows, failed
 
 
-def check_answers(pairs):
-    """Every run of a side gives the same bits; the two sides point the same way. Returns what to say about it."""
-    said = []
-    for phase in ('prompt', 'gen'):
-        if phase not in pairs[0][0]:
-            continue
-        for side, name in enumerate(('original', 'ours')):
-            if len({p[side][phase]['hash'] for p in pairs}) != 1:
-                print(f'  note: {name} gives other bits from run to run ({phase})')
-        a, b = pairs[0][0][phase], pairs[0][1][phase]
-        like = cosine(a['logits'], b['logits'])
-        if like < LEAST_COSINE:
-            sys.exit(f'the answers differ after {phase}: cosine of the logits {like:.4f}, at least {LEAST_COSINE} expected')
-        said.append(f'{phase} cosine {like:.5f}, argmax {"equal" if a["argmax"] == b["argmax"] else "differs"}')
-    return '; '.join(said)
+def chosen_cases(a):
+    if not a.suite:
+        return [cases.Case('ad hoc', model, a.jobs, tuple(a.more), kind='speed' if a.jobs else 'load') for model in a.models]
+    table = cases.FULL if a.full else cases.DEFAULT
+    if a.smoke:
+        table = [shrunk(c) for c in table]
+    return [c for c in table if re.search(a.only, f'{c.group} {c.model} {c.label} {c.jobs}')]
 
 
-# The record
+def shrunk(case):
+    options = tuple('2' if before == '--reps' else o for before, o in zip(('', *case.options), case.options))
+    return cases.dataclasses.replace(case, jobs=cases.tiny(case.jobs), options=options)
+
 
 def cpu_model():
-    info = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    fields = [dict([x.strip() for x in i.split(':', 1)] for i in info if ':' in i)]
-    f = fields[0]
+    info = pathlib.Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+    f = dict([x.strip() for x in i.split(':', 1)] for i in info if ':' in i)
     return f'{f["model name"]} (family {f["cpu family"]} model {f["model"]}), {os.cpu_count()} CPUs'
 
 
 def commit():
-    out = lambda *c: call('git', *c, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return out('rev-parse', '--short', 'HEAD') + ('+' if out('status', '--porcelain', '--untracked-files=no') else '')
-
-
-def record(name, a, rows, command, load):
-    """One row: the columns are those of RESULTS.md."""
-    ratio = lambda key: '{2:.3f} ({3:.3f} to {4:.3f})'.format(*rows[key]) if key in rows else ''
-    both = lambda key, f='{:.1f} / {:.1f}': f.format(*rows[key][:2]) if key in rows else ''
-    cells = [datetime.date.today().isoformat(), commit(), cpu_model(), f'{load:.1f}', a.threads, name, a.pairs,
-             both('prompt t/s'), ratio('prompt t/s'), both('gen t/s'), ratio('gen t/s'), both('load and 32 tokens s', '{:.2f} / {:.2f}'),
-             both('peak RSS MiB', '{:.0f} / {:.0f}'), both('context anonymous MiB', '{:.0f} / {:.0f}'), f'`{command}`']
-    with RESULTS.open('a') as f:
-        f.write('| ' + ' | '.join(str(c) for c in cells) + ' |\n')
+    """With a + where the tree has changes other than results."""
+    out = lambda *c: sides.call('git', *c, stdout=subprocess.PIPE, text=True).stdout.strip()
+    written = [':!benches/*.json', ':!benches/*.svg', ':!benches/RESULTS.md']
+    return out('rev-parse', '--short', 'HEAD') + ('+' if out('status', '--porcelain', '--untracked-files=no', '--', '.', *written) else '')
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--models', default='q4_k_m,q8_0', help='of q4_k_m, q8_0, f16, or paths; by commas')
-    p.add_argument('--pairs', type=int, default=7)
+    p.add_argument('models', nargs='*', metavar='MODEL')
+    p.add_argument('--suite', action='store_true', help='the cases of cases.py, recorded')
+    p.add_argument('--kernels', action='store_true', help='crates/kernels/examples/kernel_bench, recorded')
+    p.add_argument('--full', action='store_true', help='all of them')
+    p.add_argument('--only', default='', help='those of "GROUP MODEL LABEL JOBS" that fit this regular expression')
+    p.add_argument('--smoke', action='store_true', help='every case once and tiny: does it work? Records nothing')
+    p.add_argument('--jobs', default='pp512 tg64', help="ad hoc: jobs of bench.c; '' measures loading")
+    p.add_argument('--pairs', type=int, help='instead of what the case says')
     p.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument('--prompt', type=int, default=512)
-    p.add_argument('--gen', type=int, default=64)
-    p.add_argument('--depth', type=int, default=0, help='tokens before those of --gen')
-    p.add_argument('--reps', type=int, default=1, help='repetitions inside a process')
-    p.add_argument('--big-ctx', type=int, default=131072, help='cells of the context whose memory is measured; 0: none')
+    p.add_argument('--isa', choices=sides.BACKENDS, help='both at most with this instruction set')
     p.add_argument('--nice', type=int, default=0, help='priority of the measured processes; below 0 only for root, on a machine that others use')
-    p.add_argument('--original', help='another folder with the original')
-    p.add_argument('--ours', help='another folder with a libllama.so.0, or "original"')
-    p.add_argument('--dry', action='store_true', help='no row in RESULTS.md')
-    p.add_argument('more', nargs='*', help='after --: options for bench.c, such as --ubatch 256 --type-k q8_0')
-    return p.parse_args()
+    p.add_argument('--ours', help='another folder with a libllama.so.0, or "original" (how far from 1 is chance?); records nothing')
+    a, a.more = p.parse_known_args()
+    if bool(a.models) + a.suite + a.kernels != 1:
+        p.error('one of --suite, --kernels, or models')
+    a.pairs = 1 if a.smoke else a.pairs
+    return a
+
+
+def circumstances(a, began):
+    return {'date': datetime.date.today().isoformat(), 'commit': commit(), 'cpu': cpu_model(), 'threads': a.threads, 'load': began[1],
+            'minutes': round((time.monotonic() - began[0]) / 60), 'command': shlex.join(['benches/run.py', *sys.argv[1:]])}
+
+
+def run_kernels(a, began):
+    out = sides.BUILD / 'kernels.json'
+    sides.call('cargo', 'run', '--release', '--quiet', '--package', 'kernels', '--example', 'kernel_bench', '--', out)
+    report.record_kernels(circumstances(a, began), out)
+
+
+def bench_of(a):
+    """A function that runs one side's process: side 0 is the original, 1 ours."""
+    first = sides.original(a.isa)
+    second = {None: sides.ours, 'original': lambda: first}.get(a.ours, lambda: pathlib.Path(a.ours).resolve())()
+    binary = sides.program(second)
+    return lambda side, options: sides.run(binary, (first, second)[side], options, a.nice, a.isa)
+
+
+def run_suite(a, began):
+    """Messages of the cases that failed."""
+    bench = bench_of(a)
+    rows, failed = run_cases(bench, chosen_cases(a), a)
+    routed = router(bench, 'qwen3-moe-q4_k_m', 512, a) if any('moe' in r['model'] for r in rows) else None
+    if a.suite and not a.smoke and not a.ours:
+        report.record(circumstances(a, began), rows, routed)
+    return failed
 
 
 def main():
-    a = arguments()
-    load = os.getloadavg()[0]
-    first = pathlib.Path(a.original).resolve() if a.original else original()
-    second = first if a.ours == 'original' else pathlib.Path(a.ours).resolve() if a.ours else ours()
-    sides, binary = (first, second), program(second)
-    if load > 0.5:
-        print(f'note: the machine is not idle (load {load:.1f}); threads that wait for each other suffer more than it looks')
-    for name in a.models.split(','):
-        base = ['--model', str(model(name)), '--threads', str(a.threads)]
-        options = [*base, '--prompt', str(a.prompt), '--gen', str(a.gen), '--depth', str(a.depth), '--reps', str(a.reps), *a.more]
-        print(f'{name}: {a.threads} threads, {shlex.join(options[4:])}', flush=True)
-        pairs = measure(binary, sides, options, a.pairs, a.nice)
-        rows = summary(pairs, FIGURES)
-        if a.big_ctx:
-            options = [*base, '--prompt', '0', '--gen', '0', '--big-ctx', str(a.big_ctx), *a.more]
-            rows |= summary([tuple(run(binary, folder, options) for folder in sides)], BIG)
-        show(rows)
-        print('  ' + check_answers(pairs))
-        if not a.dry and first != second:
-            record(pathlib.Path(name).name, a, rows, shlex.join(['benches/run.py', *sys.argv[1:]]), load)
+    a, began = arguments(), (time.monotonic(), os.getloadavg()[0])
+    if began[1] > 0.5:
+        print(f'note: the machine is not idle (load {began[1]:.1f}); threads that wait for each other suffer more than it looks')
+    failed = run_kernels(a, began) if a.kernels else run_suite(a, began)
+    if not a.models and not a.smoke:
+        report.write()
+    sys.exit('\n'.join(['failed:', *failed]) if failed else 0)
 
 
 if __name__ == '__main__':
