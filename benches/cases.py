@@ -24,7 +24,7 @@ WINDOWS = ('--swa-full', '0')
 DEFAULT = [
     *(Case('formats', f'llama-1b-{mix}', 'pp512 tg64') for mix in MIXES),
     Case('shapes', 'qwen3-0.6b-q4_k_m', 'pp512 tg64'),
-    Case('shapes', 'gemma3-1b-q8_0', 'pp512 tg64 tg64@4096', WINDOWS),
+    Case('shapes', 'gemma3-1b-q4_k_m', 'pp512 tg64 tg64@4096', WINDOWS),
     Case('shapes', 'qwen3-moe-q4_k_m', 'pp512 tg64 tg16x8@256s'),
     Case('shapes', 'phi3-mini-q4_k_m', 'pp512 tg64', pairs=3),
     Case('context', 'llama-1b-q4_k_m', 'pp128 pp2048 tg64@4096 tg64@16384'),
@@ -36,10 +36,10 @@ DEFAULT = [
     Case('threads', 'llama-1b-q4_k_m', 'pp64 tg16', kind='threads', pairs=3),
 ]
 
-# Gemma's rows are no multiple of 256: its other mixes have types (Q5_0, Q5_1, IQ4_NL) that only the original computes.
+# Gemma's rows are no multiple of 256: Q5_K_M has Q5_1 in their place, which only the original computes.
 FULL = DEFAULT + [
     *(Case('shapes', f'qwen3-0.6b-{mix}', 'pp512 tg64') for mix in MIXES[1:]),
-    *(Case('shapes', f'gemma3-1b-{mix}', 'pp512 tg64', WINDOWS) for mix in ('q4_0', 'f16', 'bf16')),
+    *(Case('shapes', f'gemma3-1b-{mix}', 'pp512 tg64', WINDOWS) for mix in ('q8_0', 'q4_0', 'iq4_xs', 'f16', 'bf16')),
     *(Case('shapes', f'qwen3-moe-{mix}', 'pp512 tg64', pairs=3) for mix in ('q8_0', 'q4_0', 'q6_k', 'q5_k_m', 'iq4_xs')),
     *(Case('context', f'llama-1b-{mix}', 'pp128 pp2048 tg64@4096 tg64@16384') for mix in ('q8_0', 'q4_0')),
     Case('context', 'qwen3-0.6b-q4_k_m', 'pp128 pp2048 tg64@4096 tg64@16384'),

@@ -7,12 +7,14 @@ mod block256;
 mod block32;
 mod float;
 pub mod group;
+mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
 mod oracle;
 mod panel;
 mod q4_0;
 mod q4_k;
+mod q5_0;
 mod q5_k;
 mod q6_k;
 mod q8_0;
@@ -70,6 +72,8 @@ pub(crate) const FORMATS: &[Format] = &[
     float::F16,
     float::BF16,
     q4_0::FORMAT,
+    q5_0::FORMAT,
+    iq4_nl::FORMAT,
     q8_0::FORMAT,
     q4_k::FORMAT,
     q5_k::FORMAT,

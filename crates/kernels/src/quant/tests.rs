@@ -25,7 +25,7 @@ fn scale_offsets(ty: DType) -> &'static [usize] {
     match ty {
         DType::Q4_K | DType::Q5_K => &[0, 2],
         DType::Q6_K => &[208],
-        DType::Q4_0 | DType::Q8_0 | DType::IQ4_XS => &[0],
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => &[0],
         _ => &[],
     }
 }
@@ -415,6 +415,8 @@ fn a_nan_or_inf_in_the_input_reaches_the_output() {
 fn dequantisers_agree_with_the_original() {
     let sums = [
         (DType::Q4_0, 0xed9ca37fc2613ba8),
+        (DType::Q5_0, 0x4d4585f69aeab798),
+        (DType::IQ4_NL, 0xf229c1679ceec54e),
         (DType::Q8_0, 0x2b7a9520e07074d7),
         (DType::Q4_K, 0x07cd3bbef67a4eed),
         (DType::Q5_K, 0x5d8b8dafe576ce2f),
