@@ -32,6 +32,7 @@ impl FileMap {
         match *self {}
     }
     pub fn advise(&self, _: Range<usize>, _: Use) {}
+    pub fn let_go(&self, _: Range<usize>) {}
     pub fn lock(&self, _: Range<usize>) -> Result<()> {
         none()
     }
