@@ -70,8 +70,13 @@ impl Settle<'_> {
             batch.extend(jobs(*id, &weights[*id], at));
             at += weights[*id].bytes().next_multiple_of(ALIGN);
             if at - done >= BATCH || n + 1 == ids.len() {
-                share(&batch, |j: &Job| dev.relay(&weights[j.id], j.rows.clone(), Layout::Groups, buf.as_ref(), j.at))?;
-                self.leave(dev, weights, &batch, &buf);
+                let (source, files, w) = (self.source, self.files, &*weights);
+                share(&batch, |j: &Job| {
+                    dev.relay(&w[j.id], j.rows.clone(), Layout::Groups, buf.as_ref(), j.at)?;
+                    let_go(source, &files[j.id], &w[j.id], &j.rows);
+                    Ok(())
+                })?;
+                leave(dev, weights, &batch, &buf);
                 batch.clear();
                 done = at;
                 if !(self.progress)(done as f32 / bytes as f32) {
@@ -80,17 +85,6 @@ impl Settle<'_> {
             }
         }
         Ok(bytes)
-    }
-
-    /// The moved weights are in `buf` now; where they came from is let go.
-    fn leave(&self, dev: &dyn Backend, weights: &mut [Weight], batch: &[Job], buf: &Arc<dyn Buffer>) {
-        for j in batch.iter().filter(|j| j.rows.start == 0) {
-            let (w, t) = (&mut weights[j.id], &self.files[j.id]);
-            if let Some(map) = self.source.map(t.file) {
-                map.let_go(w.shards[0].at..w.shards[0].at + w.bytes());
-            }
-            w.shards = vec![Shard { node: 0, rows: 0..w.shape[1], layout: dev.layout(w), buf: buf.clone(), at: j.at }];
-        }
     }
 
     /// In the modes that lock: copies by their buffer, the rest in the map. The first refusal is told, and ends it.
@@ -106,6 +100,22 @@ impl Settle<'_> {
                 return log::warn(e.within("the model is not locked in memory"));
             }
         }
+    }
+}
+
+/// The file's pages of rows that were moved: at once, or the largest tensor is there twice.
+fn let_go(source: &Source, t: &TensorInfo, w: &Weight, rows: &Range<usize>) {
+    if let Some(map) = source.map(t.file) {
+        let at = w.shards[0].at;
+        map.let_go(at + rows.start * w.row_bytes()..at + rows.end * w.row_bytes());
+    }
+}
+
+/// The moved weights are in `buf` now.
+fn leave(dev: &dyn Backend, weights: &mut [Weight], batch: &[Job], buf: &Arc<dyn Buffer>) {
+    for j in batch.iter().filter(|j| j.rows.start == 0) {
+        let w = &mut weights[j.id];
+        w.shards = vec![Shard { node: 0, rows: 0..w.shape[1], layout: dev.layout(w), buf: buf.clone(), at: j.at }];
     }
 }
 

@@ -115,7 +115,7 @@ unsafe fn one_tile<U: Unit>(a: &MatArgs, b: Block, sums: *mut f32) {
     // SAFETY: the caller's contract. Shapes are what the registers allow: 32 of sixteen lanes, or 16 of eight.
     unsafe {
         match (U::V::LANES == 16, end - t) {
-            (true, 1) => tile::<U, 8, 1, 1>(a, b, t, sums),
+            (true, 1) => tile::<U, 4, 1, 1>(a, b, t, sums),
             (true, 2) => tile::<U, 8, 2, 1>(a, b, t, sums),
             (true, 3) => tile::<U, 8, 3, 1>(a, b, t, sums),
             (true, 4) => tile::<U, 4, 4, 1>(a, b, t, sums),
@@ -192,7 +192,9 @@ impl Ahead {
         let steps = a.k / U::STEP * (16 / U::V::LANES / P);
         let share = (n * a.w_stride).div_ceil(b.n_tiles);
         let step = share.div_ceil(steps.max(1));
-        let next = (b.r + r + b.n) * a.w_stride + b.tile * share;
+        // One token is done with its rows before those of the next block would be wanted: the next rows then.
+        let far = if a.n_tokens == 1 { n } else { b.n };
+        let next = (b.r + r + far) * a.w_stride + b.tile * share;
         Ahead { at: a.w.wrapping_add(next + k / U::STEP * (16 / U::V::LANES / P) * step), step }
     }
     const NOTHING: Ahead = Ahead { at: core::ptr::null(), step: 0 };
