@@ -3,14 +3,11 @@
 //! The order of a sum: per super-block exact integers, `isum = sum_j factor_j * sum_i q_i x_i` (and `msum = sum_j min_j * sum_i x_i`);
 //! then one chain over super-blocks in order of k, `acc = fma(d * dx, isum, acc)`, with mins also `acc = fma(dmin * dx, -msum, acc)`.
 //! A vector lane is a row, so that every ISA and both paths run the scalar chain.
-use crate::isa::Impl;
-use crate::lanes::{Floats, Kernel, Lanes, Words};
+use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{self, Oracle};
+use crate::quant::oracle::Oracle;
 use crate::quant::panel::{self, Chunks, Tokens, Unpacked};
-use crate::quant::{MatArgs, MatMul};
-use crate::{Isa, lanes};
 use core::marker::PhantomData;
 
 /// What stands beside the plain sum of a super-block.
@@ -61,88 +58,10 @@ pub(crate) trait Super: Oracle + 'static {
 }
 
 /// The kernels of a format.
-pub(crate) struct Kernels<F>(PhantomData<F>);
+pub(crate) type Kernels<F> = panel::Kernels<Blocks<F>>;
 
-/// A format's groups.
-struct Groups<F>(PhantomData<F>);
-
-impl<F: Super> Kernels<F> {
-    pub const IMPLS: &[Impl<MatMul>] = &[
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx512Vnni, run: mat_mul::<F, lanes::avx512_vnni::Avx512Vnni> },
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx512, run: mat_mul::<F, lanes::avx512::Avx512> },
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx2, run: mat_mul::<F, lanes::avx2::Avx2> },
-        Impl { needs: Isa::Scalar, run: oracle::mat_mul::<F> },
-    ];
-    pub const GROUPS: &[Impl<MatMul>] = &[
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx512Vnni, run: group_mul::<F, lanes::avx512_vnni::Avx512Vnni> },
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx512, run: group_mul::<F, lanes::avx512::Avx512> },
-        #[cfg(target_arch = "x86_64")]
-        Impl { needs: Isa::Avx2, run: group_mul::<F, lanes::avx2::Avx2> },
-    ];
-}
-
-struct Mat<'a, F>(&'a MatArgs, PhantomData<F>);
-struct GroupMat<'a, F>(&'a MatArgs, PhantomData<F>);
-
-/// # Safety
-/// The contract of `MatArgs`, on a CPU with `L`.
-unsafe fn mat_mul<F: Super, L: Lanes>(a: &MatArgs) {
-    // SAFETY: the caller's contract.
-    unsafe { L::enter(&Mat::<F>(a, PhantomData)) }
-}
-
-/// # Safety
-/// The contract of `MatArgs` for groups, on a CPU with `L`.
-unsafe fn group_mul<F: Super, L: Lanes>(a: &MatArgs) {
-    // SAFETY: the caller's contract.
-    unsafe { L::enter(&GroupMat::<F>(a, PhantomData)) }
-}
-
-impl<F: Super> Kernel for GroupMat<'_, F> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(&self) {
-        // SAFETY: the caller's contract.
-        unsafe { panel::groups::<Groups<F>, L>(self.0) }
-    }
-}
-
-impl<F: Super> Kernel for Mat<'_, F> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(&self) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if panel::wants(self.0.n_tokens) {
-                panel::rows_as_groups::<Groups<F>, L>(self.0);
-            } else {
-                stream::<F, L>(self.0);
-            }
-        }
-    }
-}
-
-/// Eight rows at a time, straight from the file's layout; the tokens come inside, so that rows are read from memory once.
-///
-/// # Safety
-/// The contract of `MatArgs`, on a CPU with `L`.
-#[inline(always)]
-unsafe fn stream<F: Super, L: Lanes>(a: &MatArgs) {
-    for r in (0..a.n_rows).step_by(8) {
-        // SAFETY: rows `r..` and the tokens are the caller's.
-        unsafe {
-            let rows = panel::rows::<8>(a, r);
-            for t in 0..a.n_tokens {
-                let x = Row::new(a.x.add(t * a.x_stride), a.k, 256);
-                let y = stream8::<F, L>(&rows, x, a.k / 256, 8 * a.w_stride);
-                panel::put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
-            }
-        }
-    }
-}
+/// A format's blocks, as `panel` walks them.
+pub(crate) struct Blocks<F>(PhantomData<F>);
 
 /// # Safety
 /// Eight rows and an input row of `n` blocks, on a CPU with `L`. The rows wanted next are `ahead` bytes further.
@@ -314,9 +233,15 @@ impl<L: Lanes> Source<L> for Unpacked<L> {
 /// How far before its use a group is asked for, in bytes: at 30 GB/s about 150 ns, what memory takes.
 const AHEAD: usize = 4608;
 
-impl<F: Super> Chunks for Groups<F> {
+impl<F: Super> Chunks for Blocks<F> {
+    type Oracle = F;
     const SHAPE: Shape = F::SHAPE;
     const BLOCK: usize = 256;
+    #[inline(always)]
+    unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
+        // SAFETY: the caller's contract.
+        unsafe { stream8::<F, L>(rows, x, n, ahead) }
+    }
     #[inline(always)]
     unsafe fn unpack<L: Lanes>(at: At, _: usize, to: Unpacked<L>) {
         // SAFETY: the caller's contract.

@@ -1,11 +1,15 @@
-//! The walk of the group products over rows, k and tokens, their scratch, and how ragged numbers of rows are addressed. Knows no format.
+//! The kernels of the int8 formats: their list, the walk over rows, k and tokens, the scratch, and how ragged numbers of rows are addressed.
+//! Knows no format.
 //!
 //! A chunk is 256 k of sixteen rows. With few tokens a chunk is used as it stands in the group ("direct"); with many it is unpacked once
 //! into 8-bit weights, and meets every token from the first cache.
-use crate::lanes::{Floats, Lanes, Words};
-use crate::quant::MatArgs;
+use crate::isa::Impl;
+use crate::lanes::{Floats, Kernel, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{self, At, Shape};
+use crate::quant::oracle::{self, Oracle};
+use crate::quant::{MatArgs, MatMul};
+use crate::{Isa, lanes};
 use core::marker::PhantomData;
 
 /// k of a chunk.
@@ -17,12 +21,6 @@ const DIRECT: usize = 8;
 /// Groups that share a pass over the tokens: what is read of a token serves all of them. Four unpacked chunks (23 KiB) leave room in a
 /// first cache of 32 KiB.
 const GROUPS: usize = 4;
-
-/// Whether a product with `n_tokens` of rows in the file's layout goes by groups.
-#[inline(always)]
-pub(crate) fn wants(n_tokens: usize) -> bool {
-    n_tokens >= MIN_TOKENS
-}
 
 /// Bytes of scratch.
 pub(crate) fn scratch_bytes(n_tokens: usize) -> usize {
@@ -125,30 +123,88 @@ pub(crate) trait Chunks: 'static {
     const SHAPE: Shape;
     /// Elements of a block.
     const BLOCK: usize;
+    type Oracle: Oracle;
+    /// One token with eight rows of `n` blocks as the file has them; the rows wanted next are `ahead` bytes further.
+    unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F;
     /// `n` blocks at `at`.
     unsafe fn unpack<L: Lanes>(at: At, n: usize, to: Unpacked<L>);
     unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>);
     unsafe fn direct<L: Lanes, const T: usize>(at: At, n: usize, x: &Tokens<T>);
 }
 
-/// Products of rows that are groups already.
-///
-/// # Safety
-/// The contract of `MatArgs` with `n_rows` a multiple of sixteen, on a CPU with `L`.
-#[inline(always)]
-pub(crate) unsafe fn groups<C: Chunks, L: Lanes>(a: &MatArgs) {
-    // SAFETY: the caller's contract.
-    unsafe { walk::<C, L, InGroups>(a) }
+/// The kernels of a format with blocks `C`.
+pub(crate) struct Kernels<C>(PhantomData<C>);
+
+impl<C: Chunks> Kernels<C> {
+    pub const IMPLS: &[Impl<MatMul>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512Vnni, run: mat_mul::<C, lanes::avx512_vnni::Avx512Vnni> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512, run: mat_mul::<C, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx2, run: mat_mul::<C, lanes::avx2::Avx2> },
+        Impl { needs: Isa::Scalar, run: oracle::mat_mul::<C::Oracle> },
+    ];
+    pub const GROUPS: &[Impl<MatMul>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512Vnni, run: group_mul::<C, lanes::avx512_vnni::Avx512Vnni> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx512, run: group_mul::<C, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::Avx2, run: group_mul::<C, lanes::avx2::Avx2> },
+    ];
 }
 
-/// Products of rows in the file's layout: each chunk becomes a group first.
+struct AsFile<'a, C>(&'a MatArgs, PhantomData<C>);
+struct Grouped<'a, C>(&'a MatArgs, PhantomData<C>);
+
+/// # Safety
+/// The contract of `MatArgs`, on a CPU with `L`.
+unsafe fn mat_mul<C: Chunks, L: Lanes>(a: &MatArgs) {
+    // SAFETY: the caller's contract.
+    unsafe { L::enter(&AsFile::<C>(a, PhantomData)) }
+}
+
+/// # Safety
+/// The contract of `MatArgs` for groups, `n_rows` a multiple of sixteen, on a CPU with `L`.
+unsafe fn group_mul<C: Chunks, L: Lanes>(a: &MatArgs) {
+    // SAFETY: the caller's contract.
+    unsafe { L::enter(&Grouped::<C>(a, PhantomData)) }
+}
+
+impl<C: Chunks> Kernel for Grouped<'_, C> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { walk::<C, L, InGroups>(self.0) }
+    }
+}
+
+impl<C: Chunks> Kernel for AsFile<'_, C> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { if self.0.n_tokens >= MIN_TOKENS { walk::<C, L, AsRows>(self.0) } else { stream::<C, L>(self.0) } }
+    }
+}
+
+/// Eight rows at a time, straight from the file's layout; the tokens come inside, so that rows are read from memory once.
 ///
 /// # Safety
 /// The contract of `MatArgs`, on a CPU with `L`.
 #[inline(always)]
-pub(crate) unsafe fn rows_as_groups<C: Chunks, L: Lanes>(a: &MatArgs) {
-    // SAFETY: the caller's contract.
-    unsafe { walk::<C, L, AsRows>(a) }
+unsafe fn stream<C: Chunks, L: Lanes>(a: &MatArgs) {
+    for r in (0..a.n_rows).step_by(8) {
+        // SAFETY: rows `r..` and the tokens are the caller's.
+        unsafe {
+            let rows = rows::<8>(a, r);
+            for t in 0..a.n_tokens {
+                let x = Row::new(a.x.add(t * a.x_stride), a.k, C::BLOCK);
+                let y = C::stream8::<L>(&rows, x, a.k / C::BLOCK, 8 * a.w_stride);
+                put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
+            }
+        }
+    }
 }
 
 /// How rows lie. (Functions and not closures: what is not inlined here is compiled without the instruction set.)
@@ -384,7 +440,7 @@ pub(crate) fn ahead(p: *const u8, bytes: usize) {
 /// # Safety
 /// `y` has room for `min(n, 8)`.
 #[inline(always)]
-pub(crate) unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
+unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         if n >= 8 {
