@@ -130,7 +130,7 @@ unsafe fn leaf_avx2(a: &LeafArgs) {
 
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.
 pub fn attn_leaf(isa: Isa) -> AttnLeaf {
-    pick(ATTN_LEAF, isa.min(Isa::detect()))
+    pick(ATTN_LEAF, isa.or_less())
 }
 
 /// The types K and V may be stored in, each on its own.
