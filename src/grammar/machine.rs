@@ -72,7 +72,7 @@ impl Machine {
         let mut set = Vec::new();
         for at in rules.alternatives(rules.root) {
             let stack = self.stacks.push(&rules, *at, EMPTY);
-            self.stacks.settle(&rules, stack, &mut set)?;
+            set.extend_from_slice(self.stacks.settle(&rules, stack)?);
         }
         self.state_of(set)
     }
@@ -170,7 +170,7 @@ impl Machine {
         for stack in self.stacks_of(state).iter() {
             let Some((at, below)) = self.stacks.top(*stack).filter(|(at, _)| reads(rules.item(*at))) else { continue };
             let rest = self.stacks.push(&rules, at + 1, below);
-            self.stacks.settle(&rules, rest, &mut set)?;
+            set.extend_from_slice(self.stacks.settle(&rules, rest)?);
             if self.size() + set.len() > MAX_SIZE {
                 return Err(Error::no_memory("grammar: too many stacks"));
             }

@@ -2,6 +2,7 @@
 use super::rules::{Item, Rules};
 use crate::vocab::Map;
 use platform::{Error, Result};
+use std::ops::Range;
 
 /// The stack with nothing on it: everything has been read.
 pub const EMPTY: u32 = 0;
@@ -13,11 +14,15 @@ pub struct Stacks {
     /// (item on top, the stack below it) of stack `i + 1`.
     nodes: Vec<(u32, u32)>,
     index: Map<(u32, u32), u32>,
+    /// What stacks were found to stand for: where in `settled`.
+    known: Map<u32, Range<usize>>,
+    settled: Vec<u32>,
 }
 
 impl Stacks {
+    /// Places that are taken.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() + self.settled.len()
     }
 
     /// The item on top and what lies below; `None` for the empty stack.
@@ -37,8 +42,18 @@ impl Stacks {
         })
     }
 
-    /// The stacks with a terminal on top that `stack` stands for, added to `found`, each once.
-    pub fn settle(&mut self, rules: &Rules, stack: u32, found: &mut Vec<u32>) -> Result<()> {
+    /// The stacks with a terminal on top that `stack` stands for.
+    pub fn settle(&mut self, rules: &Rules, stack: u32) -> Result<&[u32]> {
+        if !self.known.contains_key(&stack) {
+            let start = self.settled.len();
+            self.search(rules, stack)?;
+            self.known.insert(stack, start..self.settled.len());
+        }
+        Ok(self.known.get(&stack).and_then(|r| self.settled.get(r.clone())).unwrap_or_default())
+    }
+
+    /// Appends them to `settled`, each once.
+    fn search(&mut self, rules: &Rules, stack: u32) -> Result<()> {
         let (mut todo, mut seen) = (vec![stack], Map::<u32, ()>::default());
         while let Some(stack) = todo.pop() {
             if seen.insert(stack, ()).is_some() {
@@ -48,11 +63,11 @@ impl Stacks {
                 return Err(Error::unsupported("grammar: too ambiguous, or a rule refers to itself from its left end"));
             }
             let Some((at, below)) = self.top(stack) else {
-                found.push(EMPTY);
+                self.settled.push(EMPTY);
                 continue;
             };
             let Item::Rule(rule) = rules.item(at) else {
-                found.push(stack);
+                self.settled.push(stack);
                 continue;
             };
             let rest = self.push(rules, at + 1, below);
