@@ -321,7 +321,7 @@ impl<'a> Parser<'a> {
         let first = self.peek();
         let (len, head) = match first {
             0 => return Err(self.error("unexpected end")),
-            0x00..=0xBF => (1, first & 0x7F),
+            0x01..=0xBF => (1, first & 0x7F),
             0xC0..=0xDF => (2, first & 0x3F),
             0xE0..=0xEF => (3, first & 0x1F),
             0xF0..=0xFF => (4, first & 0x0F),

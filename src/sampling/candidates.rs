@@ -58,8 +58,8 @@ impl<'a> Candidates<'a> {
         for (block, start) in logits[n..].chunks(BLOCK).zip((n..).step_by(BLOCK)) {
             let least = out[0].logit;
             if block.iter().fold(false, |any, l| any | (*l > least)) {
-                for id in start..start + block.len() {
-                    if logits[id] > out[0].logit {
+                for (logit, id) in block.iter().zip(start..) {
+                    if *logit > out[0].logit {
                         order::replace_top(out, token(id), before);
                     }
                 }
