@@ -6,7 +6,7 @@ use super::DeviceId;
 pub struct T(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WeightId(pub u32);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
 
 /// How many rows a value has; known when a ubatch is.
@@ -216,6 +216,8 @@ pub enum Lookup {
     TokensOnly,
     /// Learned positions; one beyond the table fails the run.
     Positions,
+    /// The first row, for all tokens.
+    First,
 }
 
 /// A stack of expert matrices with one scale and one bias [rows] per expert where the file has them: `x w^T * scale + bias`.

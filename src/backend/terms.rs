@@ -36,6 +36,7 @@ pub fn row_of(ub: &Ubatch, by: Lookup, i: usize) -> usize {
     match by {
         Lookup::Tokens | Lookup::TokensOnly => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
         Lookup::Positions => ub.pos_of(i) as usize,
+        Lookup::First => 0,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Layer parts: a block reads one piece of a model's value and writes backend ops. No block knows CPU features, pointers or threads.
 #![forbid(unsafe_code)]
 mod attention;
+mod cross;
+mod encoder;
 mod ffn;
 mod writer;
 
@@ -9,6 +11,7 @@ use crate::model::Model;
 use crate::model::hparams::given;
 use crate::model::names::Role;
 use crate::model::spec::{Attention, LayerSpec, RopeBase, RopeFactors, Scale};
+pub use encoder::{Finish, encoder_plan, finish_plan};
 use writer::{Stream, Writer};
 
 /// What a context decides about a model's plan.
@@ -18,6 +21,8 @@ pub struct Settings {
     pub rope: RopeSettings,
     /// Memory group of each layer.
     pub groups: Vec<GroupId>,
+    /// The group of what an encoder made, for the decoder's layers.
+    pub cross: Option<GroupId>,
     /// Cells of a sequence: some rotations go by it.
     pub n_ctx_seq: u32,
 }
@@ -38,8 +43,8 @@ pub struct Planned {
     pub plan: Plan,
     /// [n_outputs][n_embd], after the last norm.
     pub embd: T,
-    /// [n_outputs][n_vocab]
-    pub logits: T,
+    /// [n_outputs][n_vocab], where the model makes them.
+    pub logits: Option<T>,
 }
 
 /// The rotation of one layer, if it has one.
@@ -79,7 +84,8 @@ pub fn plan(m: &Model, s: &Settings) -> Planned {
     for il in 0..m.layers.len() {
         stream = layer(&mut w, il, stream);
     }
-    let (embd, logits) = head(&mut w, stream);
+    let embd = last_norm(&mut w, stream);
+    let logits = m.arch.head.logits.then(|| head(&mut w, embd));
     Planned { plan: w.plan, embd, logits }
 }
 
@@ -96,6 +102,10 @@ fn embed(w: &mut Writer<'_>) -> Stream {
         Scale::OfFile { or } => given(hp.embedding_scale).unwrap_or(or),
     };
     x = w.scaled(x, for_all, "inp_scaled");
+    if e.types && w.get(Role::TokenTypes.weight()).is_some() {
+        let y = lookup(w, Role::TokenTypes, Lookup::First, 1.0, "type_embd");
+        x = w.map(x, Some(y), MapFn::Add, "inp_typed");
+    }
     if e.positions {
         let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
         x = w.map(x, Some(y), MapFn::Add, "inpL");
@@ -124,6 +134,11 @@ fn layer(w: &mut Writer<'_>, il: usize, stream: Stream) -> Stream {
 fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
     let (mut x, cur) = w.add_norm(stream, spec.norms.attn, "l_out", "attn_norm");
     let mut out = attention::write(w, &spec.attn, cur);
+    if spec.attn.cross {
+        let rows = w.plan.value(out).rows;
+        let (sum, cur) = w.add_norm(Stream { x, add: Some(out), rows }, Some(Role::CrossNorm), "cross_inp", "attn_norm_cross");
+        (x, out) = (sum, cross::across(w, &spec.attn, cur));
+    }
     if last {
         (x, out) = (w.rows(x), w.rows(out));
     }
@@ -132,6 +147,9 @@ fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) 
     }
     let add = Some(w.scaled(out, spec.residual_scale, "attn_scaled"));
     let rows = w.plan.value(out).rows;
+    if let Some(after) = spec.norms.after {
+        return encoder::after_sums(w, spec, after, Stream { x, add, rows });
+    }
     let (x, cur) = w.add_norm(Stream { x, add, rows }, spec.norms.ffn, "ffn_inp", "ffn_norm");
     let mut out = ffn::write(w, &spec.ffn, cur);
     if let Some(role) = spec.norms.ffn_post {
@@ -156,10 +174,13 @@ fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
     Stream { x, add: Some(w.scaled(both, spec.residual_scale, "ffn_out_scaled")), rows: w.plan.value(both).rows }
 }
 
-fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
+fn last_norm(w: &mut Writer<'_>, stream: Stream) -> T {
+    let stream = w.enter(-1, w.m.head_place, stream);
+    w.add_norm(stream, w.m.arch.head.norm, "l_out", "result_norm").1
+}
+
+fn head(w: &mut Writer<'_>, embd: T) -> T {
     let m = w.m;
-    let stream = w.enter(-1, m.head_place, stream);
-    let (_, embd) = w.add_norm(stream, Some(Role::OutputNorm), "l_out", "result_norm");
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
     let outs = vec![w.proj(Role::Output, logits)];
     // The head's rounding noise goes straight into the logits: without `fine` it is most of our distance from the exact ones.
@@ -168,7 +189,7 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
     if m.arch.head.softcap && m.hp.final_softcap != 0.0 {
         logits = w.map(logits, None, MapFn::Softcap(m.hp.final_softcap), "result_output");
     }
-    (embd, logits)
+    logits
 }
 
 /// The plan that applies pending K rotations. Magnitudes (YaRN) were applied when K was stored, so they are taken out here.

@@ -19,12 +19,22 @@ pub struct Writer<'a> {
     pub plan: Plan,
     norm: NormSpec,
     il: i16,
+    /// What the weights of layer 0 are counted from.
+    base: i32,
     place: usize,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, place: 0 }
+        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0 }
+    }
+    /// For the layers of an encoder beside a decoder.
+    pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {
+        Writer { base: m.layers.len() as i32, ..Writer::new(m, s) }
+    }
+    /// What follows is of the decoder's layers again.
+    pub fn leave_encoder(&mut self) {
+        self.base = 0;
     }
 
     /// Sets layer and backend for what follows.
@@ -49,7 +59,8 @@ impl<'a> Writer<'a> {
 
     /// This layer's weight, if the file has it; rotation factors and the like are bound per layer too.
     pub fn get(&self, name: Name) -> Option<WeightId> {
-        self.m.weight(self.il(), name)
+        let il = if self.il < 0 { -1 } else { self.base + self.il() };
+        self.m.weight(il, name)
     }
     /// A weight that binding guaranteed.
     pub fn need(&self, role: Role) -> WeightId {
@@ -87,7 +98,7 @@ impl<'a> Writer<'a> {
         if s == 1.0 { x } else { self.map(x, None, MapFn::Scale(s), name) }
     }
     /// The stream in one value.
-    fn sum(&mut self, s: Stream, name: &'static str) -> T {
+    pub fn sum(&mut self, s: Stream, name: &'static str) -> T {
         s.add.map_or(s.x, |y| self.map(s.x, Some(y), MapFn::Add, name))
     }
 

@@ -25,6 +25,8 @@ pub struct Binder<'a> {
     /// The tensor that each weight is rows of.
     pub files: Vec<TensorInfo>,
     used: HashSet<String>,
+    /// Of `Name::in_file`.
+    encoder: Option<i32>,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -39,18 +41,22 @@ impl<'a> Binder<'a> {
             roles: Roles::new(),
             files: Vec::new(),
             used: HashSet::new(),
+            encoder: None,
             bytes_done: 0,
             progress,
         }
     }
 
-    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
+    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's. The layers of an encoder follow those of its decoder.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
+        self.encoder = arch.encoder_from(hp);
         for t in names::model_tensors(hp, arch) {
-            let first = matches!(t.name.0, Role::TokenEmbd | Role::TokenNorm | Role::PosEmbd);
-            self.one(-1, &t, if first { 0 } else { head })?;
+            let first = matches!(t.name.0, Role::TokenEmbd | Role::TokenNorm | Role::TokenTypes | Role::PosEmbd);
+            // An encoder beside a decoder is where the embeddings are.
+            let beside = t.name.0 == Role::EncOutputNorm && arch.head.norm != Some(Role::EncOutputNorm);
+            self.one(-1, &t, if first || beside { 0 } else { head })?;
         }
-        if !self.roles.contains_key(&(-1, Role::Output.weight())) {
+        if arch.head.logits && !self.roles.contains_key(&(-1, Role::Output.weight())) {
             self.tie(hp, head)?;
         }
         let norm = arch.norm(hp);
@@ -99,13 +105,13 @@ impl<'a> Binder<'a> {
     }
 
     fn layer(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
-        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(il)).is_some();
+        let fused = self.source.gguf().tensor(&Role::Qkv.weight().in_file(il, self.encoder)).is_some();
         let n_ff = match &spec.ffn {
-            Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
+            Ffn::Dense(d) if d.gating == Gating::InUp || d.gating == Gating::AsFile && self.up_holds_both(il, d.n_ff) => Some(d.n_ff),
             _ => None,
         };
         let experts = match &spec.ffn {
-            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().full(il)).is_some() => Some(m),
+            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().in_file(il, self.encoder)).is_some() => Some(m),
             _ => None,
         };
         for t in &names::layer_tensors(hp, norm, spec) {
@@ -113,7 +119,8 @@ impl<'a> Binder<'a> {
                 // Biases may stand by themselves beside a fused matrix.
                 Role::Q | Role::K | Role::V => fused && t.name != t.name.0.bias(),
                 Role::GateExps | Role::UpExps => experts.is_some() && t.name == t.name.0.weight(),
-                Role::FfnUp => n_ff.is_some() && t.name == Role::FfnUp.weight(),
+                Role::FfnUp => n_ff.is_some() && t.name != Role::FfnUp.scale(),
+                Role::FfnGate => n_ff.is_some(),
                 _ => false,
             };
             if !cut {
@@ -133,6 +140,12 @@ impl<'a> Binder<'a> {
             self.cut_up(il, hp, s.n_ff, dev, [Role::SharedGate, Role::SharedUp])?;
         }
         n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev, [Role::FfnGate, Role::FfnUp]))
+    }
+
+    /// Whether `ffn_up` is twice as wide as the FFN.
+    fn up_holds_both(&self, il: i32, n_ff: u32) -> bool {
+        let up = self.source.gguf().tensor(&Role::FfnUp.weight().in_file(il, self.encoder));
+        up.is_some_and(|t| t.shape[1] == 2 * u64::from(n_ff))
     }
 
     /// `attn_qkv` holds the rows of Q, then K, then V; so does its bias.
@@ -161,8 +174,11 @@ impl<'a> Binder<'a> {
     /// The tensor of `up` holds the rows of the gate, then its own.
     fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize, [gate, up]: [Role; 2]) -> Result<()> {
         let t = Tensor { name: up.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
+        let bias = Tensor { name: up.bias(), shape: [2 * n_ff, 1, 1], required: false, small: true };
         self.piece(il, &t, dev, 0..n_ff, gate.weight())?;
-        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())
+        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())?;
+        self.piece(il, &bias, dev, 0..n_ff, gate.bias())?;
+        self.piece(il, &bias, dev, n_ff..2 * n_ff, up.bias())
     }
 
     /// Rows of a tensor under a name of their own.
@@ -180,7 +196,7 @@ impl<'a> Binder<'a> {
 
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
-        let (name, shape) = (t.name.full(il), t.shape);
+        let (name, shape) = (t.name.in_file(il, self.encoder), t.shape);
         let Some(info) = self.source.gguf().tensor(&name) else {
             return if t.required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
         };

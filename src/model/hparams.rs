@@ -26,6 +26,10 @@ pub struct HParams {
     pub n_ctx_train: u32,
     pub n_embd: u32,
     pub n_layer: u32,
+    /// Layers of the decoder where there is an encoder too, whose are `n_layer`.
+    pub n_layer_dec: u32,
+    /// The token that an answer to an encoded text starts with.
+    pub dec_start_token: i32,
     /// Per layer.
     pub n_head: Vec<u32>,
     pub n_head_kv: Vec<u32>,
@@ -68,8 +72,20 @@ pub struct HParams {
     /// Per layer: slides.
     pub is_swa: Vec<bool>,
     pub causal: bool,
-    /// `llama_pooling_type`, -1 when the file says nothing.
+    /// `llama_pooling_type`, -1 when the file says nothing; and the one before a classifier.
     pub pooling_type: i32,
+    pub pooling_type_cls: i32,
+    /// Scores of a classifier.
+    pub n_cls_out: u32,
+    /// Kinds of sentences that have a vector.
+    pub n_token_types: u32,
+    /// Buckets of distances, of both sides.
+    pub n_rel_buckets: u32,
+    pub n_moe_every: u32,
+    /// The FFN's activation by its name; empty: the architecture's own.
+    pub hidden_act: String,
+    /// Widths between the two matrices behind an embedding; 0: there are none.
+    pub dense_feat: [u32; 2],
     pub rope: RopeTrain,
     /// Of those that the architecture looks for.
     present: Vec<Role>,
@@ -131,6 +147,9 @@ impl Keys<'_> {
     fn bool(&self, suffix: &str, or: bool) -> Result<bool> {
         Ok(self.meta.bool(&self.name(suffix))?.unwrap_or(or))
     }
+    fn pooling(&self, suffix: &str) -> i32 {
+        self.meta.get(&self.name(suffix)).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32)
+    }
     /// Of an array the first: all layers share it here.
     fn first_u32(&self, suffix: &str, n_layer: u32) -> Result<u32> {
         Ok(self.per_layer(suffix, n_layer, &[0])?[0])
@@ -174,6 +193,8 @@ impl HParams {
             n_ctx_train: k.need_u32("context_length")?,
             n_embd,
             n_layer,
+            n_layer_dec: k.u32("decoder_block_count")?.unwrap_or(n_layer),
+            dec_start_token: meta.get(&k.name("decoder_start_token_id")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as i32),
             n_head_kv,
             n_head,
             n_ff: k.per_layer("feed_forward_length", n_layer, &vec![0; n_layer as usize])?,
@@ -207,10 +228,19 @@ impl HParams {
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
             causal: k.bool("attention.causal", true)?,
-            pooling_type: meta.get(&k.name("pooling_type")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32),
+            pooling_type: k.pooling("pooling_type"),
+            pooling_type_cls: k.pooling("classifier.pooling_type"),
+            n_cls_out: meta.array(&k.name("classifier.output_labels"))?.map_or(1, |a| (a.len() as u32).max(1)),
+            n_token_types: meta.u32("tokenizer.ggml.token_type_count")?.unwrap_or(0),
+            n_rel_buckets: 0,
+            n_moe_every: 0,
+            hidden_act: meta.str(&k.name("hidden_activation"))?.unwrap_or_default().to_owned(),
+            dense_feat: [k.or_u32("dense_2_feat_out", 0)?, k.or_u32("dense_3_feat_in", 0)?],
             rope: RopeTrain::read(&k)?,
-            present: arch.looks_for.iter().copied().filter(|r| has(&r.weight().full(0))).collect(),
+            present: Vec::new(),
         };
+        let encoder = arch.encoder_from(&hp);
+        hp.present = arch.looks_for.iter().copied().filter(|r| has(&r.weight().in_file(0, encoder))).collect();
         for need in arch.keys {
             hp.read_key(&k, need)?;
         }
@@ -228,6 +258,8 @@ impl HParams {
             Key::RmsEps | Key::NormEps | Key::LogitScale | Key::ParallelResidual => {}
             Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep | Key::ClampKqv => {}
             Key::Sections => self.read_sections(k, suffix)?,
+            Key::RelBuckets => self.n_rel_buckets = k.or_u32(suffix, 0)?,
+            Key::MoeEvery => self.n_moe_every = k.or_u32(suffix, 0)?,
             Key::RopeAlpha => self.scale_base(k.f32(suffix, 0.0)?),
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
             Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
@@ -329,6 +361,15 @@ impl HParams {
         }
         if self.n_expert > MAX_EXPERTS || self.n_expert_used > self.n_expert || (self.n_expert > 0 && self.n_expert_used == 0) {
             return bad(format!("{} of {} experts", self.n_expert_used, self.n_expert));
+        }
+        if self.n_layer_dec == 0 || self.n_layer_dec > MAX_LAYERS {
+            return bad(format!("{} layers of a decoder", self.n_layer_dec));
+        }
+        if arch.embed.types && self.n_token_types == 0 {
+            return bad("key tokenizer.ggml.token_type_count is 0 or missing".into());
+        }
+        if self.n_token_types > WIDE || self.n_rel_buckets > WIDE || self.dense_feat.iter().any(|n| *n > WIDE) {
+            return bad(format!("{} token types, {} buckets", self.n_token_types, self.n_rel_buckets));
         }
         if self.n_ctx_train == 0 {
             return bad("n_ctx_train is 0".into());

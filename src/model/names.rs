@@ -1,14 +1,24 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
-use super::spec::{Arch, Attention, Dense, Ffn, Gates, Gating, LayerSpec, Moe, NormSpec, QkNorm, RopeFactors, Want};
+use super::spec::{
+    Arch, Attention, ClsRows, Dense, Ffn, Gates, Gating, LayerSpec, Moe, NormSpec, PosBias, QkNorm, RopeFactors, Stacks, Want,
+};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     TokenEmbd,
     TokenNorm,
+    TokenTypes,
     PosEmbd,
     OutputNorm,
+    EncOutputNorm,
+    DecOutputNorm,
+    Cls,
+    ClsNorm,
+    ClsOut,
+    Dense2,
+    Dense3,
     Output,
     RopeFreqs,
     RopeLong,
@@ -26,6 +36,14 @@ pub enum Role {
     AttnOut,
     AttnOutNorm,
     AttnPostNorm,
+    /// A number per head and bucket of distances.
+    RelBias,
+    CrossNorm,
+    CrossQ,
+    CrossK,
+    CrossV,
+    CrossOut,
+    LayerOutNorm,
     FfnNorm,
     FfnGate,
     FfnUp,
@@ -62,8 +80,16 @@ impl Role {
         match self {
             Role::TokenEmbd => "token_embd",
             Role::TokenNorm => "token_embd_norm",
+            Role::TokenTypes => "token_types",
             Role::PosEmbd => "position_embd",
             Role::OutputNorm => "output_norm",
+            Role::EncOutputNorm => "enc.output_norm",
+            Role::DecOutputNorm => "dec.output_norm",
+            Role::Cls => "cls",
+            Role::ClsNorm => "cls.norm",
+            Role::ClsOut => "cls.output",
+            Role::Dense2 => "dense_2",
+            Role::Dense3 => "dense_3",
             Role::Output => "output",
             Role::RopeFreqs => "rope_freqs",
             Role::RopeLong => "rope_factors_long",
@@ -81,6 +107,13 @@ impl Role {
             Role::AttnOut => "attn_output",
             Role::AttnOutNorm => "attn_output_norm",
             Role::AttnPostNorm => "post_attention_norm",
+            Role::RelBias => "attn_rel_b",
+            Role::CrossNorm => "cross_attn_norm",
+            Role::CrossQ => "cross_attn_q",
+            Role::CrossK => "cross_attn_k",
+            Role::CrossV => "cross_attn_v",
+            Role::CrossOut => "cross_attn_o",
+            Role::LayerOutNorm => "layer_output_norm",
             Role::FfnNorm => "ffn_norm",
             Role::FfnGate => "ffn_gate",
             Role::FfnUp => "ffn_up",
@@ -121,6 +154,13 @@ impl Name {
         let stem = self.0.stem();
         if il < 0 { format!("{stem}.{part}") } else { format!("blk.{il}.{stem}.{part}") }
     }
+
+    /// The same in a file where the layers from `encoder` on are an encoder's and those before it a decoder's.
+    pub fn in_file(self, il: i32, encoder: Option<i32>) -> String {
+        let Some(first) = encoder.filter(|_| il >= 0) else { return self.full(il) };
+        let (stack, il) = if il >= first { ("enc", il - first) } else { ("dec", il) };
+        format!("{stack}.{}", self.full(il)).replace(".attn_output.", ".attn_o.")
+    }
 }
 
 /// One tensor that a layer (or the model) may or must have.
@@ -155,19 +195,41 @@ fn want(w: Want, name: Name, shape: &[u32]) -> Option<Tensor> {
 /// Tensors outside layers. `n_vocab` rows of embeddings; the head falls back on them.
 pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
     let (n, norm) = (hp.n_embd, arch.norm(hp));
-    let mut v = vec![must(Role::TokenEmbd.weight(), &[n, hp.n_vocab]), may(Role::Output.weight(), &[n, hp.n_vocab])];
-    v.extend(norm_tensors(&norm, Role::OutputNorm, n));
-    v.push(may(Role::Output.scale(), &[1]));
-    v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));
+    let mut v = vec![must(Role::TokenEmbd.weight(), &[n, hp.n_vocab])];
+    v.extend(arch.head.norm.into_iter().flat_map(|r| norm_tensors(&norm, r, n)));
+    if arch.head.logits {
+        v.extend([may(Role::Output.weight(), &[n, hp.n_vocab]), may(Role::Output.scale(), &[1])]);
+        v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));
+    }
+    if matches!(arch.stacks, Stacks::EncoderDecoder { .. }) {
+        v.extend(norm_tensors(&norm, Role::EncOutputNorm, n));
+    }
+    v.extend(classifier_tensors(hp, arch));
+    if arch.embed.types {
+        v.push(may(Role::TokenTypes.weight(), &[n, hp.n_token_types]));
+    }
     if arch.embed.norm {
         v.extend(norm_tensors(&norm, Role::TokenNorm, n));
     }
     if arch.embed.positions {
         v.push(must(Role::PosEmbd.weight(), &[n, hp.n_ctx_train]));
     }
-    let factors = (0..hp.n_layer).map(|il| arch.layer_spec(hp, il).attn.rope_factors).find(|f| *f != RopeFactors::None);
+    let factors = (0..arch.n_layer(hp)).map(|il| arch.layer_spec(hp, il).attn.rope_factors).find(|f| *f != RopeFactors::None);
     v.extend(factor_roles(factors.unwrap_or_default()).iter().map(|r| may(r.weight(), &[hp.n_rot / 2])));
     v
+}
+
+fn classifier_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
+    let (n, c) = (hp.n_embd, &arch.classifier);
+    let first = match c.rows {
+        ClsRows::No => vec![],
+        ClsRows::One => vec![may(Role::Cls.weight(), &[n, 1]), may(Role::Cls.bias(), &[1])],
+        ClsRows::Width => vec![may(Role::Cls.weight(), &[n, n]), may(Role::Cls.bias(), &[n]), may(Role::ClsNorm.weight(), &[n])],
+    };
+    let out = [may(Role::ClsOut.weight(), &[n, hp.n_cls_out]), may(Role::ClsOut.bias(), &[hp.n_cls_out])].into_iter().filter(|_| c.out);
+    let [out2, in3] = hp.dense_feat;
+    let dense = [(Role::Dense2, n, out2), (Role::Dense3, in3, n)].into_iter().filter(|d| c.dense && d.1 > 0 && d.2 > 0);
+    first.into_iter().chain(out).chain(dense.map(|(r, k, rows)| may(r.weight(), &[k, rows]))).collect()
 }
 
 /// The rotation factors that a layer may use.
@@ -189,6 +251,13 @@ fn norm_tensors(s: &NormSpec, role: Role, n: u32) -> Vec<Tensor> {
 pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor> {
     let mut out: Vec<Tensor> = s.norms.roles().flat_map(|r| norm_tensors(norm, r, hp.n_embd)).collect();
     out.extend(attention_tensors(hp.n_embd, &s.attn));
+    if s.attn.cross {
+        let a = &s.attn;
+        let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
+        out.extend(norm_tensors(norm, Role::CrossNorm, hp.n_embd));
+        out.extend([(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[hp.n_embd, rows])));
+        out.push(must(Role::CrossOut.weight(), &[a.n_head * a.head_v, hp.n_embd]));
+    }
     out.extend(match &s.ffn {
         Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
         Ffn::Moe(m) => moe_tensors(hp.n_embd, m),
@@ -210,12 +279,18 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
         QkNorm::None | QkNorm::BareAfterRope => {}
         QkNorm::Head | QkNorm::HeadAfterRope => out.extend(norms(&[a.head_k], &[a.head_k])),
         QkNorm::EachHead => out.extend(norms(&[a.head_k, a.n_head], &[a.head_k, a.n_head_kv])),
-        QkNorm::Whole => out.extend(norms(&[q], &[k])),
+        QkNorm::Whole => {
+            out.extend(norms(&[q], &[k]));
+            out.extend([may(Role::QNorm.bias(), &[q]), may(Role::KNorm.bias(), &[k])]);
+        }
     }
     match a.gates {
         Gates::None => {}
         Gates::PerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
         Gates::PerChannel => out.push(must(Role::AttnGate.weight(), &[n, a.n_head * a.head_v])),
+    }
+    if let PosBias::Buckets { n, .. } = a.pos_bias {
+        out.push(small(may(Role::RelBias.weight(), &[a.n_head, n])));
     }
     if a.sinks {
         out.push(must(Role::Sinks.weight(), &[a.n_head]));
@@ -226,12 +301,12 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
 fn dense_tensors(n: u32, d: &Dense) -> Vec<Tensor> {
     let n_ff = d.n_ff;
     let mut mats = vec![(Role::FfnUp, n, n_ff), (Role::FfnDown, n_ff, n)];
-    if d.gating == Gating::Matrix {
+    if matches!(d.gating, Gating::Matrix | Gating::AsFile) {
         mats.push((Role::FfnGate, n, n_ff));
     }
     let mut out = Vec::new();
     for (role, k, rows) in mats {
-        out.push(must(role.weight(), &[k, rows]));
+        out.push(tensor(role.weight(), &[k, rows], role != Role::FfnGate || d.gating == Gating::Matrix));
         out.extend(want(d.bias, role.bias(), &[rows]));
         out.extend(d.scaled.then(|| may(role.scale(), &[1])));
     }
@@ -243,7 +318,8 @@ fn moe_tensors(n: u32, m: &Moe) -> Vec<Tensor> {
     let mut out = vec![must(Role::Router.weight(), &[n, e])];
     out.extend(m.bias.then(|| must(Role::Router.bias(), &[e])));
     out.extend(want(m.select_bias, Role::SelectBias.bias(), &[e]));
-    for (role, k, rows) in [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)] {
+    let mats = [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)];
+    for (role, k, rows) in mats.into_iter().filter(|r| m.gated || r.0 != Role::GateExps) {
         out.push(must(role.weight(), &[k, rows, e]));
         out.extend(m.bias.then(|| small(must(role.bias(), &[rows, e]))));
         out.extend(m.scaled.then(|| may(role.scale(), &[e])));

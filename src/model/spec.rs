@@ -23,6 +23,12 @@ pub struct Arch {
     /// A pure function of hyper-parameters and layer index.
     pub layer: fn(&HParams, u32) -> LayerSpec,
     pub head: Head,
+    /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
+    pub memory: bool,
+    /// Fills in masked tokens instead of adding new ones.
+    pub diffusion: bool,
+    pub stacks: Stacks,
+    pub classifier: Classifier,
     /// Facts inferred from sizes, each with its reason.
     pub quirks: &'static [Quirk],
     /// The size's name in descriptions ("7B"); "?B" when no rule fits.
@@ -38,9 +44,13 @@ pub const PLAIN: Arch = Arch {
     interleaved: false,
     rot_is_head: false,
     norm: Norm::Rms,
-    embed: Embed { scale: Scale::One, norm: false, positions: false },
+    embed: Embed { scale: Scale::One, norm: false, positions: false, types: false },
     layer: |hp, il| plain(hp, il, RopeKind::Neox),
-    head: Head { bias: Want::No, softcap: false, scale: |_| 1.0 },
+    head: Head { norm: Some(Role::OutputNorm), logits: true, bias: Want::No, softcap: false, scale: |_| 1.0 },
+    memory: true,
+    diffusion: false,
+    stacks: Stacks::One,
+    classifier: Classifier { rows: ClsRows::No, out: false, gelu: false, softmax: false, dense: false },
     quirks: &[],
     size: |_| "?B",
 };
@@ -67,6 +77,10 @@ pub enum Key {
     SlidingWindow(u32),
     /// Attention in chunks of so many positions unless the file says 0.
     ChunkedWindow(u32),
+    /// Buckets of distances.
+    RelBuckets,
+    /// Every how many-th layer has experts, from the second on.
+    MoeEvery,
     /// Default: a base of its own, unscaled; or, with `None`, the trained base and scale.
     RopeBaseSwa(Option<f32>),
     /// Default: every n-th layer sees all, the last of each n; or the first.
@@ -97,6 +111,8 @@ impl Key {
             Key::DenseLead => "leading_dense_block_count",
             Key::MoeStep => "interleave_moe_layer_step",
             Key::ClampKqv => "attention.clamp_kqv",
+            Key::RelBuckets => "attention.relative_buckets_count",
+            Key::MoeEvery => "moe_every_n_layers",
             Key::Sections => "rope.dimension_sections",
             Key::RopeAlpha => "rope.scaling.alpha",
             Key::ParallelResidual => "use_parallel_residual",
@@ -161,10 +177,48 @@ pub struct Embed {
     pub norm: bool,
     /// A learned vector per position is added.
     pub positions: bool,
+    /// The first of the vectors for types of sentences is added, where the file has them.
+    pub types: bool,
+}
+
+/// The stacks of layers a model has, and what a file calls them.
+#[derive(Clone, Copy, Debug)]
+pub enum Stacks {
+    /// `blk`
+    One,
+    /// `enc.blk`
+    Encoder,
+    /// `dec.blk`, whose layers look at what those of `enc.blk` (made by `layer`) have made.
+    EncoderDecoder { layer: fn(&HParams, u32) -> LayerSpec },
+}
+
+/// Rows of a reranker's first matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClsRows {
+    No,
+    One,
+    Width,
+}
+
+/// What pooled embeddings go through, as far as the file has it. Rerankers: `cls`, tanh, `cls.norm`, `cls.output`.
+#[derive(Clone, Copy, Debug)]
+pub struct Classifier {
+    pub rows: ClsRows,
+    /// There may be a `cls.output`.
+    pub out: bool,
+    /// GELU instead of tanh.
+    pub gelu: bool,
+    /// Scores become probabilities.
+    pub softmax: bool,
+    /// Two matrices that go on all embeddings, pooled or not.
+    pub dense: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
+    pub norm: Option<Role>,
+    /// Without them the model gives embeddings only.
+    pub logits: bool,
     pub bias: Want,
     /// cap * tanh(x / cap) on the logits, with the file's cap.
     pub softcap: bool,
@@ -235,8 +289,22 @@ pub struct Attention {
     pub temperature: Option<Temperature>,
     /// One logit per head joins the denominator.
     pub sinks: bool,
+    pub pos_bias: PosBias,
+    /// Behind it, with a norm of its own: attention of the same sizes to what the encoder made.
+    pub cross: bool,
     /// What attention gives goes through gates made of its input.
     pub gates: Gates,
+}
+
+/// What distance adds to attention scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PosBias {
+    None,
+    /// A learned number per head and bucket of distances (Raffel et al. 2020); half of the buckets are for what comes behind where both sides are seen.
+    Buckets {
+        n: u32,
+        both_sides: bool,
+    },
 }
 
 /// Gates of an attention's output, before its last matrix.
@@ -256,6 +324,8 @@ pub enum Gating {
     Matrix,
     /// The first half of `ffn_up`'s rows.
     InUp,
+    /// Whichever of these the file has.
+    AsFile,
 }
 
 #[derive(Clone, Debug)]
@@ -266,6 +336,15 @@ pub struct Dense {
     pub bias: Want,
     /// The matrices may have scales beside them.
     pub scaled: bool,
+}
+
+/// Norms after the sum: what they make is the stream that goes on (BERT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterSum {
+    /// A second norm behind `Norms::ffn`, of its output and the layer's input.
+    pub again: Option<Role>,
+    /// Behind the FFN.
+    pub out: Role,
 }
 
 /// An FFN that every token goes through beside its experts.
@@ -298,6 +377,8 @@ pub struct Moe {
     pub groups: [u32; 2],
     /// Weights go on the experts' inputs instead of their outputs.
     pub weigh_inputs: bool,
+    /// Experts have a gate.
+    pub gated: bool,
     /// Router and experts have biases.
     pub bias: bool,
     pub scaled: bool,
@@ -322,10 +403,11 @@ pub struct Norms {
     pub attn_post: Option<Role>,
     pub ffn: Option<Role>,
     pub ffn_post: Option<Role>,
+    pub after: Option<AfterSum>,
 }
 
 impl Norms {
-    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None };
+    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None, after: None };
     /// The FFN's norm is called after what it follows.
     pub const PRE_AFTER_ATTN: Norms = Norms { ffn: Some(Role::AttnPostNorm), ..Norms::PRE };
     pub const PRE_AND_POST: Norms = Norms { attn_post: Some(Role::AttnPostNorm), ffn_post: Some(Role::FfnPostNorm), ..Norms::PRE };
@@ -338,7 +420,8 @@ impl Norms {
     /// The norms there are, each once.
     pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
         let ffn = self.ffn.filter(|f| Some(*f) != self.attn);
-        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().flatten()
+        let after = self.after.map_or([None; 2], |a| [a.again, Some(a.out)]);
+        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().chain(after).flatten()
     }
 }
 
@@ -359,6 +442,28 @@ pub struct Quirk {
 }
 
 impl Arch {
+    /// Layers that `layer` makes.
+    pub fn n_layer(&self, hp: &HParams) -> u32 {
+        if matches!(self.stacks, Stacks::EncoderDecoder { .. }) { hp.n_layer_dec } else { hp.n_layer }
+    }
+
+    /// The first layer that a file calls `enc.blk`: encoders are counted behind decoders.
+    pub fn encoder_from(&self, hp: &HParams) -> Option<i32> {
+        match self.stacks {
+            Stacks::One => None,
+            Stacks::Encoder => Some(0),
+            Stacks::EncoderDecoder { .. } => Some(hp.n_layer_dec as i32),
+        }
+    }
+
+    /// The layers of an encoder beside a decoder.
+    pub fn encoder_layers(&self, hp: &HParams) -> Vec<LayerSpec> {
+        match self.stacks {
+            Stacks::EncoderDecoder { layer } => (0..hp.n_layer).map(|il| layer(hp, il)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The layer with its quirks applied.
     pub fn layer_spec(&self, hp: &HParams, il: u32) -> LayerSpec {
         let mut s = (self.layer)(hp, il);
@@ -399,6 +504,8 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         clamp: 0.0,
         temperature: None,
         sinks: false,
+        pos_bias: PosBias::None,
+        cross: false,
         gates: Gates::None,
     }
 }
@@ -432,6 +539,7 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
         scale: hp.expert_weights_scale,
         groups: [hp.n_expert_groups, hp.n_group_used],
         weigh_inputs: false,
+        gated: true,
         bias: false,
         scaled: false,
         shared: None,

@@ -63,9 +63,9 @@ fn read(arch: &Arch, kv: Vec<(String, Value)>, has: bool) -> platform::Result<HP
 fn read_value(arch: &Arch, hp: &HParams) -> Vec<(String, [u32; 3])> {
     let (norm, mut all) = (arch.norm(hp), model_tensors(hp, arch));
     let mut names: Vec<(String, [u32; 3])> = all.drain(..).map(|t| (t.name.full(-1), t.shape)).collect();
-    for il in 0..hp.n_layer {
-        let spec = arch.layer_spec(hp, il);
-        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.full(il as i32), t.shape)));
+    let layers = (0..arch.n_layer(hp)).map(|il| arch.layer_spec(hp, il)).chain(arch.encoder_layers(hp));
+    for (il, spec) in layers.enumerate() {
+        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.in_file(il as i32, arch.encoder_from(hp)), t.shape)));
     }
     let _ = ((arch.size)(hp), (arch.head.scale)(hp), hp.mrope());
     names

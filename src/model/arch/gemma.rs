@@ -1,4 +1,4 @@
-//! Gemma 1 to 3: embeddings times sqrt(width), GELU. From 2 on sliding windows and norms before and after each half; 2 caps its
+//! Gemma 1 to 3 and their encoder: embeddings times sqrt(width), GELU. From 2 on sliding windows and norms before and after each half; 2 caps its
 //! scores and logits, 3 norms Q and K instead.
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
@@ -74,6 +74,23 @@ pub static GEMMA3: Arch = Arch {
         62 => "27B",
         _ => "?B",
     },
+    ..BASE
+};
+
+/// An encoder for embeddings: windows to both sides.
+pub static GEMMA_EMBEDDING: Arch = Arch {
+    name: "gemma-embedding",
+    keys: &[req(Key::RmsEps), req(Key::SlidingWindow(0)), opt(Key::SwaPattern(6)), opt(Key::RopeBaseSwa(Some(10_000.0)))],
+    layer: |hp, il| LayerSpec {
+        attn: Attention { qk_norm: QkNorm::Head, ..super::bert::symmetric(hp, il) },
+        ffn: gelu(hp, il),
+        norms: Norms::PRE_AND_POST,
+        residual_scale: 1.0,
+    },
+    memory: false,
+    head: Head { logits: false, ..PLAIN.head },
+    classifier: Classifier { dense: true, ..PLAIN.classifier },
+    size: |hp| if hp.n_layer == 24 { "0.3B" } else { "?B" },
     ..BASE
 };
 

@@ -1,6 +1,8 @@
 //! One value per architecture. This folder is the only place where their names stand.
+mod bert;
 mod cohere;
 mod deepseek;
+mod diffusion;
 mod exaone;
 mod gated;
 mod gemma;
@@ -44,6 +46,7 @@ pub const ALL: &[&Arch] = &[
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &gemma::GEMMA_EMBEDDING,
     &phi::PHI2,
     &phi::PHI3,
     &phi::PHIMOE,
@@ -86,6 +89,16 @@ pub const ALL: &[&Arch] = &[
     &layernorm::NEMOTRON,
     &layernorm::OLMO,
     &layernorm::DBRX,
+    &bert::BERT,
+    &bert::NOMIC_BERT,
+    &bert::JINA_BERT_V3,
+    &bert::MODERN_BERT,
+    &bert::NEO_BERT,
+    &bert::EUROBERT,
+    &diffusion::DREAM,
+    &diffusion::LLADA,
+    &diffusion::LLADA_MOE,
+    &diffusion::RND1,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {
