@@ -1,6 +1,6 @@
 //! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
 use super::names::Role;
-use super::spec::{Arch, Gate, Key, Need};
+use super::spec::{Arch, Gate, Key, Need, Stacks};
 use crate::gguf::Meta;
 use platform::{Error, Result};
 
@@ -193,7 +193,10 @@ impl HParams {
             n_ctx_train: k.need_u32("context_length")?,
             n_embd,
             n_layer,
-            n_layer_dec: k.u32("decoder_block_count")?.unwrap_or(n_layer),
+            n_layer_dec: match arch.stacks {
+                Stacks::EncoderDecoder { .. } => k.or_u32("decoder_block_count", n_layer)?,
+                _ => n_layer,
+            },
             dec_start_token: meta.get(&k.name("decoder_start_token_id")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as i32),
             n_head_kv,
             n_head,

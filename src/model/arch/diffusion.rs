@@ -5,10 +5,10 @@ use crate::model::spec::*;
 
 const BASE: Arch = Arch { memory: false, diffusion: true, ..PLAIN };
 
+/// A bias of its head is in some files and in no sum.
 pub static DREAM: Arch = Arch {
     name: "dream",
     rot_is_head: true,
-    head: Head { bias: Want::May, ..BASE.head },
     size: |hp| if hp.n_layer == 28 { "7B" } else { "?B" },
     ..BASE
 };
