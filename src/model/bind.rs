@@ -25,6 +25,8 @@ pub struct Binder<'a> {
     /// The tensor that each weight is rows of.
     pub files: Vec<TensorInfo>,
     used: HashSet<String>,
+    /// The layer of the file that the layer at hand uses.
+    from: i32,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -39,6 +41,7 @@ impl<'a> Binder<'a> {
             roles: Roles::new(),
             files: Vec::new(),
             used: HashSet::new(),
+            from: -1,
             bytes_done: 0,
             progress,
         }
@@ -47,15 +50,22 @@ impl<'a> Binder<'a> {
     /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
         for t in names::model_tensors(hp, arch) {
-            let first = matches!(t.name.0, Role::TokenEmbd | Role::TokenNorm | Role::PosEmbd);
-            self.one(-1, &t, if first { 0 } else { head })?;
+            self.one(-1, &t, if names::of_input(t.name.0) { 0 } else { head })?;
         }
         if !self.roles.contains_key(&(-1, Role::Output.weight())) {
             self.tie(hp, head)?;
         }
-        let norm = arch.norm(hp);
+        let (norm, mut loaded) = (arch.norm(hp), HashMap::new());
         for (il, spec) in layers.iter().enumerate() {
-            self.layer(il as i32, hp, &norm, spec, place[il])?;
+            let (from, il32) = ((arch.source)(hp, il as u32) as i32, il as i32);
+            match loaded.get(&(from, place[il])) {
+                Some(first) => self.share(*first, il32),
+                None => {
+                    self.from = from;
+                    self.layer(il32, hp, &norm, spec, place[il])?;
+                    loaded.insert((from, place[il]), il32);
+                }
+            }
         }
         for role in [Role::RopeFreqs, Role::RopeLong, Role::RopeShort] {
             self.copy_factors(role, layers, place, head)?;
@@ -83,11 +93,12 @@ impl<'a> Binder<'a> {
         let name = role.weight();
         let Some(at_head) = self.roles.get(&(-1, name)).copied() else { return Ok(()) };
         let mut by_dev = HashMap::from([(head, at_head)]);
-        for (il, spec) in layers.iter().enumerate().filter(|(_, s)| names::factor_roles(s.attn.rope_factors).contains(&role)) {
+        let uses = |s: &LayerSpec| names::factor_roles(s.attn.rope_factors).contains(&role);
+        for (il, _) in layers.iter().enumerate().filter(|(_, s)| uses(s)) {
             let id = match by_dev.get(&place[il]) {
                 Some(id) => *id,
                 None => {
-                    let n = spec.attn.n_rot / 2;
+                    let n = self.weights[at_head.0 as usize].shape[0];
                     let t = Tensor { name, shape: [n, 1, 1], required: true, small: true };
                     self.load(-1, &t, place[il], 0..n)?.unwrap_or(at_head)
                 }
@@ -98,16 +109,23 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
+    /// Layer `il` uses what layer `first` has.
+    fn share(&mut self, first: i32, il: i32) {
+        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first).map(|(k, id)| (k.1, *id)).collect();
+        self.roles.extend(shared.into_iter().map(|(name, id)| ((il, name), id)));
+    }
+
     fn layer(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
-        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(il)).is_some();
+        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(self.from)).is_some();
         let n_ff = match &spec.ffn {
             Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
             _ => None,
         };
         let experts = match &spec.ffn {
-            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().full(il)).is_some() => Some(m),
-            _ => None,
+            Ffn::Moe(m) => Some(m),
+            _ => spec.side.as_ref().map(|s| &s.moe),
         };
+        let experts = experts.filter(|_| self.source.gguf().tensor(&Role::GateUpExps.weight().full(self.from)).is_some());
         for t in &names::layer_tensors(hp, norm, spec) {
             let cut = match t.name.0 {
                 // Biases may stand by themselves beside a fused matrix.
@@ -145,7 +163,9 @@ impl<'a> Binder<'a> {
         let mut at = 0;
         for (n, role) in rows.into_iter().zip([Role::Q, Role::K, Role::V]) {
             self.piece(il, &weight, dev, at..at + n, role.weight())?;
-            self.piece(il, &bias, dev, at..at + n, role.bias())?;
+            if a.qkv_biased {
+                self.piece(il, &bias, dev, at..at + n, role.bias())?;
+            }
             at += n;
         }
         if !a.qkv_scaled {
@@ -180,10 +200,14 @@ impl<'a> Binder<'a> {
 
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
-        let (name, shape) = (t.name.full(il), t.shape);
-        let Some(info) = self.source.gguf().tensor(&name) else {
+        let (name, shape) = (t.name.full(if il < 0 || t.name.0.is_of_model() { -1 } else { self.from }), t.shape);
+        // Some files leave the part out of a name.
+        let bare = name.rsplit_once('.').map_or(name.as_str(), |n| n.0).to_owned();
+        let found = self.source.gguf().tensor(&name).or_else(|| self.source.gguf().tensor(&bare).filter(|_| !t.is_scale()));
+        let Some(info) = found else {
             return if t.required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
         };
+        let name = info.name.clone();
         let want = shape.map(u64::from);
         if info.shape[..3] != want || info.shape[3] != 1 {
             return Err(Error::invalid(format!("tensor '{name}' has wrong shape; expected {want:?}, got {:?}", info.shape)));

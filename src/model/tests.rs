@@ -56,7 +56,7 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
 }
 
 fn read(arch: &Arch, kv: Vec<(String, Value)>, has: bool) -> platform::Result<HParams> {
-    HParams::read(&Meta::new(kv), arch, 128, &|_| has)
+    HParams::read(&Meta::new(kv), arch, 128, &|_| has.then_some(1))
 }
 
 /// What all readers of an architecture's value do with it.

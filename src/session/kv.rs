@@ -8,6 +8,7 @@ use crate::memory::snapshots::Back;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
+use crate::model::spec::LayerSpec;
 use platform::{Backing, Error, Result, log};
 
 /// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
@@ -31,12 +32,15 @@ impl Groups {
     }
 
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
+        let stores = |(il, l): &(usize, &LayerSpec)| self.of[*il].0 as usize == g && l.attn.kv_of.is_none();
+        let mine = m.layers.iter().enumerate().filter(stores);
         mine.map(|(il, l)| {
             let a = &l.attn;
             let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
             let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
-            LayerRows { il, place: m.place[il], planes: vec![k, v] }
+            // Latent rows are K, and V is the first part of them.
+            let planes = if a.mla.is_some_and(|m| m.absorbed) { vec![k] } else { vec![k, v] };
+            LayerRows { il, place: m.place[il], planes }
         })
         .collect()
     }

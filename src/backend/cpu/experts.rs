@@ -19,12 +19,12 @@ pub struct Route {
 
 impl CpuOp for Route {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let spec = terms::route(&self.spec);
         let n_used = self.spec.n_used as usize;
         let (mut logits, mut ids) = (vec![0.0; self.spec.n_expert as usize], vec![0u32; n_used]);
         for i in w.share(c.n_rows(self.rows), 1) {
             logits.copy_from_slice(c.arena.row(self.logits, i));
-            float::route(self.t, &mut logits, self.spec.bias.map(|b| c.floats(b)), &spec, &mut ids, c.arena.row_mut(w, self.weights, i));
+            let bias = self.spec.bias.map(|b| c.floats(b));
+            terms::route_row(self.t, &self.spec, &mut logits, bias, &mut ids, c.arena.row_mut(w, self.weights, i));
             // Ids travel as the bits of an f32 row.
             c.arena.row_mut(w, self.ids, i).iter_mut().zip(&ids).for_each(|(o, id)| *o = f32::from_bits(*id));
         }
