@@ -9,7 +9,18 @@ pub fn across(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     let q = linear(w, Role::CrossQ, x, a.n_head * a.head_k, "Qcur");
     let out = w.value(a.n_head * a.head_v, Dim::Tokens);
     let (n_head, n_head_kv) = (a.n_head, a.n_head_kv);
-    let spec = AttendSpec { n_head, n_head_kv, head_k: a.head_k, head_v: a.head_v, scale: a.scale, softcap: 0.0, sinks: None };
+    let spec = AttendSpec {
+        n_head,
+        n_head_kv,
+        head_k: a.head_k,
+        head_v: a.head_v,
+        scale: a.scale,
+        softcap: 0.0,
+        sinks: None,
+        alibi: 0.0,
+        buckets: None,
+        layer: None,
+    };
     // Who plans a decoder beside an encoder gives this group.
     let group = w.s.cross.unwrap_or_default();
     w.step(Op::Attend { q, group, spec, out }, &[(out, "kqv_out")]);

@@ -36,7 +36,7 @@ pub fn after_sums(w: &mut Writer<'_>, spec: &LayerSpec, after: AfterSum, attende
         cur = w.map(cur, Some(attended.x), MapFn::Add, "attn_sum_2");
         cur = w.norm(cur, role, "attn_norm_2");
     }
-    let out = ffn::write(w, &spec.ffn, cur);
+    let out = ffn::write(w, &spec.ffn, ffn::Inputs { normed: cur, bare: cur, layer: attended.x });
     let sum = w.map(out, Some(cur), MapFn::Add, "ffn_sum");
     Stream { x: w.norm(sum, after.out, "layer_out_norm"), add: None, rows: attended.rows }
 }

@@ -127,7 +127,7 @@ impl Model {
         if n_vocab == 0 {
             return Err(Error::invalid("the vocabulary is empty"));
         }
-        self.hp = HParams::read(&self.meta, self.arch, n_vocab, &|name| source.gguf().tensor(name).is_some())?;
+        self.hp = HParams::read(&self.meta, self.arch, n_vocab, &|name| source.gguf().tensor(name).map(|t| t.shape[1]))?;
         if p.check_tensors {
             check_tensors(source)?;
         }
@@ -140,6 +140,10 @@ impl Model {
         let n_far = far_layers(&p, n);
         self.backends = backends(n_far);
         self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
+        for (il, of) in self.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.attn.kv_of? as usize))) {
+            // Attention stands where its rows are.
+            self.place[il] = self.place[of];
+        }
         self.head_place = usize::from(n_far > 0);
         // Mapping takes no time; reading takes about as long as settling does.
         let bound = if source.is_mapped() { 0.05 } else { 0.5 };
@@ -162,7 +166,8 @@ impl Model {
     /// Tables whose rows are looked up and never multiplied.
     fn lookup_only(&self) -> Vec<WeightId> {
         let head = self.weight(-1, names::Role::Output.weight());
-        let tables = [names::Role::TokenEmbd, names::Role::PosEmbd, names::Role::TokenTypes].map(|r| self.weight(-1, r.weight()));
+        let tables = [names::Role::TokenEmbd, names::Role::TokenTypes, names::Role::PosEmbd, names::Role::LayerEmbd];
+        let tables = tables.map(|r| self.weight(-1, r.weight()));
         tables.into_iter().flatten().filter(|t| Some(*t) != head).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Every architecture as a value: what it asks a file for, and what it makes of numbers that no sane file has.
 use super::arch::{ALL, find};
 use super::hparams::HParams;
-use super::names::{layer_tensors, model_tensors};
+use super::names::{Role, layer_tensors, model_tensors};
 use super::spec::*;
 use crate::gguf::{Array, Meta, Value};
 use std::collections::HashSet;
@@ -30,6 +30,8 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
         ("attention.sliding_window", 32),
         ("rope.dimension_count", 16),
         ("nextn_predict_layers", 0),
+        ("attention.relative_buckets_count", 8),
+        ("decoder_block_count", 3),
     ];
     let floats = [
         ("attention.layer_norm_rms_epsilon", 1e-5),
@@ -51,12 +53,13 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
     if ["granite_swa", "spark2_5"].contains(&arch) {
         kv.push((format!("{arch}.attention.sliding_window_pattern"), Value::Array(Array::I32(vec![1, 0, 1, 0]))));
     }
+    kv.push(("tokenizer.ggml.token_type_count".into(), Value::U32(2)));
     kv.push((format!("{arch}.rope.dimension_sections"), Value::Array(Array::I32(vec![4, 2, 2, 0]))));
     kv
 }
 
 fn read(arch: &Arch, kv: Vec<(String, Value)>, has: bool) -> platform::Result<HParams> {
-    HParams::read(&Meta::new(kv), arch, 128, &|_| has)
+    HParams::read(&Meta::new(kv), arch, 128, &|_| has.then_some(1))
 }
 
 /// What all readers of an architecture's value do with it.
@@ -82,11 +85,12 @@ fn every_architecture_reads_a_plain_file_and_names_each_tensor_once() {
             assert_eq!(distinct.len(), names.len(), "{}: a tensor is asked for twice", arch.name);
             assert!(names.iter().all(|(_, s)| s.iter().all(|d| *d > 0)), "{}: {names:?}", arch.name);
             // A layer has something to attend with and something to go through.
-            for il in 0..hp.n_layer {
-                for part in ["attn_q.weight", "attn_output.weight"] {
-                    assert!(distinct.contains(format!("blk.{il}.{part}").as_str()), "{} without {part}", arch.name);
+            for il in 0..arch.n_layer(&hp) {
+                let there = |r: &Role| distinct.contains(r.weight().in_file(il as i32, arch.encoder_from(&hp)).as_str());
+                for part in [Role::Q, Role::AttnOut] {
+                    assert!(there(&part), "{} without {part:?}", arch.name);
                 }
-                let down = ["ffn_down.weight", "ffn_down_exps.weight"].iter().any(|p| distinct.contains(format!("blk.{il}.{p}").as_str()));
+                let down = [Role::FfnDown, Role::DownExps].iter().any(there);
                 assert!(down, "{}: layer {il} has no FFN", arch.name);
             }
         }

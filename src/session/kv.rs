@@ -37,7 +37,8 @@ impl Groups {
 
     /// None where the model keeps nothing.
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let mine = m.layers.iter().enumerate().filter(|(il, _)| m.arch.memory && self.of[*il].0 as usize == g);
+        let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.attn.kv_of.is_none();
+        let mine = m.layers.iter().enumerate().filter(stores);
         mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect()
     }
 }
@@ -45,8 +46,10 @@ impl Groups {
 /// K and V of a layer.
 pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> LayerRows {
     let a = &l.attn;
-    let plane = |ty, head_len| PlaneSpec { ty, heads: a.n_head_kv, head_len };
-    LayerRows { il, place, planes: vec![plane(types[0], a.head_k), plane(types[1], a.head_v)] }
+    let [k, v] = [(types[0], a.head_k), (types[1], a.head_v)].map(|(ty, head_len)| PlaneSpec { ty, heads: a.n_head_kv, head_len });
+    // Latent rows are K, and V is the first part of them.
+    let planes = if a.mla.is_some_and(|m| m.absorbed) { vec![k] } else { vec![k, v] };
+    LayerRows { il, place, planes }
 }
 
 fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {

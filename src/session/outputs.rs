@@ -53,7 +53,9 @@ impl Outputs {
     pub fn embd_row(&mut self, row: usize) -> &mut [f32] {
         &mut self.embd[row * self.n_embd..(row + 1) * self.n_embd]
     }
-    pub fn set_seq(&mut self, seq: u32, v: Vec<f32>) {
+    /// Clients read `n_embd` floats even where there are fewer scores: so many are there to be read.
+    pub fn set_seq(&mut self, seq: u32, mut v: Vec<f32>) {
+        v.reserve(self.n_embd.saturating_sub(v.len()));
         self.seq.insert(seq, v);
     }
 

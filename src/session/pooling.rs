@@ -99,7 +99,8 @@ impl Finish {
         for some in rows.chunks(self.most.max(1)) {
             let failed = |e: platform::Error| Stop::Failed(e.to_string());
             let (n, ids) = (some.len(), (0..some.len() as u32).collect::<Vec<_>>());
-            let ub = Ubatch { pos: vec![0; n], n_pos_per_token: 1, seqs: vec![SeqSet::one(0); n], first_seq: vec![0; n], ..Ubatch::default() };
+            let ub =
+                Ubatch { pos: vec![0; n], n_pos_per_token: 1, seqs: vec![SeqSet::one(0); n], first_seq: vec![0; n], ..Ubatch::default() };
             self.runner.write(self.input, &some.concat()).map_err(failed)?;
             self.runner.run(&Io { ub: &ub, views: &[], outputs: &ids, shifts: &[], team, active, stop: &|| false })?;
             for i in 0..n {

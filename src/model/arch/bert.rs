@@ -21,12 +21,8 @@ const RERANKS: Classifier = Classifier { rows: ClsRows::Width, out: true, ..PLAI
 
 fn post(hp: &HParams, il: u32, rope: Option<RopeKind>, ffn: Ffn) -> LayerSpec {
     let attn = Attention { rope, out_bias: Want::May, ..attention(hp, il, RopeKind::Neox) };
-    let norms = Norms {
-        attn: None,
-        ffn: Some(Role::AttnOutNorm),
-        after: Some(AfterSum { again: None, out: Role::LayerOutNorm }),
-        ..Norms::PRE
-    };
+    let norms =
+        Norms { attn: None, ffn: Some(Role::AttnOutNorm), after: Some(AfterSum { again: None, out: Role::LayerOutNorm }), ..Norms::PRE };
     LayerSpec { attn, ffn, norms, ..plain(hp, il, RopeKind::Neox) }
 }
 
@@ -36,7 +32,7 @@ fn gelu(hp: &HParams, il: u32) -> Ffn {
 
 pub static BERT: Arch = Arch {
     name: "bert",
-    embed: Embed { positions: true, ..POST.embed },
+    embed: Embed { positions: Want::Must, ..POST.embed },
     layer: |hp, il| post(hp, il, None, gelu(hp, il)),
     classifier: RERANKS,
     size: |hp| match (hp.n_layer, hp.n_embd) {
@@ -58,17 +54,45 @@ pub static NOMIC_BERT: Arch = Arch {
     ..POST
 };
 
+/// Every so many-th layer has experts, without gates.
+pub static NOMIC_BERT_MOE: Arch = Arch {
+    name: "nomic-bert-moe",
+    keys: &[req(Key::NormEps), opt(Key::MoeEvery)],
+    layer: |hp, il| {
+        let m = Moe { act: Act::Gelu, gated: false, ..moe(hp, hp.n_ff[il as usize]) };
+        let sparse = hp.n_moe_every > 0 && il % hp.n_moe_every == 1;
+        post(hp, il, Some(RopeKind::Neox), if sparse { Ffn::Moe(m) } else { gelu(hp, il) })
+    },
+    size: |hp| if hp.n_layer == 12 { "475M" } else { "?B" },
+    ..POST
+};
+
 pub static JINA_BERT_V3: Arch = Arch { name: "jina-bert-v3", size: |hp| if hp.n_layer == 24 { "558M" } else { "?B" }, ..POST };
+
+/// Scores fall with distance, to both sides. Its later files norm Q and K and hold gate and `ffn_up` in one tensor.
+pub static JINA_BERT_V2: Arch = Arch {
+    name: "jina-bert-v2",
+    rope: None,
+    looks_for: &[Role::QNorm, Role::AttnNorm2],
+    layer: |hp, il| {
+        let s = post(hp, il, None, Ffn::Dense(Dense { gating: Gating::AsFile, bias: Want::May, ..dense(hp, il, Act::Gelu) }));
+        let qk_norm = if hp.has(Role::QNorm) { QkNorm::Whole } else { QkNorm::None };
+        let after = AfterSum { again: hp.has(Role::AttnNorm2).then_some(Role::AttnNorm2), out: Role::LayerOutNorm };
+        LayerSpec { attn: Attention { alibi: 8.0, qk_norm, ..s.attn }, norms: Norms { after: Some(after), ..s.norms }, ..s }
+    },
+    classifier: Classifier { rows: ClsRows::One, ..PLAIN.classifier },
+    size: |hp| match hp.n_layer {
+        4 => "33M",
+        12 => "137M",
+        _ => "?B",
+    },
+    ..POST
+};
 
 /// Windows to both sides. Its first layer has no norm before it: the embeddings' is enough.
 pub static MODERN_BERT: Arch = Arch {
     name: "modern-bert",
-    keys: &[
-        req(Key::NormEps),
-        opt(Key::SlidingWindow(0)),
-        opt(Key::SwaPatternDenseFirst(3)),
-        opt(Key::RopeBaseSwa(Some(10_000.0))),
-    ],
+    keys: &[req(Key::NormEps), opt(Key::SlidingWindow(0)), opt(Key::SwaPatternDenseFirst(3)), opt(Key::RopeBaseSwa(Some(10_000.0)))],
     looks_for: &[Role::AttnNorm],
     norm: Norm::Layer { weight: true, bias: false },
     embed: Embed { norm: true, ..PLAIN.embed },

@@ -6,12 +6,7 @@ use crate::model::spec::*;
 const BASE: Arch = Arch { memory: false, diffusion: true, ..PLAIN };
 
 /// A bias of its head is in some files and in no sum.
-pub static DREAM: Arch = Arch {
-    name: "dream",
-    rot_is_head: true,
-    size: |hp| if hp.n_layer == 28 { "7B" } else { "?B" },
-    ..BASE
-};
+pub static DREAM: Arch = Arch { name: "dream", rot_is_head: true, size: |hp| if hp.n_layer == 28 { "7B" } else { "?B" }, ..BASE };
 
 /// Biases behind its attention and in its FFN are in some files and in no sum.
 pub static LLADA: Arch = Arch {

@@ -25,7 +25,7 @@ pub static QWEN2MOE: Arch = Arch {
     name: "qwen2moe",
     layer: |hp, il| {
         let n_ff = hp.n_ff[il as usize];
-        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false });
+        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false, plain_names: false, act: None });
         LayerSpec { ffn: Ffn::Moe(Moe { shared, ..moe(hp, expert_width(hp, il)) }), ..plain(hp, il, RopeKind::Neox) }
     },
     size: |hp| match hp.n_layer {
@@ -108,6 +108,16 @@ pub static QWEN3VL: Arch = Arch {
     ..PLAIN
 };
 
+/// The language model of a speech model.
+pub static QWEN3TTS: Arch = Arch {
+    name: "qwen3tts",
+    keys: &[req(Key::RmsEps), req(Key::Sections)],
+    interleaved: true,
+    layer: |hp, il| unscaled(QWEN3.layer_spec(hp, il)),
+    size: |hp| (QWEN3.size)(hp),
+    ..PLAIN
+};
+
 pub static QWEN3VLMOE: Arch = Arch {
     name: "qwen3vlmoe",
     keys: &[req(Key::RmsEps), req(Key::Sections)],
@@ -121,6 +131,7 @@ fn unscaled(s: LayerSpec) -> LayerSpec {
     let ffn = match s.ffn {
         Ffn::Dense(d) => Ffn::Dense(Dense { scaled: false, ..d }),
         Ffn::Moe(m) => Ffn::Moe(Moe { scaled: false, ..m }),
+        bare => bare,
     };
     LayerSpec { ffn, ..s }
 }
