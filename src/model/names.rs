@@ -242,6 +242,10 @@ impl Name {
     /// The same in a file where the layers from `encoder` on are an encoder's and those before it a decoder's.
     pub fn in_file(self, il: i32, encoder: Option<i32>) -> String {
         let Some(first) = encoder.filter(|_| il >= 0) else { return self.full(il) };
+        // Scales of a decoder's matrices are called as those of other models.
+        if self.1 == Part::Scale && il < first {
+            return self.full(il);
+        }
         let (stack, il) = if il >= first { ("enc", il - first) } else { ("dec", il) };
         format!("{stack}.{}", self.full(il)).replace(".attn_output.", ".attn_o.")
     }
