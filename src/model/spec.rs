@@ -55,7 +55,7 @@ pub const PLAIN: Arch = Arch {
     memory: true,
     diffusion: false,
     stacks: Stacks::One,
-    classifier: Classifier { rows: ClsRows::No, out: false, gelu: false, softmax: false, dense: false },
+    classifier: Classifier { rows: ClsRows::No, mean: false, out: false, gelu: false, softmax: false, dense: false },
     quirks: &[],
     size: |_| "?B",
 };
@@ -262,6 +262,8 @@ pub enum ClsRows {
 #[derive(Clone, Copy, Debug)]
 pub struct Classifier {
     pub rows: ClsRows,
+    /// It reads the mean of a text where the file says nothing, not one token.
+    pub mean: bool,
     /// There may be a `cls.output`.
     pub out: bool,
     /// GELU instead of tanh.

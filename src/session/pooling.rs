@@ -17,7 +17,7 @@ pub enum Take {
 }
 
 pub fn take(m: &Model, pooling_type: i32, causal: bool) -> Take {
-    let mean = m.hp.pooling_type_cls == pooling::MEAN;
+    let mean = if m.hp.pooling_type_cls < 0 { m.arch.classifier.mean } else { m.hp.pooling_type_cls == pooling::MEAN };
     match pooling_type {
         pooling::MEAN => Take::Mean,
         pooling::RANK if mean => Take::Mean,

@@ -30,17 +30,17 @@ def encode(job):
 
 
 def translate(job):
-    """Logits of an answer of `n` tokens, chosen greedily, to each text: an encoder's and its decoder's."""
+    """Logits along a given answer to each text: an encoder's and its decoder's."""
     m = engine.Model(job["model"])
-    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=job["n_ctx"])
+    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=job["n_ctx"], kv=job["kv"])
     rows, start = [], L.llama_model_decoder_start_token(m.p)
     for tokens in job["texts"]:
         c.clear()
         assert L.llama_encode(c.p, engine.batch(tokens, range(len(tokens)), [0] * len(tokens), [1] * len(tokens))) == 0, engine.said()
         last = start
-        for i in range(job["n"]):
+        for i, next in enumerate(job["answer"]):
             assert c.decode([last], [i]) == 0, engine.said()
             rows.append(c.logits(0))
-            last = job["answer"][i]
+            last = next
     c.free()
     return {"rows": np.array(rows), "start": start, "has": (L.llama_model_has_encoder(m.p), L.llama_model_has_decoder(m.p))}

@@ -4,7 +4,8 @@ use super::rng::Rng;
 use llama::gguf::{Array, DType, Layout, LoadMode, Meta, NewTensor, Source, Value};
 use llama::model::arch::find;
 use llama::model::hparams::HParams;
-use llama::model::names::{layer_tensors, model_tensors};
+use llama::model::names::{Role, layer_tensors, model_tensors};
+use llama::model::spec::{Ffn, Gating};
 use llama::model::{LoadParams, Model};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
@@ -77,14 +78,19 @@ fn tensors(meta: &Meta, arch: &str) -> Vec<Made> {
     let all = model_tensors(&hp, arch).into_iter().map(|t| (-1, t)).chain(of_layers);
     let mut rng = Rng(0x5eed);
     let mut made: Vec<Made> = Vec::new();
+    let doubled = matches!(arch.layer_spec(&hp, 0).ffn, Ffn::Dense(d) if d.gating == Gating::InUp);
     for (il, t) in all {
-        let shape: Vec<u64> = t.shape.iter().map(|d| u64::from(*d)).collect();
+        let mut shape: Vec<u64> = t.shape.iter().map(|d| u64::from(*d)).collect();
+        // The binder cuts what stands in one tensor.
+        if t.name == Role::FfnUp.weight() && doubled {
+            shape[1] *= 2;
+        }
         let name = t.name.in_file(il, arch.encoder_from(&hp));
         let around = if name.contains("norm") && name.ends_with("weight") { 1.0 } else { 0.0 };
         let n: u64 = shape.iter().product();
         let data = (0..n).map(|_| around + 0.3 * (rng.below(2001) as f32 / 1000.0 - 1.0)).collect();
-        // Scales beside matrices are for other files.
-        if !name.ends_with("scale") {
+        // Scales beside matrices are for other files, a norm in the classifier for one architecture.
+        if !name.ends_with("scale") && name != "cls.norm.weight" {
             made.push(Made { name, shape, data });
         }
     }

@@ -106,7 +106,7 @@ pub static MODERN_BERT: Arch = Arch {
             ..plain(hp, il, RopeKind::Neox)
         }
     },
-    classifier: Classifier { gelu: true, ..RERANKS },
+    classifier: Classifier { gelu: true, mean: true, ..RERANKS },
     size: |hp| match hp.n_layer {
         12 => "47M",
         22 => "149M",
