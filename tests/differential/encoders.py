@@ -32,7 +32,8 @@ def encode(job):
 def translate(job):
     """Logits along a given answer to each text: an encoder's and its decoder's."""
     m = engine.Model(job["model"])
-    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=job["n_ctx"], kv=job["kv"])
+    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=job["n_ctx"], kv=job["kv"],
+                  flash_attn_type=job["flash"])
     rows, start = [], L.llama_model_decoder_start_token(m.p)
     for tokens in job["texts"]:
         c.clear()
