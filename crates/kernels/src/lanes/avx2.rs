@@ -188,7 +188,7 @@ impl Words for __m256i {
 
 impl Lanes for Avx2 {
     const ROWS: usize = 8;
-    const TILE: usize = 4;
+    const TILE: usize = 8;
     type V = Two;
     type X = Two;
     type S = Two;
