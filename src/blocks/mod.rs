@@ -3,6 +3,7 @@
 mod altup;
 mod attention;
 mod ffn;
+mod hyper;
 mod mla;
 mod per_layer;
 mod writer;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub groups: Vec<GroupId>,
     /// Cells of a sequence: some rotations go by it.
     pub n_ctx_seq: u32,
+    /// `CAMELID_COMPAT`
+    pub compat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,6 +108,7 @@ pub fn plan(m: &Model, s: &Settings) -> Planned {
         Flow::Plain => (0..m.layers.len()).fold(stream, |stream, il| layer(&mut w, il, stream, input)),
         Flow::Hrm => two_speeds(&mut w, stream, input),
         Flow::AltUp => altup::layers(&mut w, stream, input),
+        Flow::Hyper => hyper::layers(&mut w, stream),
     };
     let (embd, logits) = head(&mut w, stream);
     Planned { plan: w.plan, embd, logits }
@@ -264,7 +268,8 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
         logits = w.map(logits, None, MapFn::Softcap(m.hp.final_softcap), "result_output");
     }
     if let Some((from, to)) = m.arch.head.hidden {
-        logits = w.map(logits, None, MapFn::Hide { from, to }, "result_output");
+        // The original hides them in the first row of a batch only.
+        logits = w.map(logits, None, MapFn::Hide { from, to, first_only: w.s.compat }, "result_output");
     }
     (embd, logits)
 }

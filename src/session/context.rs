@@ -100,7 +100,7 @@ impl Context {
         }
         let groups = Groups::of(&model);
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
-        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq };
+        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq, compat: platform::env::flag("CAMELID_COMPAT") };
         let planned = blocks::plan(&model, &settings);
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv.groups()) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
