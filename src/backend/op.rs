@@ -81,6 +81,8 @@ pub enum Act {
     Relu,
     /// max(x, 0)^2
     ReluSqr,
+    /// Plain only.
+    Sigmoid,
     /// Gated only: g sigmoid(1.702 g) (u + 1) with g at most 7 and u within 7 of 0 (gpt-oss).
     SwigluOai,
     /// Gated only: silu(g), at most that, times u within that of 0 (Step 3.5).
@@ -235,7 +237,7 @@ pub struct RouteSpec {
     pub each: u32,
 }
 
-/// What a weight does to a value: it is as wide as that, or one number.
+/// What a weight does to a value: each of its numbers is for as many neighbours as there are to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByWeight {
     Mul,
@@ -266,10 +268,11 @@ pub enum MapFn {
     Plus(f32),
     /// How far x is above mean + s * deviation of its row, else 0 (Gemma 3n).
     Sparse(f32),
-    /// Columns `from..to` become the least finite number.
+    /// Columns `from..to` become the least finite number, of all rows or of the first alone.
     Hide {
         from: u32,
         to: u32,
+        first_only: bool,
     },
     /// x held within s of 0.
     Clamp(f32),

@@ -9,6 +9,7 @@ fn act(a: Act) -> Option<float::Act> {
         Act::Gelu => float::Act::GeluTanh,
         Act::Relu => float::Act::Relu,
         Act::ReluSqr => float::Act::ReluSqr,
+        Act::Sigmoid => float::Act::Sigmoid,
         Act::SwigluOai | Act::SiluCut(_) | Act::CutSilu(_) | Act::Xielu(_) => return None,
     })
 }
@@ -81,12 +82,17 @@ pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos
         MapFn::Scale(s) => t.scale(x, s),
         MapFn::Plus(s) => x.iter_mut().for_each(|x| *x += s),
         MapFn::Sparse(s) => sparse(x, s),
-        MapFn::Hide { from, to } => x.iter_mut().take(to as usize).skip(from as usize).for_each(|x| *x = f32::MIN),
+        MapFn::Hide { from, to, .. } => x.iter_mut().take(to as usize).skip(from as usize).for_each(|x| *x = f32::MIN),
         MapFn::Clamp(s) => x.iter_mut().for_each(|x| *x = x.clamp(-s, s)),
         MapFn::Softcap(cap) => t.softcap(x, cap),
         MapFn::Act(a) => activate(t, a, x),
         MapFn::Temperature(h) => t.scale(x, h.at(pos)),
     }
+}
+
+/// Whether row `i` stays as it is.
+pub fn passes(f: MapFn, i: usize) -> bool {
+    matches!(f, MapFn::Hide { first_only: true, .. }) && i > 0
 }
 
 /// The weight that a function needs beside its values.
@@ -99,12 +105,13 @@ fn pairs(x: &mut [f32], y: Option<&[f32]>, f: impl Fn(f32, f32) -> f32) {
 }
 
 fn by_weight(how: ByWeight, x: &mut [f32], w: &[f32]) {
-    let one = if w.len() == 1 { vec![w[0]; x.len()] } else { Vec::new() };
-    let w = if w.len() == 1 { &one } else { w };
-    match how {
-        ByWeight::Mul => pairs(x, Some(w), |x, w| x * w),
-        ByWeight::Div => pairs(x, Some(w), |x, w| x / w),
-        ByWeight::Add => pairs(x, Some(w), |x, w| x + w),
+    let each = (x.len() / w.len().max(1)).max(1);
+    for (x, w) in x.chunks_exact_mut(each).zip(w) {
+        match how {
+            ByWeight::Mul => x.iter_mut().for_each(|x| *x *= w),
+            ByWeight::Div => x.iter_mut().for_each(|x| *x /= w),
+            ByWeight::Add => x.iter_mut().for_each(|x| *x += w),
+        }
     }
 }
 

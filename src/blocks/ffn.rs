@@ -133,7 +133,7 @@ fn glu_name(a: Act) -> &'static str {
     match a {
         Act::Silu | Act::SiluCut(_) | Act::CutSilu(_) => "ffn_swiglu",
         Act::Gelu => "ffn_geglu",
-        Act::Relu | Act::ReluSqr | Act::Xielu(_) => "ffn_reglu",
+        Act::Relu | Act::ReluSqr | Act::Xielu(_) | Act::Sigmoid => "ffn_reglu",
         Act::SwigluOai => "ffn_swiglu_oai",
     }
 }
@@ -145,5 +145,6 @@ fn act_name(a: Act) -> &'static str {
         Act::Relu => "ffn_relu",
         Act::ReluSqr => "ffn_sqr(relu)",
         Act::Xielu(_) => "ffn_xielu",
+        Act::Sigmoid => "ffn_sigmoid",
     }
 }

@@ -43,11 +43,23 @@ fn queries(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
 /// The narrow vector, normed, and what all heads of K have of the position, turned. [n_tokens][kv_rank + n_rot]
 fn latent(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
     let kv = w.linear(x, Role::KvA, m.kv_rank + a.n_rot, "kv_cmpr_pe");
-    let weight = w.get(Role::KvANorm.weight());
-    let norm = HeadNorm { len: m.kv_rank, w: weight, number: false, b: None, kind: NormKind::Rms, eps: w.m.hp.rms_eps };
+    let kv = if m.pe_norm { normed_pe(w, a, m, kv) } else { kv };
+    let norm = HeadNorm { len: m.kv_rank, ..rms(w, Role::KvANorm) };
     let rope = rope(w.m, w.s, w.il(), a).map(|r| RopeSpec { at: m.kv_rank, ..r });
     rope_step(w, kv, 1, Some(norm), rope, "kv_cmpr");
     kv
+}
+
+fn rms(w: &Writer<'_>, role: Role) -> HeadNorm {
+    HeadNorm { len: 0, w: w.get(role.weight()), number: false, b: None, kind: NormKind::Rms, eps: w.m.hp.rms_eps }
+}
+
+fn normed_pe(w: &mut Writer<'_>, a: &Attention, m: &Mla, kv: T) -> T {
+    let pe = w.cols(kv, m.kv_rank, a.n_rot, "k_pe");
+    let norm = rms(w, Role::KNorm);
+    rope_step(w, pe, 1, Some(norm), None, "k_pe");
+    let part = |x, len| Cols { x, first: 0, step: 0, len };
+    w.gather(vec![part(kv, m.kv_rank), part(pe, a.n_rot)], 1, "kv_cmpr_pe")
 }
 
 /// Queries turn where K do.

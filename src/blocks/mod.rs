@@ -5,6 +5,7 @@ mod attention;
 mod cross;
 mod encoder;
 mod ffn;
+mod hyper;
 mod mla;
 mod per_layer;
 mod writer;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub cross: Option<GroupId>,
     /// Cells of a sequence: some rotations go by it.
     pub n_ctx_seq: u32,
+    /// `CAMELID_COMPAT`
+    pub compat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,6 +113,7 @@ pub fn plan(m: &Model, s: &Settings) -> Planned {
         Flow::Plain => (0..m.layers.len()).fold(stream, |stream, il| layer(&mut w, il, stream, input)),
         Flow::Hrm => two_speeds(&mut w, stream, input),
         Flow::AltUp => altup::layers(&mut w, stream, input),
+        Flow::Hyper => hyper::layers(&mut w, stream),
     };
     let embd = last_norm(&mut w, stream);
     let logits = m.arch.head.logits.then(|| head(&mut w, embd));
@@ -289,7 +293,8 @@ fn head(w: &mut Writer<'_>, embd: T) -> T {
         logits = w.map(logits, None, MapFn::Softcap(m.hp.final_softcap), "result_output");
     }
     if let Some((from, to)) = m.arch.head.hidden {
-        logits = w.map(logits, None, MapFn::Hide { from, to }, "result_output");
+        // The original hides them in the first row of a batch only.
+        logits = w.map(logits, None, MapFn::Hide { from, to, first_only: w.s.compat }, "result_output");
     }
     logits
 }

@@ -64,7 +64,10 @@ impl<'a> Binder<'a> {
         for (il, spec) in layers.iter().enumerate() {
             let (from, il32) = ((arch.source)(hp, il as u32) as i32, il as i32);
             match loaded.get(&(from, place[il])) {
-                Some(first) => self.share(*first, il32),
+                Some(first) => {
+                    self.share(*first, il32);
+                    self.scales(il32, hp, &norm, spec, place[il])?;
+                }
                 None => {
                     self.from = from;
                     self.layer(il32, hp, &norm, spec, place[il])?;
@@ -114,9 +117,14 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
+    /// Scales are the file's for that layer itself, as in the original.
+    fn scales(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
+        names::layer_tensors(hp, norm, spec).iter().filter(|t| t.is_scale()).try_for_each(|t| self.one(il, t, dev))
+    }
+
     /// Layer `il` uses what layer `first` has.
     fn share(&mut self, first: i32, il: i32) {
-        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first).map(|(k, id)| (k.1, *id)).collect();
+        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
         self.roles.extend(shared.into_iter().map(|(name, id)| ((il, name), id)));
     }
 
@@ -220,8 +228,9 @@ impl<'a> Binder<'a> {
 
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
+        let of = if t.is_scale() { il } else { self.from };
         let of_model = il < 0 || t.name.0.is_of_model();
-        let (name, shape) = (if of_model { t.name.full(-1) } else { self.in_file(t.name) }, t.shape);
+        let (name, shape) = (if of_model { t.name.full(-1) } else { t.name.in_file(of, self.encoder) }, t.shape);
         // Some files leave the part out of a name.
         let bare = name.rsplit_once('.').map_or(name.as_str(), |n| n.0).to_owned();
         let found = self.source.gguf().tensor(&name).or_else(|| self.source.gguf().tensor(&bare).filter(|_| !t.is_scale()));

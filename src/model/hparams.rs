@@ -1,6 +1,6 @@
 //! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
 use super::names::Role;
-use super::spec::{Arch, Gate, Key, Need, Stacks, Xielu};
+use super::spec::{Arch, Flow, Gate, Key, Need, Stacks, Xielu};
 use crate::gguf::Meta;
 use platform::{Error, Result};
 
@@ -102,6 +102,14 @@ pub struct HParams {
     pub kv_rank: u32,
     pub head_k_mla: u32,
     pub head_v_mla: u32,
+    /// The same of sliding layers.
+    pub kv_rank_swa: u32,
+    pub head_k_mla_swa: u32,
+    pub head_v_mla_swa: u32,
+    /// Streams of hyper-connections; what is added to shares, and their magnitude.
+    pub n_hyper: u32,
+    pub hyper_eps: f32,
+    pub hyper_magnitude: f32,
     /// Per layer, 0: none.
     pub cut_exp: Vec<f32>,
     pub cut_shexp: Vec<f32>,
@@ -299,6 +307,12 @@ impl HParams {
             kv_rank: 0,
             head_k_mla: k.or_u32("attention.key_length_mla", 0)?,
             head_v_mla: k.or_u32("attention.value_length_mla", 0)?,
+            kv_rank_swa: 0,
+            head_k_mla_swa: 0,
+            head_v_mla_swa: 0,
+            n_hyper: 0,
+            hyper_eps: 0.0,
+            hyper_magnitude: 0.0,
             cut_exp: Vec::new(),
             cut_shexp: Vec::new(),
             xielu: Vec::new(),
@@ -354,6 +368,16 @@ impl HParams {
             Key::Xielu => self.read_xielu(k)?,
             Key::Loops => self.repeat(k.or_u32(suffix, 1)?)?,
             Key::Hrm => self.read_hrm(k)?,
+            Key::Hyper => {
+                self.n_hyper = k.or_u32(suffix, 0)?;
+                self.hyper_eps = k.f32("hyper_connection.epsilon", 0.0)?;
+                self.hyper_magnitude = k.f32("hyper_connection.magnitude", 0.0)?;
+            }
+            Key::LatentSwa => {
+                self.kv_rank_swa = k.or_u32(suffix, 0)?;
+                self.head_k_mla_swa = k.need_u32("attention.key_length_mla_swa")?;
+                self.head_v_mla_swa = k.need_u32("attention.value_length_mla_swa")?;
+            }
             Key::SharedKv => self.n_layer_kv = self.n_layer.saturating_sub(k.or_u32(suffix, 0)?),
             Key::BetaFast(or) => self.rope.yarn_beta_fast = k.f32(suffix, or)?,
             Key::QkEps(eps) => self.norm_eps = eps,
@@ -403,7 +427,9 @@ impl HParams {
     fn read_xielu(&mut self, k: &Keys<'_>) -> Result<()> {
         let of = |what: &str| k.floats(&format!("xielu.{what}"), self.n_layer, 0.0);
         let (n, p, beta, eps) = (of("alpha_n")?, of("alpha_p")?, of("beta")?, of("eps")?);
-        let one = |i: usize| Xielu { alpha_n: n[i], alpha_p: p[i], beta: beta[i], eps: eps[i] };
+        // What is trained is made positive.
+        let positive = |x: f32| if x > 20.0 { x } else { x.exp().ln_1p() };
+        let one = |i: usize| Xielu { alpha_n: beta[i] + positive(n[i]), alpha_p: positive(p[i]), beta: beta[i], eps: eps[i] };
         self.xielu = (0..n.len()).map(one).collect();
         Ok(())
     }
@@ -494,8 +520,10 @@ impl HParams {
             return bad(format!("{name} is {v}"));
         }
         let ranks = [("q_lora_rank", self.q_rank), ("kv_lora_rank", self.kv_rank), ("n_embd_per_layer", self.n_embd_per_layer)];
+        let swa = [("kv_lora_rank_swa", self.kv_rank_swa), ("n_embd_head_k_mla_swa", self.head_k_mla_swa)];
+        let swa = swa.into_iter().chain([("n_embd_head_v_mla_swa", self.head_v_mla_swa), ("hyper_connection.count", self.n_hyper)]);
         let mla = [("n_embd_head_k_mla", self.head_k_mla), ("n_embd_head_v_mla", self.head_v_mla), ("n_ff_chexp", self.n_ff_chexp)];
-        if let Some((name, v)) = ranks.into_iter().chain(mla).find(|(_, v)| *v > WIDE) {
+        if let Some((name, v)) = ranks.into_iter().chain(mla).chain(swa).find(|(_, v)| *v > WIDE) {
             return bad(format!("{name} is {v}"));
         }
         for il in 0..self.n_layer as usize {
@@ -504,7 +532,8 @@ impl HParams {
                 return bad(format!("layer {il}: {h} heads, {kv} KV heads, FFN width {ff}"));
             }
             let head = [self.n_embd_head_v, self.head_k_swa, self.head_v_swa, self.head_k_mla, self.head_v_mla, self.kv_rank];
-            let head = head.into_iter().fold(self.n_embd_head_k, u32::max);
+            let swa = [self.kv_rank_swa, self.head_k_mla_swa, self.head_v_mla_swa];
+            let head = head.into_iter().chain(swa).fold(self.n_embd_head_k, u32::max);
             if u64::from(h) * u64::from(head) > ROWS {
                 return bad(format!("layer {il}: {h} heads of {head}"));
             }
@@ -531,8 +560,12 @@ impl HParams {
             return bad(format!("{} token types, {} buckets", self.n_token_types, self.n_rel_buckets));
         }
         let (nope, mla) = (self.head_k_mla.max(1), self.head_k_mla > 0 && self.head_v_mla > 0);
-        if mla && self.kv_rank > 0 && nope <= self.n_rot {
+        let swa = self.kv_rank_swa > 0 && self.head_k_mla_swa <= self.n_rot;
+        if swa || mla && self.kv_rank > 0 && nope <= self.n_rot {
             return bad(format!("n_rot is {} of a head of {nope}", self.n_rot));
+        }
+        if arch.flow == Flow::Hyper && !(1..=64).contains(&self.n_hyper) {
+            return bad(format!("hyper_connection.count is {}", self.n_hyper));
         }
         if self.experts_per_group > self.n_expert {
             return bad(format!("groups of {} of {} experts", self.experts_per_group, self.n_expert));

@@ -27,6 +27,9 @@ pub enum Role {
     AltupProj,
     AltupUnembd,
     HrmStart,
+    HcHead,
+    HcHeadBase,
+    HcHeadScale,
     RopeFreqs,
     RopeLong,
     RopeShort,
@@ -89,6 +92,12 @@ pub enum Role {
     LayerGate,
     LayerUp,
     LayerPostNorm,
+    HcAttn,
+    HcAttnBase,
+    HcAttnScale,
+    HcFfn,
+    HcFfnBase,
+    HcFfnScale,
     AltupCorrect,
     AltupCorrectScale,
     AltupPredict,
@@ -135,6 +144,9 @@ impl Role {
             Role::LayerProjNorm => "per_layer_proj_norm",
             Role::AltupProj => "altup_proj",
             Role::AltupUnembd => "altup_unembd_proj",
+            Role::HcHead => "output_hc_fn",
+            Role::HcHeadBase => "output_hc_base",
+            Role::HcHeadScale => "output_hc_scale",
             Role::HrmStart => "hrm.z_l_init",
             Role::RopeFreqs => "rope_freqs",
             Role::RopeLong => "rope_factors_long",
@@ -196,6 +208,12 @@ impl Role {
             Role::LayerGate => "inp_gate",
             Role::LayerUp => "proj",
             Role::LayerPostNorm => "post_norm",
+            Role::HcAttn => "hc_attn_fn",
+            Role::HcAttnBase => "hc_attn_base",
+            Role::HcAttnScale => "hc_attn_scale",
+            Role::HcFfn => "hc_ffn_fn",
+            Role::HcFfnBase => "hc_ffn_base",
+            Role::HcFfnScale => "hc_ffn_scale",
             Role::AltupCorrect => "altup_correct_coef",
             Role::AltupCorrectScale => "altup_correct_scale",
             Role::AltupPredict => "altup_predict_coef",
@@ -222,11 +240,16 @@ impl Role {
         use Role::*;
         let tables = matches!(self, TokenEmbd | TokenNorm | PosEmbd | OutputNorm | Output | LayerEmbd | LayerProj | LayerProjNorm);
         let of_encoders = matches!(self, TokenTypes | EncOutputNorm | DecOutputNorm | Cls | ClsNorm | ClsOut | Dense2 | Dense3);
-        tables || of_encoders || matches!(self, AltupProj | AltupUnembd | HrmStart | RopeFreqs | RopeLong | RopeShort)
+        let streams = matches!(self, AltupProj | AltupUnembd | HrmStart | HcHead | HcHeadBase | HcHeadScale);
+        tables || of_encoders || streams || matches!(self, RopeFreqs | RopeLong | RopeShort)
     }
 }
 
 impl Name {
+    pub fn is_scale(self) -> bool {
+        self.1 == Part::Scale
+    }
+
     /// The full name in layer `il`; -1: outside layers.
     pub fn full(self, il: i32) -> String {
         let part = match self.1 {
@@ -264,7 +287,7 @@ pub struct Tensor {
 
 impl Tensor {
     pub fn is_scale(&self) -> bool {
-        matches!(self.name.1, Part::Scale | Part::Scales)
+        self.name.is_scale()
     }
 }
 
@@ -338,6 +361,7 @@ fn flow_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
         Flow::Plain => vec![],
         Flow::Hrm => vec![must(Role::HrmStart.weight(), &[n])],
         Flow::AltUp => [Role::AltupProj, Role::AltupUnembd].map(|r| must(r.weight(), &[n, n, ALTUP - 1])).into(),
+        Flow::Hyper => hyper_tensors(n, hp.n_hyper, [Role::HcHead, Role::HcHeadBase, Role::HcHeadScale], 1),
     };
     let per_layer = hp.n_embd_per_layer;
     if per_layer > 0 {
@@ -405,8 +429,18 @@ pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor
     out.extend(s.out_scaled.then(|| may(Role::LayerOutScale.weight(), &[1])));
     out.extend(s.skip.then(|| must(Role::LayerOutScale.weight(), &[1])));
     out.extend(s.norm_after.into_iter().flat_map(|r| norm_tensors(norm, r, hp.n_embd)));
+    if s.hyper {
+        out.extend(hyper_tensors(hp.n_embd, hp.n_hyper, [Role::HcAttn, Role::HcAttnBase, Role::HcAttnScale], 2));
+        out.extend(hyper_tensors(hp.n_embd, hp.n_hyper, [Role::HcFfn, Role::HcFfnBase, Role::HcFfnScale], 2));
+    }
     out.extend(s.altup.then(|| altup_tensors(hp.n_embd)).into_iter().flatten());
     out
+}
+
+/// What makes `sets` of shares out of all streams: a matrix, and what is added to and multiplied with its numbers.
+fn hyper_tensors(n: u32, streams: u32, [matrix, base, scale]: [Role; 3], sets: u32) -> Vec<Tensor> {
+    let rows = streams * sets;
+    vec![must(matrix.weight(), &[n * streams, rows]), must(base.weight(), &[rows]), must(scale.weight(), &[sets])]
 }
 
 /// What each layer of AltUp has beside attention and FFN.
@@ -438,14 +472,36 @@ fn mla_tensors(n: u32, a: &Attention, m: &Mla, n_rot: u32) -> Vec<Tensor> {
     } else {
         out.push(must(Role::KvB.weight(), &[rank, a.n_head * (nope + m.head_v)]));
     }
-    out.extend([must(Role::AttnOut.weight(), &[a.n_head * m.head_v, n]), may(Role::AttnOut.scale(), &[1])]);
+    out.extend(m.pe_norm.then(|| must(Role::KNorm.weight(), &[n_rot])));
     out
 }
 
 fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
-    if let Some(m) = &a.mla {
-        return mla_tensors(n, a, m, a.n_rot);
+    let mut out = match &a.mla {
+        Some(m) => mla_tensors(n, a, m, a.n_rot),
+        None => head_tensors(n, a),
+    };
+    let width = a.n_head * a.mla.map_or(a.head_v, |m| m.head_v);
+    out.push(must(Role::AttnOut.weight(), &[width, n]));
+    out.extend(a.out_scaled.then(|| may(Role::AttnOut.scale(), &[1])));
+    out.extend(want(a.out_bias, Role::AttnOut.bias(), &[n]));
+    match a.gates {
+        Gates::None => {}
+        Gates::PerHead | Gates::SoftPerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
+        Gates::PerChannel | Gates::SoftPerChannel => out.push(must(Role::AttnGate.weight(), &[n, width])),
     }
+    if let PosBias::Buckets { n, .. } = a.pos_bias {
+        out.push(small(may(Role::RelBias.weight(), &[a.n_head, n])));
+    }
+    if a.sinks {
+        out.push(must(Role::Sinks.weight(), &[a.n_head]));
+    }
+    out.extend(a.sub_norm.map(|r| must(r.weight(), &[width])));
+    out
+}
+
+/// Matrices of Q, K and V and norms of their heads.
+fn head_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
     let (q, k) = (a.n_head * a.head_k, a.n_head_kv * a.head_k);
     let mut out = Vec::new();
     for (role, rows) in projections(a) {
@@ -453,8 +509,6 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
         out.extend(a.qkv_biased.then(|| may(role.bias(), &[rows])));
         out.extend(a.qkv_scaled.then(|| may(role.scale(), &[1])));
     }
-    out.extend([must(Role::AttnOut.weight(), &[a.n_head * a.head_v, n]), may(Role::AttnOut.scale(), &[1])]);
-    out.extend(want(a.out_bias, Role::AttnOut.bias(), &[n]));
     let has_k = a.kv_of.is_none();
     let norms = |q: &[u32], k: &[u32]| {
         let of_k = has_k.then(|| small(must(Role::KNorm.weight(), k)));
@@ -474,18 +528,6 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
             out.extend([may(Role::QNorm.bias(), &[q]), may(Role::KNorm.bias(), &[k])]);
         }
     }
-    match a.gates {
-        Gates::None => {}
-        Gates::PerHead | Gates::SoftPerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
-        Gates::PerChannel | Gates::SoftPerChannel => out.push(must(Role::AttnGate.weight(), &[n, a.n_head * a.head_v])),
-    }
-    if let PosBias::Buckets { n, .. } = a.pos_bias {
-        out.push(small(may(Role::RelBias.weight(), &[a.n_head, n])));
-    }
-    if a.sinks {
-        out.push(must(Role::Sinks.weight(), &[a.n_head]));
-    }
-    out.extend(a.sub_norm.map(|r| must(r.weight(), &[a.n_head * a.head_v])));
     out
 }
 

@@ -101,6 +101,10 @@ pub enum Key {
     Hrm,
     /// Layers that have rows of their own in memory; the last ones use those of earlier ones.
     SharedKv,
+    /// Streams of hyper-connections, with their epsilon and magnitude.
+    Hyper,
+    /// Sizes of latent attention in sliding layers.
+    LatentSwa,
     /// Default.
     PerLayerWidth(u32),
     ExpertGroups,
@@ -155,6 +159,8 @@ impl Key {
             Key::Xielu => "xielu.alpha_n",
             Key::Loops => "num_loops",
             Key::Hrm => "hrm.layers_per_stack",
+            Key::Hyper => "hyper_connection.count",
+            Key::LatentSwa => "attention.kv_lora_rank_swa",
             Key::SharedKv => "attention.shared_kv_layers",
             Key::BetaFast(_) => "rope.scaling.yarn_beta_fast",
             Key::QkEps(_) => "attention.layer_norm_epsilon",
@@ -283,6 +289,8 @@ pub enum Flow {
     Hrm,
     /// Several streams of which one goes through each layer; the others are predicted and corrected (AltUp, Baykal et al. 2023).
     AltUp,
+    /// Several streams that each half reads a mixture of, and adds its output to in other shares (hyper-connections, Zhu et al. 2024).
+    Hyper,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -355,8 +363,9 @@ pub struct Attention {
     /// The matrices of Q, K and V may have scales, and biases, beside them.
     pub qkv_scaled: bool,
     pub qkv_biased: bool,
-    /// The bias of `attn_output`.
+    /// The bias of `attn_output`, and whether it may have a scale.
     pub out_bias: Want,
+    pub out_scaled: bool,
     pub window: Window,
     pub scale: f32,
     /// cap * tanh(x / cap) on attention scores; 0: none.
@@ -423,6 +432,8 @@ pub struct Mla {
     pub absorbed: bool,
     /// The attention scale grows with the context's YaRN scaling.
     pub yarn_scale: bool,
+    /// What K have of the position goes through a norm of its own.
+    pub pe_norm: bool,
 }
 
 /// Where an FFN's gate is.
@@ -609,6 +620,8 @@ pub struct LayerSpec {
     pub norm_after: Option<Role>,
     /// It is a layer of `Flow::AltUp`.
     pub altup: bool,
+    /// It is a layer of `Flow::Hyper`.
+    pub hyper: bool,
 }
 
 /// A correction for models that files do not tell apart otherwise.
@@ -679,6 +692,7 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         qkv_scaled: true,
         qkv_biased: true,
         out_bias: Want::No,
+        out_scaled: true,
         window: Window::All,
         scale: 1.0 / (hp.n_embd_head_k as f32).sqrt(),
         softcap: 0.0,
@@ -774,6 +788,7 @@ pub fn layer_of(attn: Attention, ffn: Ffn, norms: Norms) -> LayerSpec {
         skip: false,
         norm_after: None,
         altup: false,
+        hyper: false,
     }
 }
 

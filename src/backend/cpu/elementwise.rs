@@ -86,6 +86,9 @@ impl CpuOp for Map {
                 continue;
             }
             out.copy_from_slice(x);
+            if terms::passes(self.f, i) {
+                continue;
+            }
             let y = terms::weight_of(self.f).map(|w| c.floats(w)).or(self.y.map(|y| c.arena.row(y, i)));
             terms::map_row(self.t, self.f, out, y, terms::pos_of(c.io, self.rows, i));
         }

@@ -439,7 +439,7 @@ fn map(f: &mut Far<'_>, x: T, y: Option<T>, func: MapFn, out: T) -> Result<()> {
         return Err(Error::invalid("a function of two values without the second"));
     }
     let weight = f.maybe(terms::weight_of(func))?;
-    for (i, v) in v.chunks_exact_mut(width).enumerate() {
+    for (i, v) in v.chunks_exact_mut(width).enumerate().filter(|(i, _)| !terms::passes(func, *i)) {
         let pos = terms::pos_of(f.io, f.plan.value(x).rows, i);
         terms::map_row(table(), func, v, weight.as_deref().or(y.map(|(y, w)| &y[i * w..][..w])), pos);
     }
