@@ -287,7 +287,7 @@ impl HParams {
             final_softcap: 0.0,
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
-            causal: k.bool("attention.causal", true)?,
+            causal: !arch.both_sides && k.bool("attention.causal", true)?,
             pooling_type: k.pooling("pooling_type"),
             pooling_type_cls: k.pooling("classifier.pooling_type"),
             n_cls_out: meta.array(&k.name("classifier.output_labels"))?.map_or(1, |a| (a.len() as u32).max(1)),

@@ -28,6 +28,8 @@ pub struct Arch {
     pub head: Head,
     /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
     pub memory: bool,
+    /// Whatever the file says, tokens see both sides.
+    pub both_sides: bool,
     /// Fills in masked tokens instead of adding new ones.
     pub diffusion: bool,
     pub stacks: Stacks,
@@ -53,6 +55,7 @@ pub const PLAIN: Arch = Arch {
     flow: Flow::Plain,
     head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
     memory: true,
+    both_sides: false,
     diffusion: false,
     stacks: Stacks::One,
     classifier: Classifier { rows: ClsRows::No, mean: false, out: false, gelu: false, softmax: false, dense: false },

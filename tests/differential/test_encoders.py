@@ -81,6 +81,15 @@ class Encoders(unittest.TestCase):
                     self.same(f"{name} {want} pooling {pooling}", np.concatenate([np.ravel(x) for x in ours]),
                               np.concatenate([np.ravel(x) for x in theirs]), limit)
 
+    def test_dense_matrices_behind_embeddings(self):
+        s = spec("x-gemma-embedding", [("dense_2_feat_in", "UINT32", 256), ("dense_2_feat_out", "UINT32", 512),
+                                       ("dense_3_feat_in", "UINT32", 512), ("dense_3_feat_out", "UINT32", 256)])
+        s["tensors"] += [["dense_2.weight", "F32", [256, 512]], ["dense_3.weight", "F32", [512, 256]]]
+        for pooling in (NONE, MEAN):
+            job = {"model": self.model(s), "n_ctx": 256, "pooling": pooling, "texts": [sides.heldout()[0][:60]]}
+            ours, theirs = sides.both("encoders:embeddings", job)
+            self.same(f"gemma-embedding with dense matrices, pooling {pooling}", ours, theirs, F32)
+
     def test_batches_of_sequences(self):
         r = np.random.default_rng(5)
         lengths = [3, 70, 64, 1, 40]

@@ -3,7 +3,7 @@ use super::qwen;
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
-const BASE: Arch = Arch { memory: false, diffusion: true, ..PLAIN };
+const BASE: Arch = Arch { memory: false, both_sides: true, diffusion: true, ..PLAIN };
 
 /// A bias of its head is in some files and in no sum.
 pub static DREAM: Arch = Arch { name: "dream", rot_is_head: true, size: |hp| if hp.n_layer == 28 { "7B" } else { "?B" }, ..BASE };

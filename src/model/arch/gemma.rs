@@ -88,6 +88,7 @@ pub static GEMMA_EMBEDDING: Arch = Arch {
         layer_of(attn, gelu(hp, il), Norms::PRE_AND_POST)
     },
     memory: false,
+    both_sides: true,
     head: Head { logits: false, ..PLAIN.head },
     classifier: Classifier { dense: true, ..PLAIN.classifier },
     size: |hp| if hp.n_layer == 24 { "0.3B" } else { "?B" },
