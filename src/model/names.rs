@@ -1,6 +1,6 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
-use super::spec::{Arch, Attention, Dense, Ffn, Flow, Gates, Gating, LayerSpec, Mla, Moe, NormSpec, QkNorm, RopeFactors, RouterInput, Want};
+use super::spec::{Arch, Attention, Dense, Ffn, Flow, Gates, Gating, Halves, LayerSpec, Mla, Moe, NormSpec, QkNorm, RopeFactors, RouterInput, Want};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -334,8 +334,16 @@ fn norm_tensors(s: &NormSpec, role: Role, n: u32) -> Vec<Tensor> {
 /// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`, gate and up as `ffn_up`: the binder cuts those by rows. Gate and up
 /// of experts may be one tensor as well.
 pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor> {
-    let mut out: Vec<Tensor> = s.norms.roles().flat_map(|r| norm_tensors(norm, r, hp.n_embd)).collect();
-    out.extend(attention_tensors(hp.n_embd, &s.attn));
+    let n = hp.n_embd;
+    let (attn, ffn) = (s.halves == Halves::Both || s.halves == Halves::Linear, s.halves != Halves::Nothing);
+    let lacks = |r: &Role| Some(*r) == s.norms.attn && !attn || Some(*r) == s.norms.ffn && !ffn;
+    let mut out: Vec<Tensor> = s.norms.roles().filter(|r| !lacks(r)).flat_map(|r| norm_tensors(norm, r, n)).collect();
+    match s.halves {
+        Halves::Both => out.extend(attention_tensors(n, &s.attn)),
+        Halves::Linear => out.push(must(Role::AttnOut.weight(), &[n, n])),
+        Halves::Ffn => {}
+        Halves::Nothing => return vec![],
+    }
     out.extend(match &s.ffn {
         Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
         Ffn::Moe(m) => moe_tensors(hp.n_embd, m),

@@ -32,7 +32,7 @@ impl Groups {
     }
 
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let stores = |(il, l): &(usize, &LayerSpec)| self.of[*il].0 as usize == g && l.attn.kv_of.is_none();
+        let stores = |(il, l): &(usize, &LayerSpec)| self.of[*il].0 as usize == g && l.stores();
         let mine = m.layers.iter().enumerate().filter(stores);
         mine.map(|(il, l)| {
             let a = &l.attn;
