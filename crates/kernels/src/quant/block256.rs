@@ -7,7 +7,7 @@ use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::Oracle;
-use crate::quant::panel::{self, Chunks, Tokens, Unpacked};
+use crate::quant::panel::{self, Chunks, Kind, Tokens, Unpacked};
 use core::marker::PhantomData;
 
 /// What stands beside the plain sum of a super-block.
@@ -20,15 +20,44 @@ pub(crate) enum Rest {
     Mins,
 }
 
-/// A format with super-blocks of 256. Safety of all: `p` starts a block.
-pub(crate) trait Super: Oracle + 'static {
-    /// Bytes of a block.
-    const BYTES: usize;
+/// Which products and sums a super-block is made of.
+pub(crate) trait Products: 'static {
     /// Unsigned weights are below `1 << BITS`, `BITS <= 6`; `None`: any signed byte.
     const BITS: Option<u32>;
     /// Elements per factor: 16 or 32.
     const GROUP: usize;
     const REST: Rest;
+}
+
+/// Unsigned weights of `BITS` bits, with a min per 32 (Q4_K, Q5_K).
+pub(crate) struct Mins<const BITS: u32>;
+impl<const BITS: u32> Products for Mins<BITS> {
+    const BITS: Option<u32> = Some(BITS);
+    const GROUP: usize = 32;
+    const REST: Rest = Rest::Mins;
+}
+
+/// Six bits centred on 32, a factor per 16 (Q6_K).
+pub(crate) struct Centred;
+impl Products for Centred {
+    const BITS: Option<u32> = Some(6);
+    const GROUP: usize = 16;
+    const REST: Rest = Rest::Centre;
+}
+
+/// Signed bytes, a factor per 32 (what is looked up in a table).
+pub(crate) struct Signed;
+impl Products for Signed {
+    const BITS: Option<u32> = None;
+    const GROUP: usize = 32;
+    const REST: Rest = Rest::Nothing;
+}
+
+/// A format with super-blocks of 256. Safety of all: `p` starts a block.
+pub(crate) trait Super: Oracle + 'static {
+    /// Bytes of a block.
+    const BYTES: usize;
+    type Products: Products;
     /// The weights in order of k.
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4];
     unsafe fn factors<L: Lanes>(p: *const u8) -> L::S;
@@ -77,18 +106,18 @@ unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
                 let p = rows[r].add(b * F::BYTES);
                 panel::ahead(p.wrapping_add(ahead), F::BYTES);
                 dots[r] = dot::<F, L>(p, x.qs.add(256 * b), sums);
-                if F::REST != Rest::Nothing {
+                if F::Products::REST != Rest::Nothing {
                     mins[r] = L::dot_sums(F::mins::<L>(p), sums);
                 }
                 (d[r], dmin[r]) = F::scales(p);
             }
             let dx = L::F::splat(x.d(b));
             let mut isum = L::reduce(dots);
-            if F::REST == Rest::Centre {
+            if F::Products::REST == Rest::Centre {
                 isum = L::centre(isum, L::reduce(mins));
             }
             acc = L::F::from_f16(d.as_ptr()).mul(dx).mul_add(L::floats(isum), acc);
-            if F::REST == Rest::Mins {
+            if F::Products::REST == Rest::Mins {
                 acc = L::F::from_f16(dmin.as_ptr()).mul(dx).neg_mul_add(L::floats(L::reduce(mins)), acc);
             }
         }
@@ -106,7 +135,7 @@ unsafe fn dot<F: Super, L: Lanes>(p: *const u8, x: *const i8, sums: *const i16) 
     unsafe {
         let (w, s) = (F::weights::<L>(p), F::factors::<L>(p));
         let mut a = L::zero();
-        if F::BITS.is_some() {
+        if F::Products::BITS.is_some() {
             a = L::dot_small::<0>(a, w[0], pair::<L>(x, 0), s);
             a = L::dot_small::<1>(a, w[1], pair::<L>(x, 1), s);
             a = L::dot_small::<2>(a, w[2], pair::<L>(x, 2), s);
@@ -190,15 +219,14 @@ impl<F: Super, L: Lanes> Source<L> for Packed<F, L> {
     #[inline(always)]
     unsafe fn factor(&self, i: usize) -> L::P {
         // SAFETY: the caller's contract.
-        unsafe {
-            let s = self.factors[i / 4].byte(i % 4);
-            if F::BITS.is_some() { L::small_factor(s) } else { s }
-        }
+        unsafe { L::small_factor(self.factors[i / 4].byte(i % 4)) }
     }
     #[inline(always)]
     unsafe fn pair(&self, i: usize) -> L::P {
         // SAFETY: the caller's contract. A factor of 32 elements goes with both of their sums.
-        unsafe { if F::GROUP == 16 { self.mins[i / 2].pair(2 * i % 4, 2 * i % 4 + 1) } else { self.mins[i / 4].pair(i % 4, i % 4) } }
+        unsafe {
+            if F::Products::GROUP == 16 { self.mins[i / 2].pair(2 * i % 4, 2 * i % 4 + 1) } else { self.mins[i / 4].pair(i % 4, i % 4) }
+        }
     }
     #[inline(always)]
     unsafe fn scales(&self) -> (L::G, L::G) {
@@ -233,10 +261,22 @@ impl<L: Lanes> Source<L> for Unpacked<L> {
 /// How far before its use a group is asked for, in bytes: at 30 GB/s about 150 ns, what memory takes.
 const AHEAD: usize = 4608;
 
+/// Unpacked super-blocks.
+pub(crate) struct Tiles<K>(PhantomData<K>);
+
+impl<K: Products> Kind for Tiles<K> {
+    const BLOCK: usize = 256;
+    #[inline(always)]
+    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, _: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<K, L, _, T>(&from, x) }
+    }
+}
+
 impl<F: Super> Chunks for Blocks<F> {
+    type Kind = Tiles<F::Products>;
     type Oracle = F;
     const SHAPE: Shape = F::SHAPE;
-    const BLOCK: usize = 256;
     #[inline(always)]
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
         // SAFETY: the caller's contract.
@@ -250,10 +290,10 @@ impl<F: Super> Chunks for Blocks<F> {
             for j in 0..8 {
                 to.put_sub_block(j, from.weights(j));
             }
-            for i in 0..256 / F::GROUP {
+            for i in 0..256 / F::Products::GROUP {
                 from.factor(i).store(to.factors(i));
             }
-            for i in 0..if F::REST == Rest::Nothing { 0 } else { 8 } {
+            for i in 0..if F::Products::REST == Rest::Nothing { 0 } else { 8 } {
                 from.pair(i).store(to.pairs(i));
             }
             let (d, dmin) = from.scales();
@@ -262,14 +302,9 @@ impl<F: Super> Chunks for Blocks<F> {
         }
     }
     #[inline(always)]
-    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, _: usize, x: &Tokens<T>) {
-        // SAFETY: the caller's contract.
-        unsafe { tile::<F, L, _, T>(&from, x) }
-    }
-    #[inline(always)]
     unsafe fn direct<L: Lanes, const T: usize>(at: At, _: usize, x: &Tokens<T>) {
         // SAFETY: the caller's contract.
-        unsafe { tile::<F, L, _, T>(&Packed::<F, L>::new(at), x) }
+        unsafe { tile::<F::Products, L, _, T>(&Packed::<F, L>::new(at), x) }
     }
 }
 
@@ -278,22 +313,22 @@ impl<F: Super> Chunks for Blocks<F> {
 /// # Safety
 /// They are there, on a CPU with `L`.
 #[inline(always)]
-unsafe fn tile<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>) {
+unsafe fn tile<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>) {
     // SAFETY: the caller's contract.
     unsafe {
         let mut isum = [L::P::splat(0); T];
         for j in 0..8 {
-            sub_block::<F, L, S, T>(w, x, j, &mut isum);
+            sub_block::<K, L, S, T>(w, x, j, &mut isum);
         }
-        let rest = if F::REST == Rest::Nothing { isum } else { rest::<L, S, T>(w, x) };
+        let rest = if K::REST == Rest::Nothing { isum } else { rest::<L, S, T>(w, x) };
         let (d, dmin) = w.scales();
         for i in 0..T {
-            if F::REST == Rest::Centre {
+            if K::REST == Rest::Centre {
                 isum[i] = isum[i].sub(rest[i].shl(5));
             }
             let (y, dx) = (x.sums(i), L::G::splat(x.x[i].d(x.k / 256)));
             let mut acc = d.mul(dx).mul_add(L::panel_floats(isum[i]), L::G::load(y));
-            if F::REST == Rest::Mins {
+            if K::REST == Rest::Mins {
                 acc = dmin.mul(dx).neg_mul_add(L::panel_floats(rest[i]), acc);
             }
             acc.store(y);
@@ -304,12 +339,12 @@ unsafe fn tile<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Toke
 /// # Safety
 /// As `tile`.
 #[inline(always)]
-unsafe fn sub_block<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>, j: usize, isum: &mut [L::P; T]) {
+unsafe fn sub_block<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: &Tokens<T>, j: usize, isum: &mut [L::P; T]) {
     let q = x.values(32 * j);
     // SAFETY: the caller's contract.
     unsafe {
         let v = w.weights(j);
-        match (F::BITS, F::GROUP) {
+        match (K::BITS, K::GROUP) {
             (Some(4), 32) => L::panel_small::<4, 8, T>(isum, &v, w.factor(j), &q),
             (Some(5), 32) => L::panel_small::<5, 8, T>(isum, &v, w.factor(j), &q),
             (Some(_), _) => {
@@ -322,10 +357,7 @@ unsafe fn sub_block<F: Super, L: Lanes, S: Source<L>, const T: usize>(w: &S, x: 
                 for (s, x32) in sums.iter_mut().zip(&x.x) {
                     *s = sum32(x32.sums16(x.k / 256), j);
                 }
-                let dots = L::panel_signed::<T>(&v, &q, &sums);
-                for i in 0..T {
-                    isum[i] = L::panel_mul_add(isum[i], dots[i], w.factor(j));
-                }
+                L::panel_signed_small::<T>(isum, &v, w.factor(j), &q, &sums);
             }
         }
     }

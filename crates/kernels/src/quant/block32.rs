@@ -6,7 +6,7 @@ use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::Oracle;
-use crate::quant::panel::{self, Chunks, Tokens, Unpacked};
+use crate::quant::panel::{self, Chunks, Kind, Tokens, Unpacked};
 use core::marker::PhantomData;
 
 /// A block's scale as it is gathered from rows. Safety of all: a pointer starts a block, or a vector's worth of scales.
@@ -29,6 +29,27 @@ impl Scale for u16 {
     }
 }
 
+/// Which products a block is made of.
+pub(crate) trait Products: 'static {
+    /// Weights are unsigned, below `1 << BITS` (4 or 5), and `CENTRE` too large; `None`: any signed byte.
+    const BITS: Option<u32>;
+    const CENTRE: i32;
+}
+
+/// Unsigned weights of `BITS` bits, `CENTRE` too large.
+pub(crate) struct Centred<const BITS: u32, const CENTRE: i32>;
+impl<const BITS: u32, const CENTRE: i32> Products for Centred<BITS, CENTRE> {
+    const BITS: Option<u32> = Some(BITS);
+    const CENTRE: i32 = CENTRE;
+}
+
+/// Signed bytes.
+pub(crate) struct Signed;
+impl Products for Signed {
+    const BITS: Option<u32> = None;
+    const CENTRE: i32 = 0;
+}
+
 /// A format with blocks of 32. Safety of all: a pointer starts a block.
 pub(crate) trait Small: Oracle + 'static {
     type D: Scale;
@@ -39,9 +60,8 @@ pub(crate) trait Small: Oracle + 'static {
 
     // ---- of a vector's rows in a group
     const SHAPE: Shape;
-    /// Weights of `block` are unsigned, below `1 << BITS` (4 or 5), and `CENTRE` too large; `None`: any signed byte.
-    const BITS: Option<u32> = None;
-    const CENTRE: i32 = 0;
+    /// Of what `block` gives.
+    type Products: Products;
     /// The 32 weights, four to a word.
     unsafe fn block<L: Lanes>(at: At) -> [L::P; 8];
     #[inline(always)]
@@ -131,10 +151,22 @@ impl<L: Lanes> Source<L> for Unpacked<L> {
 /// How far before its use a group is asked for, in bytes: at 30 GB/s about 150 ns, what memory takes.
 const AHEAD: usize = 4608;
 
+/// Unpacked blocks.
+pub(crate) struct Tiles<K>(PhantomData<K>);
+
+impl<K: Products> Kind for Tiles<K> {
+    const BLOCK: usize = 32;
+    #[inline(always)]
+    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>) {
+        // SAFETY: the caller's contract.
+        unsafe { tile::<K, L, _, T>(&from, n, x) }
+    }
+}
+
 impl<F: Small> Chunks for Blocks<F> {
+    type Kind = Tiles<F::Products>;
     type Oracle = F;
     const SHAPE: Shape = F::SHAPE;
-    const BLOCK: usize = 32;
     #[inline(always)]
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
         // SAFETY: the caller's contract.
@@ -152,14 +184,9 @@ impl<F: Small> Chunks for Blocks<F> {
         }
     }
     #[inline(always)]
-    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>) {
-        // SAFETY: the caller's contract.
-        unsafe { tile::<F, L, _, T>(&from, n, x) }
-    }
-    #[inline(always)]
     unsafe fn direct<L: Lanes, const T: usize>(at: At, n: usize, x: &Tokens<T>) {
         // SAFETY: the caller's contract.
-        unsafe { tile::<F, L, _, T>(&Packed::<F>(at, PhantomData), n, x) }
+        unsafe { tile::<F::Products, L, _, T>(&Packed::<F>(at, PhantomData), n, x) }
     }
 }
 
@@ -168,7 +195,7 @@ impl<F: Small> Chunks for Blocks<F> {
 /// # Safety
 /// They are there, on a CPU with `L`.
 #[inline(always)]
-unsafe fn tile<F: Small, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: usize, x: &Tokens<T>) {
+unsafe fn tile<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: usize, x: &Tokens<T>) {
     // SAFETY: the caller's contract.
     unsafe {
         let mut acc = [L::G::splat(0.0); T];
@@ -180,7 +207,7 @@ unsafe fn tile<F: Small, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: usize
             for (s, row) in sums.iter_mut().zip(&x.x) {
                 *s = row.sum32(b);
             }
-            let isum = block::<F, L, T>(&w.weights(j), &x.values(32 * j), &sums);
+            let isum = block::<K, L, T>(&w.weights(j), &x.values(32 * j), &sums);
             let d = w.scale(j);
             for i in 0..T {
                 acc[i] = d.mul(L::G::splat(x.x[i].d(b))).mul_add(L::panel_floats(isum[i]), acc[i]);
@@ -197,17 +224,17 @@ unsafe fn tile<F: Small, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: usize
 /// # Safety
 /// As `tile`.
 #[inline(always)]
-unsafe fn block<F: Small, L: Lanes, const T: usize>(w: &[L::P; 8], x: &[*const i8; T], sums: &[i32; T]) -> [L::P; T] {
+unsafe fn block<K: Products, L: Lanes, const T: usize>(w: &[L::P; 8], x: &[*const i8; T], sums: &[i32; T]) -> [L::P; T] {
     // SAFETY: the caller's contract.
     unsafe {
-        if F::BITS.is_none() {
+        if K::BITS.is_none() {
             return L::panel_signed::<T>(w, x, sums);
         }
         let mut start = [L::P::splat(0); T];
         for (start, sum) in start.iter_mut().zip(sums) {
-            *start = L::P::splat(-F::CENTRE * sum);
+            *start = L::P::splat(-K::CENTRE * sum);
         }
-        match F::BITS {
+        match K::BITS {
             Some(4) => L::panel_unit::<4, T>(start, w, x),
             _ => L::panel_unit::<5, T>(start, w, x),
         }

@@ -1,7 +1,7 @@
 //! IQ4_XS: super-blocks of 256 nibbles that index a table of 16 values; every 32 have a 6-bit scale centred on 32.
 use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
-use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::block256::{Kernels, Signed, Super};
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::q4_0::nibbles;
@@ -69,9 +69,7 @@ impl Oracle for Iq4Xs {
 
 impl Super for Iq4Xs {
     const BYTES: usize = size_of::<Block>();
-    const BITS: Option<u32> = None;
-    const GROUP: usize = 32;
-    const REST: Rest = Rest::Nothing;
+    type Products = Signed;
     #[inline(always)]
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
         // SAFETY: 128 bytes of nibbles follow the scales, 16 per sub-block.

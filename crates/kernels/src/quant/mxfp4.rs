@@ -2,9 +2,9 @@
 //! Formats, 2023). The expert weights of gpt-oss.
 use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
-use crate::quant::block32::{Kernels, Scale, Small};
+use crate::quant::block32::{Centred, Kernels, Scale, Small};
 use crate::quant::group::{At, ROWS, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot};
+use crate::quant::oracle::{Scaled, to_f32};
 use crate::quant::q4_0::nibbles;
 use crate::quant::{Act, Format};
 
@@ -20,12 +20,6 @@ const _: () = assert!(size_of::<Block>() == 17 && align_of::<Block>() == 1);
 /// Twice the values of the four bits, so that they are integers; the scale is halved instead.
 const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
-impl Block {
-    fn values(&self) -> [i32; 32] {
-        std::array::from_fn(|i| i32::from(VALUES[usize::from(self.qs[i % 16] >> (4 * (i / 16)) & 15)]))
-    }
-}
-
 /// 2^(e - 128): half of what the exponent says. The two smallest are subnormal.
 fn scale(e: u8) -> f32 {
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
@@ -33,29 +27,15 @@ fn scale(e: u8) -> f32 {
 
 pub(crate) struct Mxfp4;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::MXFP4, act: Act::B32, to_f32, impls: Kernels::<Mxfp4>::IMPLS, groups: Kernels::<Mxfp4>::GROUPS };
+    Format { ty: DType::MXFP4, act: Act::B32, to_f32: to_f32::<Mxfp4>, impls: Kernels::<Mxfp4>::IMPLS, groups: Kernels::<Mxfp4>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 32 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read(), out.add(32 * b).cast::<[f32; 32]>()) };
-        let y = w.values().map(|q| scale(w.e) * q as f32);
-        // SAFETY: as above.
-        unsafe { out.write_unaligned(y) };
+impl Scaled for Mxfp4 {
+    type Block = Block;
+    fn scale(b: &Block) -> f32 {
+        scale(b.e)
     }
-}
-
-impl Oracle for Mxfp4 {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 32 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read(), act_block::<32>(x, k, b)) };
-            acc = (scale(w.e) * dx).mul_add(dot(&w.values(), &x) as f32, acc);
-        }
-        acc
+    fn values(b: &Block) -> [i32; 32] {
+        std::array::from_fn(|i| i32::from(VALUES[usize::from(b.qs[i % 16] >> (4 * (i / 16)) & 15)]))
     }
 }
 
@@ -83,8 +63,7 @@ impl Small for Mxfp4 {
     }
 
     const SHAPE: Shape = Shape::of(DType::MXFP4);
-    const BITS: Option<u32> = Some(5);
-    const CENTRE: i32 = 12;
+    type Products = Centred<5, 12>;
     #[inline(always)]
     unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
         // SAFETY: the caller's contract.

@@ -8,6 +8,37 @@ pub(crate) trait Oracle {
     unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32;
 }
 
+/// A format whose blocks are 32 integers times a scale.
+pub(crate) trait Scaled {
+    type Block: Copy;
+    fn scale(b: &Self::Block) -> f32;
+    fn values(b: &Self::Block) -> [i32; 32];
+}
+
+impl<F: Scaled> Oracle for F {
+    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
+        let mut acc = 0.0f32;
+        for b in 0..k / 32 {
+            // SAFETY: block `b` of both rows.
+            let (w, (dx, x)) = unsafe { (w.cast::<F::Block>().add(b).read_unaligned(), act_block::<32>(x, k, b)) };
+            acc = (F::scale(&w) * dx).mul_add(dot(&F::values(&w), &x) as f32, acc);
+        }
+        acc
+    }
+}
+
+/// # Safety
+/// `row` has `k` elements, `out` room for `k`.
+pub(crate) unsafe fn to_f32<F: Scaled>(row: *const u8, k: usize, out: *mut f32) {
+    for b in 0..k / 32 {
+        // SAFETY: block `b` of the row and of `out`.
+        let (w, out) = unsafe { (row.cast::<F::Block>().add(b).read_unaligned(), out.add(32 * b).cast::<[f32; 32]>()) };
+        let y = F::values(&w).map(|q| F::scale(&w) * q as f32);
+        // SAFETY: as above.
+        unsafe { out.write_unaligned(y) };
+    }
+}
+
 /// Every row with every token, one dot after the other.
 ///
 /// # Safety

@@ -118,17 +118,26 @@ impl<const T: usize> Tokens<T> {
     }
 }
 
+/// How unpacked chunks are multiplied. Formats share kinds, so that their tiles are compiled once per kind and instruction set.
+pub(crate) trait Kind: 'static {
+    /// Elements of a block.
+    const BLOCK: usize;
+    /// `n` blocks times `T` tokens.
+    ///
+    /// # Safety
+    /// They were unpacked; the tokens are there; the CPU has `L`.
+    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>);
+}
+
 /// What a family of formats does with a chunk. Safety of all: the group, the tokens and the scratch have it; the CPU has `L`.
 pub(crate) trait Chunks: 'static {
     const SHAPE: Shape;
-    /// Elements of a block.
-    const BLOCK: usize;
+    type Kind: Kind;
     type Oracle: Oracle;
     /// One token with eight rows of `n` blocks as the file has them; the rows wanted next are `ahead` bytes further.
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F;
     /// `n` blocks at `at`.
     unsafe fn unpack<L: Lanes>(at: At, n: usize, to: Unpacked<L>);
-    unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>);
     unsafe fn direct<L: Lanes, const T: usize>(at: At, n: usize, x: &Tokens<T>);
 }
 
@@ -155,36 +164,34 @@ impl<C: Chunks> Kernels<C> {
     ];
 }
 
-struct AsFile<'a, C>(&'a MatArgs, PhantomData<C>);
-struct Grouped<'a, C>(&'a MatArgs, PhantomData<C>);
-
 /// # Safety
 /// The contract of `MatArgs`, on a CPU with `L`.
 unsafe fn mat_mul<C: Chunks, L: Lanes>(a: &MatArgs) {
     // SAFETY: the caller's contract.
-    unsafe { L::enter(&AsFile::<C>(a, PhantomData)) }
+    unsafe {
+        if a.n_tokens >= MIN_TOKENS {
+            L::enter(&Walk::<C> { a, groups: false, chunks: PhantomData });
+        } else {
+            L::enter(&Stream::<C>(a, PhantomData));
+        }
+    }
 }
 
 /// # Safety
 /// The contract of `MatArgs` for groups, `n_rows` a multiple of sixteen, on a CPU with `L`.
 unsafe fn group_mul<C: Chunks, L: Lanes>(a: &MatArgs) {
     // SAFETY: the caller's contract.
-    unsafe { L::enter(&Grouped::<C>(a, PhantomData)) }
+    unsafe { L::enter(&Walk::<C> { a, groups: true, chunks: PhantomData }) }
 }
 
-impl<C: Chunks> Kernel for Grouped<'_, C> {
+/// Rows as the file has them, for few tokens.
+struct Stream<'a, C>(&'a MatArgs, PhantomData<C>);
+
+impl<C: Chunks> Kernel for Stream<'_, C> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's contract.
-        unsafe { walk::<C, L, InGroups>(self.0) }
-    }
-}
-
-impl<C: Chunks> Kernel for AsFile<'_, C> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(&self) {
-        // SAFETY: the caller's contract.
-        unsafe { if self.0.n_tokens >= MIN_TOKENS { walk::<C, L, AsRows>(self.0) } else { stream::<C, L>(self.0) } }
+        unsafe { stream::<C, L>(self.0) }
     }
 }
 
@@ -199,79 +206,80 @@ unsafe fn stream<C: Chunks, L: Lanes>(a: &MatArgs) {
         unsafe {
             let rows = rows::<8>(a, r);
             for t in 0..a.n_tokens {
-                let x = Row::new(a.x.add(t * a.x_stride), a.k, C::BLOCK);
-                let y = C::stream8::<L>(&rows, x, a.k / C::BLOCK, 8 * a.w_stride);
+                let x = Row::new(a.x.add(t * a.x_stride), a.k, C::Kind::BLOCK);
+                let y = C::stream8::<L>(&rows, x, a.k / C::Kind::BLOCK, 8 * a.w_stride);
                 put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
             }
         }
     }
 }
 
-/// How rows lie. (Functions and not closures: what is not inlined here is compiled without the instruction set.)
-trait Rows {
+/// Groups of rows, chunk by chunk; rows in the file's layout (`groups` false) are brought into groups on the way.
+///
+/// (Functions and not closures below: what is not inlined here is compiled without the instruction set.)
+struct Walk<'a, C> {
+    a: &'a MatArgs,
+    groups: bool,
+    chunks: PhantomData<C>,
+}
+
+impl<C: Chunks> Kernel for Walk<'_, C> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        let (a, block) = (self.a, C::Kind::BLOCK);
+        let many = a.n_tokens > DIRECT;
+        let s = Scratch::new(a);
+        let step = if many { GROUPS * group::ROWS } else { group::ROWS };
+        for first in (0..a.n_rows).step_by(step) {
+            let n_groups = (a.n_rows - first).min(step).div_ceil(group::ROWS);
+            // SAFETY: the sums of `n_groups` groups lie in the scratch; the rest by the caller's contract.
+            unsafe {
+                s.acc.write_bytes(0, n_groups * a.n_tokens * group::ROWS);
+                for b in (0..a.k / block).step_by(CHUNK / block) {
+                    let n = (a.k / block - b).min(CHUNK / block);
+                    for g in 0..n_groups {
+                        let chunk = self.chunk::<L>(first + g * group::ROWS, b, n, s.raw);
+                        if many {
+                            unpack::<C, L>(&s, g, chunk, n);
+                        } else {
+                            for_tokens::<L>(a, b * block, &Few::<C>(&s, chunk, n, PhantomData));
+                        }
+                    }
+                    if many {
+                        L::enter(&Many::<C::Kind> { a, s: &s, n_groups, k: b * block, n, kind: PhantomData });
+                    }
+                }
+                for g in 0..n_groups {
+                    s.put(a, first, g);
+                }
+            }
+        }
+    }
+}
+
+impl<C: Chunks> Walk<'_, C> {
     /// Blocks `b..b + n` of rows `r..r + 16` as a group, brought to `raw` where it does not stand anywhere.
     ///
     /// # Safety
     /// The contract of `MatArgs`, on a CPU with `L`; `raw` has room for a chunk.
-    unsafe fn chunk<C: Chunks, L: Lanes>(a: &MatArgs, r: usize, b: usize, n: usize, raw: *mut u8) -> *const u8;
-}
-
-struct InGroups;
-struct AsRows;
-
-impl Rows for InGroups {
     #[inline(always)]
-    unsafe fn chunk<C: Chunks, L: Lanes>(a: &MatArgs, r: usize, b: usize, _: usize, _: *mut u8) -> *const u8 {
-        a.w.wrapping_add(r * a.w_stride + b * group::ROWS * C::SHAPE.bytes)
-    }
-}
-
-impl Rows for AsRows {
-    #[inline(always)]
-    unsafe fn chunk<C: Chunks, L: Lanes>(a: &MatArgs, r: usize, b: usize, n: usize, raw: *mut u8) -> *const u8 {
+    unsafe fn chunk<L: Lanes>(&self, r: usize, b: usize, n: usize, raw: *mut u8) -> *const u8 {
+        let (a, bytes) = (self.a, C::SHAPE.bytes);
+        if self.groups {
+            return a.w.wrapping_add(r * a.w_stride + b * group::ROWS * bytes);
+        }
         // SAFETY: the caller's contract; past the last row stands the last again.
         unsafe {
             let mut at = rows::<{ group::ROWS }>(a, r);
             for i in 0..n {
                 for p in &mut at {
-                    *p = p.wrapping_add(if i == 0 { b } else { 1 } * C::SHAPE.bytes);
-                    ahead(p.wrapping_add(CHUNK / C::BLOCK * C::SHAPE.bytes), C::SHAPE.bytes);
+                    *p = p.wrapping_add(if i == 0 { b } else { 1 } * bytes);
+                    ahead(p.wrapping_add(CHUNK / C::Kind::BLOCK * bytes), bytes);
                 }
-                group::pack::<L>(&at, C::SHAPE, raw.add(i * group::ROWS * C::SHAPE.bytes));
+                group::pack::<L>(&at, C::SHAPE, raw.add(i * group::ROWS * bytes));
             }
         }
         raw.cast_const()
-    }
-}
-
-/// # Safety
-/// The contract of `MatArgs`, on a CPU with `L`.
-#[inline(always)]
-unsafe fn walk<C: Chunks, L: Lanes, R: Rows>(a: &MatArgs) {
-    let many = a.n_tokens > DIRECT;
-    let s = Scratch::new(a);
-    let step = if many { GROUPS * group::ROWS } else { group::ROWS };
-    for first in (0..a.n_rows).step_by(step) {
-        let n_groups = (a.n_rows - first).min(step).div_ceil(group::ROWS);
-        // SAFETY: the sums of `n_groups` groups lie in the scratch; the rest by the caller's contract.
-        unsafe {
-            s.acc.write_bytes(0, n_groups * a.n_tokens * group::ROWS);
-            for b in (0..a.k / C::BLOCK).step_by(CHUNK / C::BLOCK) {
-                let n = (a.k / C::BLOCK - b).min(CHUNK / C::BLOCK);
-                if many {
-                    for g in 0..n_groups {
-                        unpack::<C, L>(&s, g, R::chunk::<C, L>(a, first + g * group::ROWS, b, n, s.raw), n);
-                    }
-                    for_tokens::<L>(a, b * C::BLOCK, &Many::<C>(&s, n_groups, n, PhantomData));
-                } else {
-                    let chunk = R::chunk::<C, L>(a, first, b, n, s.raw);
-                    for_tokens::<L>(a, b * C::BLOCK, &Few::<C>(&s, chunk, n, PhantomData));
-                }
-            }
-            for g in 0..n_groups {
-                s.put(a, first, g);
-            }
-        }
     }
 }
 
@@ -334,18 +342,33 @@ unsafe fn run_tile<L: Lanes, F: Tile, const T: usize>(a: &MatArgs, k: usize, til
     *t += T;
 }
 
-/// Unpacked chunks of some groups, `n` blocks each.
-struct Many<'a, C>(&'a Scratch, usize, usize, PhantomData<C>);
+/// Unpacked chunks of some groups, `n` blocks each from `k` on, times all tokens: a kernel of its own, the same for all formats of a kind.
+struct Many<'a, K> {
+    a: &'a MatArgs,
+    s: &'a Scratch,
+    n_groups: usize,
+    k: usize,
+    n: usize,
+    kind: PhantomData<K>,
+}
 
-impl<C: Chunks> Tile for Many<'_, C> {
-    const BLOCK: usize = C::BLOCK;
+impl<K: Kind> Kernel for Many<'_, K> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { for_tokens::<L>(self.a, self.k, self) }
+    }
+}
+
+impl<K: Kind> Tile for Many<'_, K> {
+    const BLOCK: usize = K::BLOCK;
     #[inline(always)]
     unsafe fn run<L: Lanes, const T: usize>(&self, t: usize, x: [Row; T], k: usize) {
-        for g in 0..self.1 {
+        for g in 0..self.n_groups {
             for row in (0..group::ROWS).step_by(L::ROWS) {
-                let tokens = Tokens { x, k, acc: self.0.sums(g, t, row) };
+                let tokens = Tokens { x, k, acc: self.s.sums(g, t, row) };
                 // SAFETY: the caller's contract.
-                unsafe { C::unpacked::<L, T>(self.0.unpacked(g, row), self.2, &tokens) };
+                unsafe { K::unpacked::<L, T>(self.s.unpacked(g, row), self.n, &tokens) };
             }
         }
     }
@@ -355,7 +378,7 @@ impl<C: Chunks> Tile for Many<'_, C> {
 struct Few<'a, C>(&'a Scratch, *const u8, usize, PhantomData<C>);
 
 impl<C: Chunks> Tile for Few<'_, C> {
-    const BLOCK: usize = C::BLOCK;
+    const BLOCK: usize = C::Kind::BLOCK;
     #[inline(always)]
     unsafe fn run<L: Lanes, const T: usize>(&self, t: usize, x: [Row; T], k: usize) {
         for row in (0..group::ROWS).step_by(L::ROWS) {

@@ -1,7 +1,7 @@
 //! Q4_K: super-blocks of 256 nibbles; every 32 have a 6-bit scale and a 6-bit min, the super-block an f16 scale for each kind.
 use crate::DType;
 use crate::lanes::{Lanes, Words};
-use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::block256::{Kernels, Mins, Super};
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::{Act, Format};
@@ -97,9 +97,7 @@ pub(crate) unsafe fn d_dmin(p: *const u8) -> (u16, u16) {
 
 impl Super for Q4K {
     const BYTES: usize = size_of::<Block>();
-    const BITS: Option<u32> = Some(4);
-    const GROUP: usize = 32;
-    const REST: Rest = Rest::Mins;
+    type Products = Mins<4>;
     #[inline(always)]
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
         // SAFETY: 128 bytes of nibbles follow the scales.

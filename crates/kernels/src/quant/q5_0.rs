@@ -1,9 +1,9 @@
 //! Q5_0: Q4_0 with a fifth bit: blocks of 32 five-bit values, centred on 16, with an f16 scale.
 use crate::DType;
 use crate::lanes::{Lanes, Words};
-use crate::quant::block32::{Kernels, Small};
+use crate::quant::block32::{Centred, Kernels, Small};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Scaled, f16, to_f32};
 use crate::quant::q4_0::nibbles;
 use crate::quant::{Act, Format};
 
@@ -17,38 +17,18 @@ pub(crate) struct Block {
 }
 const _: () = assert!(size_of::<Block>() == 22 && align_of::<Block>() == 2);
 
-impl Block {
-    fn values(&self) -> [i32; 32] {
-        let qh = u32::from_le_bytes(self.qh);
-        std::array::from_fn(|i| i32::from(self.qs[i % 16] >> (4 * (i / 16)) & 15) + ((qh >> i & 1) << 4) as i32 - 16)
-    }
-}
-
 pub(crate) struct Q5_0;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q5_0, act: Act::B32, to_f32, impls: Kernels::<Q5_0>::IMPLS, groups: Kernels::<Q5_0>::GROUPS };
+    Format { ty: DType::Q5_0, act: Act::B32, to_f32: to_f32::<Q5_0>, impls: Kernels::<Q5_0>::IMPLS, groups: Kernels::<Q5_0>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 32 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(32 * b).cast::<[f32; 32]>()) };
-        let y = w.values().map(|q| f16(w.d) * q as f32);
-        // SAFETY: as above.
-        unsafe { out.write_unaligned(y) };
+impl Scaled for Q5_0 {
+    type Block = Block;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Q5_0 {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 32 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<32>(x, k, b)) };
-            acc = (f16(w.d) * dx).mul_add(dot(&w.values(), &x) as f32, acc);
-        }
-        acc
+    fn values(b: &Block) -> [i32; 32] {
+        let qh = u32::from_le_bytes(b.qh);
+        std::array::from_fn(|i| i32::from(b.qs[i % 16] >> (4 * (i / 16)) & 15) + ((qh >> i & 1) << 4) as i32 - 16)
     }
 }
 
@@ -81,8 +61,7 @@ impl Small for Q5_0 {
     }
 
     const SHAPE: Shape = Shape::of(DType::Q5_0);
-    const BITS: Option<u32> = Some(5);
-    const CENTRE: i32 = 16;
+    type Products = Centred<5, 16>;
     #[inline(always)]
     unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
         // SAFETY: a word of top bits, then four of nibbles. The product moves four neighbouring bits to the ends of four bytes.

@@ -1,7 +1,7 @@
 //! Q5_K: Q4_K with a fifth bit: super-blocks of 256; every 32 have a 6-bit scale and a 6-bit min, as in `q4_k`.
 use crate::DType;
 use crate::lanes::{Lanes, Words};
-use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::block256::{Kernels, Mins, Super};
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::q4_k::{d_dmin, group_d_dmin, group_scales_mins, low_high, nibbles, scale_min, scales_mins};
@@ -68,9 +68,7 @@ impl Oracle for Q5K {
 
 impl Super for Q5K {
     const BYTES: usize = size_of::<Block>();
-    const BITS: Option<u32> = Some(5);
-    const GROUP: usize = 32;
-    const REST: Rest = Rest::Mins;
+    type Products = Mins<5>;
     #[inline(always)]
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
         // SAFETY: 32 bytes of top bits and 128 of nibbles follow the scales.

@@ -1,7 +1,7 @@
 //! Q6_K: super-blocks of 256 six-bit values, centred on 32; every 16 have a signed byte as scale, the super-block an f16.
 use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
-use crate::quant::block256::{Kernels, Rest, Super};
+use crate::quant::block256::{Centred, Kernels, Super};
 use crate::quant::group::{At, Shape};
 use crate::quant::oracle::{Oracle, act_block, dot, f16};
 use crate::quant::q4_k::nibbles;
@@ -64,9 +64,7 @@ impl Oracle for Q6K {
 
 impl Super for Q6K {
     const BYTES: usize = size_of::<Block>();
-    const BITS: Option<u32> = Some(6);
-    const GROUP: usize = 16;
-    const REST: Rest = Rest::Centre;
+    type Products = Centred;
     #[inline(always)]
     unsafe fn weights<L: Lanes>(p: *const u8) -> [L::V; 4] {
         // SAFETY: two halves of 64 bytes, then their top bits in two halves of 32.

@@ -45,7 +45,7 @@ impl<W: Elem> Kernels<W> {
         Impl { needs: Isa::Avx512, run: tiles::mat_mul::<Fma<W, __m512>> },
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: tiles::mat_mul::<Fma<W, __m256>> },
-        Impl { needs: Isa::Scalar, run: oracle::mat_mul::<W> },
+        Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Folded<W>> },
     ];
 }
 
@@ -116,7 +116,10 @@ unsafe fn to_f32<W: Elem>(row: *const u8, k: usize, out: *mut f32) {
     }
 }
 
-impl<W: Elem> Oracle for W {
+/// Rows of `W`, sixteen chains folded.
+struct Folded<W>(PhantomData<W>);
+
+impl<W: Elem> Oracle for Folded<W> {
     unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
         let mut lanes = [0.0f32; 16];
         for i in 0..k {
