@@ -14,7 +14,7 @@ use crate::backend::{ByWeight, Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, 
 use crate::model::Model;
 use crate::model::hparams::given;
 use crate::model::names::Role;
-use crate::model::spec::{Attention, Flow, LayerSpec, RopeBase, RopeFactors, Scale, Want};
+use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFactors, Scale, Want};
 pub use encoder::{Finish, encoder_plan, finish_plan};
 use ffn::Inputs;
 use writer::{Stream, Writer};
@@ -188,7 +188,12 @@ fn layer(w: &mut Writer<'_>, il: usize, stream: Stream, input: Input) -> Stream 
     // Only wanted rows go on: the last FFN and the head are the dearest steps of a prefill.
     let last = il + 1 == m.layers.len() && m.arch.flow == Flow::Plain;
     let spec = &m.layers[il];
-    let stream = if spec.norms.parallel { parallel(w, spec, stream, last) } else { sequential(w, spec, stream, last) };
+    let stream = match spec.halves {
+        Halves::Nothing if last => rows(w, stream),
+        Halves::Nothing => stream,
+        _ if spec.norms.parallel => parallel(w, spec, stream, last),
+        _ => sequential(w, spec, stream, last),
+    };
     finish(w, spec, stream, input)
 }
 
@@ -218,14 +223,29 @@ fn finish(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, input: Input) ->
     Stream { x, add: None, rows: stream.rows }
 }
 
-fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
+/// The rows whose outputs are wanted, of the whole stream.
+fn rows(w: &mut Writer<'_>, stream: Stream) -> Stream {
+    if stream.rows == Dim::Outputs {
+        return stream;
+    }
+    let x = w.sum(stream, "l_out");
+    Stream { x: w.rows(x), add: None, rows: Dim::Outputs }
+}
+
+/// The stream with what attention adds to it, and what it was before.
+fn attended(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> (Stream, T) {
     let n = &spec.norms;
+    if spec.halves == Halves::Ffn {
+        let stream = if last { rows(w, stream) } else { stream };
+        return (stream, stream.x);
+    }
     let (mut x, cur) = w.add_norm(stream, n.attn, "l_out", "attn_norm");
-    let mut out = attention::write(w, &spec.attn, cur);
+    let mut out = match spec.halves {
+        Halves::Linear => w.linear(cur, Role::AttnOut, w.m.hp.n_embd, "attn_out"),
+        _ => attention::write(w, &spec.attn, cur),
+    };
     if spec.attn.cross {
-        let rows = w.plan.value(out).rows;
-        let (sum, cur) = w.add_norm(Stream { x, add: Some(out), rows }, Some(Role::CrossNorm), "cross_inp", "attn_norm_cross");
-        (x, out) = (sum, cross::across(w, &spec.attn, cur));
+        (x, out) = cross::write(w, &spec.attn, x, out);
     }
     if last {
         (x, out) = (w.rows(x), w.rows(out));
@@ -233,12 +253,18 @@ fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) 
     if let Some(role) = n.attn_post {
         out = w.post_norm(out, role, n.post_eps, "attn_post_norm");
     }
-    let (layer, add) = (x, Some(w.scaled(out, spec.residual_scale, "attn_scaled")));
-    let rows = w.plan.value(out).rows;
+    let add = Some(w.scaled(out, spec.residual_scale, "attn_scaled"));
+    (Stream { x, add, rows: w.plan.value(out).rows }, x)
+}
+
+fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
+    let n = &spec.norms;
+    let (stream, layer) = attended(w, spec, stream, last);
+    let rows = stream.rows;
     if let Some(after) = n.after {
-        return encoder::after_sums(w, spec, after, Stream { x, add, rows });
+        return encoder::after_sums(w, spec, after, stream);
     }
-    let (x, cur) = w.add_norm(Stream { x, add, rows }, n.ffn, "ffn_inp", "ffn_norm");
+    let (x, cur) = w.add_norm(stream, n.ffn, "ffn_inp", "ffn_norm");
     let mut out = ffn::write(w, &spec.ffn, Inputs { normed: cur, bare: x, layer });
     if let Some(side) = &spec.side {
         let from = if side.of_input { layer } else { x };
@@ -273,12 +299,7 @@ fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
 
 fn last_norm(w: &mut Writer<'_>, stream: Stream) -> T {
     let stream = w.enter(-1, w.m.head_place, stream);
-    let stream = if stream.rows == Dim::Tokens {
-        let x = w.sum(stream, "l_out");
-        Stream { x: w.rows(x), add: None, rows: Dim::Outputs }
-    } else {
-        stream
-    };
+    let stream = rows(w, stream);
     w.add_norm(stream, w.m.arch.head.norm, "l_out", "result_norm").1
 }
 
@@ -303,7 +324,7 @@ fn head(w: &mut Writer<'_>, embd: T) -> T {
 pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
     let mut w = Writer::new(m, s);
     for (il, spec) in m.layers.iter().enumerate() {
-        let Some(mut r) = rope(m, s, il as i32, &spec.attn).filter(|_| spec.attn.kv_of.is_none()) else { continue };
+        let Some(mut r) = rope(m, s, il as i32, &spec.attn).filter(|_| spec.stores()) else { continue };
         w.at(il as i16, m.place[il]);
         // All positions of a cell move together.
         r.sections = None;

@@ -528,7 +528,9 @@ impl HParams {
         }
         for il in 0..self.n_layer as usize {
             let (h, kv, ff) = (self.n_head[il], self.n_head_kv[il], self.n_ff[il]);
-            if h == 0 || kv == 0 || h > WIDE || !h.is_multiple_of(kv) || ff > 1 << 24 {
+            let lacks = arch.may_lack && (h == 0 || kv == 0);
+            let whole = h > 0 && kv > 0 && h.is_multiple_of(kv);
+            if !(lacks || whole) || h > WIDE || ff > 1 << 24 {
                 return bad(format!("layer {il}: {h} heads, {kv} KV heads, FFN width {ff}"));
             }
             let head = [self.n_embd_head_v, self.head_k_swa, self.head_v_swa, self.head_k_mla, self.head_v_mla, self.kv_rank];

@@ -1,8 +1,8 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
 use super::spec::{
-    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm, RopeFactors, RouterInput,
-    Stacks, Want,
+    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm, RopeFactors,
+    RouterInput, Stacks, Want,
 };
 
 /// What a tensor is for.
@@ -401,14 +401,18 @@ fn norm_tensors(s: &NormSpec, role: Role, n: u32) -> Vec<Tensor> {
 /// Tensors of one layer. Q, K and V may stand fused as `attn_qkv`, gate and up as `ffn_up`: the binder cuts those by rows. Gate and up
 /// of experts may be one tensor as well.
 pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor> {
-    let mut out: Vec<Tensor> = s.norms.roles().flat_map(|r| norm_tensors(norm, r, hp.n_embd)).collect();
-    out.extend(attention_tensors(hp.n_embd, &s.attn));
+    let n = hp.n_embd;
+    let (attn, ffn) = (s.halves == Halves::Both || s.halves == Halves::Linear, s.halves != Halves::Nothing);
+    let lacks = |r: &Role| Some(*r) == s.norms.attn && !attn || Some(*r) == s.norms.ffn && !ffn;
+    let mut out: Vec<Tensor> = s.norms.roles().filter(|r| !lacks(r)).flat_map(|r| norm_tensors(norm, r, n)).collect();
     if s.attn.cross {
-        let a = &s.attn;
-        let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
-        out.extend(norm_tensors(norm, Role::CrossNorm, hp.n_embd));
-        out.extend([(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[hp.n_embd, rows])));
-        out.push(must(Role::CrossOut.weight(), &[a.n_head * a.head_v, hp.n_embd]));
+        out.extend(cross_tensors(n, norm, &s.attn));
+    }
+    match s.halves {
+        Halves::Both => out.extend(attention_tensors(n, &s.attn)),
+        Halves::Linear => out.push(must(Role::AttnOut.weight(), &[n, n])),
+        Halves::Ffn => {}
+        Halves::Nothing => return vec![],
     }
     out.extend(match &s.ffn {
         Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
@@ -474,6 +478,13 @@ fn mla_tensors(n: u32, a: &Attention, m: &Mla, n_rot: u32) -> Vec<Tensor> {
     }
     out.extend(m.pe_norm.then(|| must(Role::KNorm.weight(), &[n_rot])));
     out
+}
+
+fn cross_tensors(n: u32, norm: &NormSpec, a: &Attention) -> Vec<Tensor> {
+    let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
+    let inputs = [(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[n, rows]));
+    let out = must(Role::CrossOut.weight(), &[a.n_head * a.head_v, n]);
+    norm_tensors(norm, Role::CrossNorm, n).into_iter().chain(inputs).chain([out]).collect()
 }
 
 fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {

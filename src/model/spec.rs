@@ -24,6 +24,8 @@ pub struct Arch {
     pub layer: fn(&HParams, u32) -> LayerSpec,
     /// The layer of the file whose weights layer `il` uses.
     pub source: fn(&HParams, u32) -> u32,
+    /// Layers may have no heads or no FFN.
+    pub may_lack: bool,
     pub flow: Flow,
     pub head: Head,
     /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
@@ -52,6 +54,7 @@ pub const PLAIN: Arch = Arch {
     embed: Embed { scale: Scale::One, norm: false, bare_norm: false, positions: Want::No, types: false, text_only: false },
     layer: |hp, il| plain(hp, il, RopeKind::Neox),
     source: |_, il| il,
+    may_lack: false,
     flow: Flow::Plain,
     head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
     memory: true,
@@ -621,10 +624,28 @@ pub struct LayerSpec {
     pub skip: bool,
     /// A norm of the model that the output goes through.
     pub norm_after: Option<Role>,
+    pub halves: Halves,
     /// It is a layer of `Flow::AltUp`.
     pub altup: bool,
     /// It is a layer of `Flow::Hyper`.
     pub hyper: bool,
+}
+
+/// What of a layer there is, and whether it does anything (Deci).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    Both,
+    /// Attention is its last matrix alone.
+    Linear,
+    Ffn,
+    Nothing,
+}
+
+impl LayerSpec {
+    /// Whether memory has rows of it.
+    pub fn stores(&self) -> bool {
+        self.halves == Halves::Both && self.attn.kv_of.is_none()
+    }
 }
 
 /// A correction for models that files do not tell apart otherwise.
@@ -790,6 +811,7 @@ pub fn layer_of(attn: Attention, ffn: Ffn, norms: Norms) -> LayerSpec {
         out_scaled: false,
         skip: false,
         norm_after: None,
+        halves: Halves::Both,
         altup: false,
         hyper: false,
     }

@@ -37,7 +37,7 @@ impl Groups {
 
     /// None where the model keeps nothing.
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.attn.kv_of.is_none();
+        let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.stores();
         let mine = m.layers.iter().enumerate().filter(stores);
         mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect()
     }

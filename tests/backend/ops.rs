@@ -453,8 +453,18 @@ fn store_and_attend() {
                 let alibi = f32::from(window == 64) * 8.0;
                 let table = bench.weight(DType::F32, [n_head, 8, 1]);
                 let buckets = (window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
-                let spec =
-                    AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks, alibi, buckets, layer: None };
+                let spec = AttendSpec {
+                    n_head,
+                    n_head_kv: 2,
+                    head_k: 32,
+                    head_v: 32,
+                    scale: 0.3,
+                    softcap: 2.0,
+                    sinks,
+                    alibi,
+                    buckets,
+                    layer: None,
+                };
                 bench.step(Op::Attend { q, group, spec, out });
                 bench.run(&ub, &[views(n, window)], workers, out)
             };

@@ -97,7 +97,7 @@ pub fn groups(m: &Model) -> (Vec<Window>, Vec<GroupId>) {
 
 fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
     let layers: Vec<LayerRows> = (0..m.layers.len())
-        .filter(|il| of[*il].0 as usize == g && m.layers[*il].attn.kv_of.is_none())
+        .filter(|il| of[*il].0 as usize == g && m.layers[*il].stores())
         .map(|il| {
             let a = &m.layers[il].attn;
             let plane = |ty, head_len| PlaneSpec { ty, heads: a.n_head_kv, head_len };

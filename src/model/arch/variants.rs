@@ -98,13 +98,21 @@ pub static MUSE_GLIMMER: Arch = Arch {
     ..PLAIN
 };
 
+/// Searched for: layers may have no attention, its last matrix alone, or no FFN, and then do nothing.
 pub static DECI: Arch = Arch {
     name: "deci",
+    may_lack: true,
     rope: Some(RopeKind::Norm),
     rot_is_head: true,
     layer: |hp, il| LayerSpec {
         attn: Attention { rope_factors: file_factors(hp), out_bias: Want::May, scale: file_scale(hp), ..attention(hp, il, RopeKind::Norm) },
         ffn: Ffn::Dense(Dense { bias: Want::May, ..dense(hp, il, Act::Silu) }),
+        halves: match (hp.n_head[il as usize], hp.n_head_kv[il as usize], hp.n_ff[il as usize]) {
+            (.., 0) => Halves::Nothing,
+            (0, ..) => Halves::Ffn,
+            (_, 0, _) => Halves::Linear,
+            _ => Halves::Both,
+        },
         ..plain(hp, il, RopeKind::Norm)
     },
     size: |hp| match hp.n_layer {
