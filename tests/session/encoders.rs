@@ -229,7 +229,7 @@ fn sequences_are_pooled() {
             let want: Vec<f32> = match name {
                 "mean" => (0..N_EMBD).map(|j| (of(seq).map(|r| f64::from(r[j])).sum::<f64>() / n) as f32).collect(),
                 "cls" => of(seq).next().expect("a token").clone(),
-                _ => of(seq).last().expect("a token").clone(),
+                _ => of(seq).next_back().expect("a token").clone(),
             };
             assert_eq!(c.outputs.embd_seq(seq).expect("pooled"), want, "{name} of {seq}");
         }
