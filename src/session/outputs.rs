@@ -126,7 +126,8 @@ mod tests {
     fn an_output_that_was_not_reached_is_not_there() {
         let mut o = Outputs::new(1, 1);
         o.begin(&[true, true], false).expect("small");
-        o.place(0);
+        let row = o.place(0).expect("wanted");
+        o.logits_row(row);
         assert!(o.logits_ith(1).is_none() && o.logits_ith(-1).is_none() && o.logits_ith(-2).is_some());
     }
 }
