@@ -10,8 +10,10 @@ ARCHS='llama|llama4|mistral3|internlm2|xverse|smollm3|arcee|seed_oss|exaone|exao
 ARCHS="$ARCHS|phi2|phi3|phimoe|command-r|cohere2|cohere2moe|gpt-oss|granite|granitemoe|minicpm|deepseek|dots1|bailingmoe|bailingmoe2|glm4moe"
 ARCHS="$ARCHS|hunyuan-moe|hunyuan-dense|hunyuan_vl|ernie4_5|ernie4_5-moe|olmo|olmo2|olmoe|chatglm|glm4|gpt2|starcoder|starcoder2|codeshell|gptneox"
 ARCHS="$ARCHS|falcon|stablelm|orion|nemotron|dbrx|maincoder|pangu-embedded|plamo|openelm|exaone-moe|qwen|qwen2vl|jais2|paddleocr"
-ARCHS="$ARCHS|minimax-m2|mellum|afmoe|spark2_5|qwen3vl|qwen3vlmoe|granite_swa"
-ARCHS="^($ARCHS)-(dense|moe)$"
+ARCHS="$ARCHS|minimax-m2|mellum|afmoe|spark2_5|qwen3vl|qwen3vlmoe|granite_swa|dream|llada|llada-moe|rnd1"
+# Those that the folder calls x-NAME.
+X='bert|nomic-bert|jina-bert-v2|jina-bert-v3|modern-bert|neo-bert|eurobert|gemma-embedding|t5|t5encoder'
+ARCHS="^(($ARCHS)-(dense|moe)|x-($X))$"
 
 if [ ! -d "$shared/conformance" ]; then
     echo "SKIPPED: conformance. There is no $shared/conformance (set SHARED= to the folder that has it)."

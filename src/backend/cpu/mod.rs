@@ -8,6 +8,7 @@ mod elementwise;
 mod exec;
 mod experts;
 mod fuse;
+mod heads;
 mod linear;
 mod rows;
 mod tiles;
