@@ -88,4 +88,4 @@ impl Small for Mxfp4 {
 }
 
 /// `VALUES`, 12 larger: unsigned.
-pub(crate) const ABOVE: [i8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
+const ABOVE: [i8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];

@@ -473,7 +473,7 @@ pub(crate) fn ahead(p: *const u8, bytes: usize) {
 /// # Safety
 /// `y` has room for `min(n, 8)`.
 #[inline(always)]
-unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
+pub(crate) unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         if n >= 8 {

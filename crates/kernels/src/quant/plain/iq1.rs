@@ -1,6 +1,7 @@
 //! IQ1_S, IQ1_M: super-blocks of 256; eight elements at a time are an entry of a ternary code book, moved up or down by an eighth; every 32 or
 //! 16 have a 3-bit scale.
-use super::{Blocks, Plain, Wide, format, grids};
+use super::iq2::factors_of_32;
+use super::{Blocks, ONES, Plain, Wide, format, grids};
 use crate::DType;
 use crate::quant::Format;
 use crate::quant::oracle::f16;
@@ -30,12 +31,13 @@ pub(super) struct BlockM {
 }
 const _: () = assert!(size_of::<BlockM>() == 56);
 
+/// What is added to an entry: an eighth, or less by one. A table: the signs of neighbours have nothing in common, a branch would be foretold wrongly.
+const EIGHTH: [u64; 2] = [ONES, 0u64.wrapping_sub(ONES)];
+
 /// One entry as eighths.
 #[inline(always)]
-fn put(to: &mut Plain, i: usize, entry: usize, down: bool) {
-    const ONES: u64 = u64::MAX / 255;
-    let e = grids::IQ1[entry & 2047];
-    let e = if down { e - ONES } else { e + ONES };
+fn put(to: &mut Plain, i: usize, entry: usize, eighth: u64) {
+    let e = grids::IQ1[entry & 2047].wrapping_add(eighth);
     to.q[8 * i..8 * i + 8].copy_from_slice(&e.to_le_bytes());
 }
 
@@ -47,15 +49,17 @@ impl Blocks for S {
     const ELEMENTS: usize = 256;
     #[inline(always)]
     fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
-        let mut f = [0; 16];
         for (j, (qs, qh)) in b.qs.iter().zip(b.qh).enumerate() {
             let qh = usize::from(u16::from_le_bytes(qh));
             for (l, &q) in qs.iter().enumerate() {
-                put(to, 4 * j + l, usize::from(q) | (qh >> (3 * l) & 7) << 8, qh >> 15 == 1);
+                put(to, 4 * j + l, usize::from(q) | (qh >> (3 * l) & 7) << 8, EIGHTH[qh >> 15 & 1]);
             }
-            f[2 * j..2 * j + 2].fill(2 * (qh >> 12 & 7) as u8 + 1);
         }
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, f);
+        let mut scales = [0; 8];
+        for (s, qh) in scales.iter_mut().zip(b.qh) {
+            *s = (u16::from_le_bytes(qh) >> 12) as u8 & 7;
+        }
+        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, factors_of_32(scales));
     }
 }
 
@@ -67,16 +71,18 @@ impl Blocks for M {
     const ELEMENTS: usize = 256;
     #[inline(always)]
     fn unpack(b: &BlockM, _: usize, to: &mut Plain) {
-        let scales = b.scales.map(u16::from_le_bytes);
-        let mut f = [0; 16];
         for (j, (qs, &qh)) in b.qs.iter().zip(&b.qh).enumerate() {
-            for (l, &q) in qs.iter().enumerate() {
-                let top = usize::from(qh >> (4 * l));
-                put(to, 2 * j + l, usize::from(q) | (top & 7) << 8, top & 8 != 0);
-            }
-            f[j] = 2 * (scales[j / 4] >> (3 * (j % 4)) & 7) as u8 + 1;
+            let qh = usize::from(qh);
+            put(to, 2 * j, usize::from(qs[0]) | (qh & 7) << 8, EIGHTH[qh >> 3 & 1]);
+            put(to, 2 * j + 1, usize::from(qs[1]) | (qh & 0x70) << 4, EIGHTH[qh >> 7 & 1]);
         }
-        let d = scales.iter().enumerate().fold(0, |d, (i, s)| d | (s >> 12) << (4 * i));
-        to.put_factors(f16(d) / 8.0, f);
+        let (mut d, mut factors) = (0, [ONES; 2]);
+        for (i, s) in b.scales.iter().enumerate() {
+            let s = u64::from(u16::from_le_bytes(*s));
+            d |= (s as u16 >> 12) << (4 * i);
+            let four = s & 7 | (s & 0x38) << 5 | (s & 0x1c0) << 10 | (s & 0xe00) << 15;
+            factors[i / 2] += 2 * four << (32 * (i % 2));
+        }
+        to.put_factors(f16(d) / 8.0, factors);
     }
 }

@@ -1,5 +1,5 @@
 //! IQ3_XXS, IQ3_S: super-blocks of 256; four elements at a time are an entry of a code book with signs, every 32 have a 4-bit scale.
-use super::iq2::signs;
+use super::iq2::{factors_of_32, signs_and_factors};
 use super::{Blocks, Plain, Wide, format, grids};
 use crate::DType;
 use crate::quant::Format;
@@ -44,16 +44,15 @@ impl Blocks for Xxs {
     const SIGNS: bool = true;
     #[inline(always)]
     fn unpack(b: &BlockXxs, _: usize, to: &mut Plain) {
-        let mut f = [0; 16];
-        for (j, (entries, rest)) in b.qs.iter().zip(b.rest).enumerate() {
-            let rest = u32::from_le_bytes(rest);
+        let mut words = [0; 8];
+        for (j, (entries, word)) in b.qs.iter().zip(b.rest).enumerate() {
             for (l, e) in entries.iter().enumerate() {
                 put(to, 8 * j + l, grids::IQ3_XXS[usize::from(*e)]);
             }
-            f[2 * j..2 * j + 2].fill(2 * (rest >> 28) as u8 + 1);
-            to.signs[j / 2] |= signs(rest) << (32 * (j % 2));
+            words[j] = u32::from_le_bytes(word);
         }
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 4.0, f);
+        let factors = signs_and_factors(words, &mut to.signs);
+        to.put_factors(f16(u16::from_le_bytes(b.d)) / 4.0, factors);
     }
 }
 
@@ -66,14 +65,18 @@ impl Blocks for S {
     const SIGNS: bool = true;
     #[inline(always)]
     fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
-        let mut f = [0; 16];
         for (j, (qs, &qh)) in b.qs.iter().zip(&b.qh).enumerate() {
             for (l, &q) in qs.iter().enumerate() {
                 put(to, 8 * j + l, grids::IQ3_S[usize::from(q) | usize::from(qh) << (8 - l) & 256]);
             }
-            f[2 * j..2 * j + 2].fill(2 * (b.scales[j / 2] >> (4 * (j % 2)) & 15) + 1);
         }
-        to.signs = b.signs.map(u64::from_le_bytes);
-        to.put_factors(f16(u16::from_le_bytes(b.d)), f);
+        for (s, stored) in to.signs.iter_mut().zip(b.signs) {
+            *s = u64::from_le_bytes(stored);
+        }
+        let mut scales = [0; 8];
+        for (j, s) in scales.iter_mut().enumerate() {
+            *s = b.scales[j / 2] >> (4 * (j % 2)) & 15;
+        }
+        to.put_factors(f16(u16::from_le_bytes(b.d)), factors_of_32(scales));
     }
 }

@@ -32,6 +32,9 @@ use core::marker::PhantomData;
 /// Elements that are written out at a time.
 const LEN: usize = 256;
 
+/// Eight bytes of 1.
+const ONES: u64 = u64::MAX / 255;
+
 /// 256 elements of a row: five lines of 64 bytes that become words of a group, and signs.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -48,12 +51,13 @@ const _: () = assert!(size_of::<Plain>() == 384);
 impl Plain {
     const ZERO: Plain = Plain { q: [0; LEN], rest: [0; 16], signs: [0; 4] };
 
-    /// For `Wide`: `w[i] = d * factors[i / 16] * value[i]`, factors below 64.
+    /// For `Wide`: `w[i] = d * factors[i / 16] * value[i]`, factors are bytes below 64.
     #[inline(always)]
-    fn put_factors(&mut self, d: f32, factors: [u8; 16]) {
-        for (i, f) in factors.as_chunks().0.iter().enumerate() {
+    fn put_factors(&mut self, d: f32, factors: [u64; 2]) {
+        for (i, f) in factors.into_iter().enumerate() {
+            (self.rest[2 * i], self.rest[2 * i + 1]) = (f as u32, (f >> 32) as u32);
             // The doubled ones are what `block256::Rest::Centre` takes 32 times the inputs of.
-            (self.rest[i], self.rest[4 + i]) = (u32::from_le_bytes(*f), u32::from_le_bytes(*f) << 1);
+            (self.rest[4 + 2 * i], self.rest[5 + 2 * i]) = ((f << 1) as u32, (f << 1 >> 32) as u32);
         }
         self.rest[8] = d.to_bits();
     }
