@@ -45,10 +45,13 @@ def key(row):
     return tuple(row[k] for k in ('isa', 'group', 'model', 'label', 'figure'))
 
 
-def record(what, rows, router):
+def next_run():
+    return str(max(map(int, results()['runs']), default=0) + 1)
+
+
+def record(run, what, rows, router):
     """Rows take the place of what was known of the same thing; a run that nothing is left of goes."""
     known = results()
-    run = str(max(map(int, known['runs']), default=0) + 1)
     rows = list({**{key(r): r for r in known['rows']}, **{key(r): {'run': run, **r} for r in rows}}.values())
     runs = {k: v for k, v in {**known['runs'], run: what}.items() if any(r['run'] == k for r in rows)}
     save(RESULTS, {'runs': runs, 'router': router or known['router']}, rows)

@@ -91,14 +91,15 @@ def router(bench, model, n, a):
     return kept
 
 
-def run_cases(bench, chosen, a):
-    """(rows, messages of the cases that failed)"""
+def run_cases(bench, chosen, a, keep):
+    """(rows, messages of the cases that failed); `keep` gets the rows so far after each case: a run that is ended loses nothing."""
     rows, failed = [], []
     for case in chosen:
         began = time.monotonic()
         print(f'{case.group}: {case.model} {case.label} {case.jobs}', end=' ', flush=True)
         try:
             rows += run_case(bench, case, a)
+            keep(rows)
         except (sides.Failed, subprocess.CalledProcessError) as e:
             failed.append(f'{case.group}: {case.model} {case.jobs}: {e}')
             print(f'\n  FAILED: {e}')
@@ -176,10 +177,15 @@ def bench_of(a):
 def run_suite(a, began):
     """Messages of the cases that failed."""
     bench = bench_of(a)
-    rows, failed = run_cases(bench, chosen_cases(a), a)
-    routed = router(bench, 'qwen3-moe-q4_k_m', 512, a) if any('moe' in r['model'] for r in rows) else None
-    if a.suite and not a.smoke and not a.ours:
-        report.record(circumstances(a, began), rows, routed)
+    run, recorded = report.next_run(), a.suite and not a.smoke and not a.ours
+
+    def keep(rows, routed=None):
+        if recorded:
+            report.record(run, circumstances(a, began), rows, routed)
+
+    rows, failed = run_cases(bench, chosen_cases(a), a, keep)
+    if any('moe' in r['model'] for r in rows):
+        keep(rows, router(bench, 'qwen3-moe-q4_k_m', 512, a))
     return failed
 
 

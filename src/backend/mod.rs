@@ -128,4 +128,6 @@ pub struct TraceRow {
     pub calls: u64,
     pub ns: u64,
     pub bytes: u64,
+    /// Times that the workers waited for each other.
+    pub barriers: u64,
 }

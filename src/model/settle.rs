@@ -34,14 +34,14 @@ struct Job {
 impl Settle<'_> {
     /// Moves what is worth moving; `multiplied` says which weights are more than tables.
     pub fn run(&mut self, weights: &mut [Weight], multiplied: &dyn Fn(WeightId) -> bool, allowed: bool) -> Result<()> {
-        let start = std::time::Instant::now();
+        let (start, asked) = (std::time::Instant::now(), asked());
         let mut moved = 0;
         for dev in self.backends {
             let of_dev = |(i, w): &(usize, &Weight)| w.shards[0].buf.device() == dev.device() && multiplied(WeightId(*i as u32));
             let ids: Vec<usize> =
                 weights.iter().enumerate().filter(of_dev).filter(|(_, w)| dev.layout(w) != Layout::File).map(|(i, _)| i).collect();
             let bytes = ids.iter().map(|i| weights[*i].bytes().next_multiple_of(ALIGN)).sum();
-            if worth(bytes, dev.room(), allowed) {
+            if worth(bytes, dev.room(), allowed, asked) {
                 moved += self.copy(dev.as_ref(), weights, &ids, bytes)?;
             }
         }
@@ -122,12 +122,21 @@ fn leave(dev: &dyn Backend, weights: &mut [Weight], batch: &[Job], buf: &Arc<dyn
 /// Weights start on cache lines.
 const ALIGN: usize = 64;
 
-fn worth(bytes: usize, room: u64, allowed: bool) -> bool {
-    match platform::env::get("CAMELID_WEIGHTS").as_deref() {
-        Some("file") => false,
-        Some("groups") => bytes > 0,
-        _ => allowed && bytes > 0 && bytes as u64 <= room / 2,
+/// What the user asked for, `None` for nothing; a word that is not known counts as nothing and is told.
+fn asked() -> Option<Layout> {
+    match platform::env::get("CAMELID_WEIGHTS")?.as_str() {
+        "file" => Some(Layout::File),
+        "groups" => Some(Layout::Groups),
+        other => {
+            log::warn(format!("CAMELID_WEIGHTS={other} is neither `file` nor `groups`: decided as if it were not set"));
+            None
+        }
     }
+}
+
+/// Whether `bytes` of weights are copied: what was asked for, else where the caller allows it and half of the free memory holds them.
+fn worth(bytes: usize, room: u64, allowed: bool, asked: Option<Layout>) -> bool {
+    bytes > 0 && asked.map_or(allowed && bytes as u64 <= room / 2, |layout| layout == Layout::Groups)
 }
 
 /// Pages are taken before anything is moved: memory that is refused leaves everything as it was.
@@ -140,13 +149,24 @@ fn secured(buf: Arc<dyn Buffer>, bytes: usize) -> Result<Arc<dyn Buffer>> {
 /// A weight in pieces of whole groups, to `at`.
 fn jobs(id: usize, w: &Weight, at: usize) -> impl Iterator<Item = Job> {
     let (n, row_bytes) = (w.shape[1] as usize * w.shape[2] as usize, w.row_bytes());
-    let step = (PIECE / row_bytes.max(1)).next_multiple_of(GROUP);
+    // Pieces hold whole groups.
+    let step = (PIECE / row_bytes.max(1)).next_multiple_of(kernels::quant::ROW_GRANULE);
     (0..n).step_by(step).map(move |r| Job { id, rows: r..(r + step).min(n), at: at + r * row_bytes })
 }
 
-/// Pieces are multiples of this many rows: groups are whole in them.
-const GROUP: usize = 16;
-
 fn cancelled() -> Error {
     Error::new(Kind::Cancelled, "loading was cancelled by the progress callback")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_copied_where_half_of_the_free_memory_holds_them() {
+        assert!(worth(50, 100, true, None) && !worth(51, 100, true, None));
+        assert!(!worth(50, 100, false, None), "the caller wants no extra buffers");
+        assert!(!worth(0, 100, true, None) && !worth(0, 100, true, Some(Layout::Groups)), "nothing to copy");
+        assert!(worth(101, 100, false, Some(Layout::Groups)) && !worth(1, 100, true, Some(Layout::File)), "who asks is served");
+    }
 }

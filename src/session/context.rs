@@ -354,15 +354,15 @@ impl Context {
         }
     }
 
-    /// Time, calls and GB/s per op, for `CAMELID_TRACE`.
+    /// Time, calls and GB/s and barriers per op, for `CAMELID_TRACE`.
     pub fn trace(&self) -> String {
         let rows = self.runner.trace();
         let total: u64 = rows.iter().map(|r| r.ns).sum();
-        let mut s = String::from("op            calls        ms     %       MB   GB/s\n");
+        let mut s = String::from("op            calls        ms     %       MB   GB/s barriers\n");
         for r in rows {
             let (ms, share) = (r.ns as f64 / 1e6, 100.0 * r.ns as f64 / total.max(1) as f64);
             let (mb, rate) = (r.bytes as f64 / 1e6, r.bytes as f64 / r.ns.max(1) as f64);
-            s += &format!("{:<10} {:>8} {ms:>9.2} {share:>5.1} {mb:>8.1} {rate:>6.2}\n", r.op, r.calls);
+            s += &format!("{:<10} {:>8} {ms:>9.2} {share:>5.1} {mb:>8.1} {rate:>6.2} {:>8}\n", r.op, r.calls, r.barriers);
         }
         s
     }

@@ -5,9 +5,10 @@ tokens are likely and every row counts: the plain mean. On whole stories, where 
 on a few places on the brink (one row in a thousand makes up a fifth of it, other rows with each library and with each CPU back end of
 the original): the mean without that thousandth, and the plain mean within three standard errors.
 """
-import unittest
+import os, tempfile, unittest
 import numpy as np
 import oracle, sides
+from test_formats import TYPES
 
 LIMIT = 1.05
 WORST = 1000  # one row in so many is set aside
@@ -42,6 +43,23 @@ class Divergence(unittest.TestCase):
             self.assertLess(b.mean(), 2e-3, "the oracle is not of this model")
         self.assertLessEqual(max(ratios), LIMIT)
         self.assertLessEqual(np.mean(ratios), 1, "above the original's on average")
+
+    def test_formats(self):
+        """Of each format that the original's quantiser writes: pooled over both models, each in units of what the original loses."""
+        ratios = {}
+        for ftype, label in TYPES.items():
+            ratios[label] = []
+            for name, model in sides.MODELS.items():
+                with tempfile.TemporaryDirectory() as d:
+                    out = os.path.join(d, "m.gguf")
+                    self.assertEqual(sides.run("original", "logits:quantize", {"from": model, "to": out, "ftype": ftype}), 0)
+                    a, b = rows(out, sides.sentences())
+                ratios[label].append(a.mean() / b.mean())
+                print(f"  {name} {label}, sentences, {len(a)} tokens: KL ours {a.mean():.3e}, original {b.mean():.3e}, ratio {ratios[label][-1]:.3f}")
+        for label, each in ratios.items():
+            with self.subTest(label):
+                self.assertLessEqual(np.mean(each), LIMIT)
+        self.assertLessEqual(np.mean(list(ratios.values())), 1, "above the original's on average over formats")
 
     def test_stories(self):
         for name, model in sides.MODELS.items():

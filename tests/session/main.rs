@@ -1,4 +1,6 @@
 //! What a decode promises, on the bundled models through the Rust API: embeddings as input, several sequences at once, switches.
+mod loading;
+
 use llama::backend::{DType, Layout};
 use llama::gguf::{LoadMode, Source};
 use llama::model::{LoadParams, Model};

@@ -25,7 +25,7 @@ pub const SWITCHES: &[Switch] = &[
         values: "file|groups",
         help: "keep weights as the file has them, or copy them into groups of rows even where memory is short (default: where half of it is free)",
     },
-    Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes and GB/s per op when a context is freed" },
+    Switch { name: "CAMELID_TRACE", values: "1", help: "print time, bytes, GB/s and barriers per op when a context is freed" },
     Switch { name: "CAMELID_COMPAT", values: "1", help: "do as the original does where we deviate on purpose (README, deviations)" },
     Switch {
         name: "CAMELID_KV",

@@ -1,5 +1,6 @@
 //! The operating system, one small file per thing it offers. Knows nothing of models, tensors or C callers.
 pub mod backing;
+pub mod caches;
 pub mod env;
 pub mod error;
 pub mod file;

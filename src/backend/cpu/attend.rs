@@ -36,6 +36,10 @@ const FEW: usize = 8;
 /// Tokens of a tile whose spans may be tasks of their own; more of them are enough work in one piece.
 const SPLIT_TOKENS: usize = 16;
 
+/// Most bytes of states that spans have between pass and join: 64 query rows of 128 channels over a million positions. Runs that want more
+/// are cut by tiles and heads alone.
+const SPAN_BYTES: usize = 64 << 20;
+
 /// Where a task keeps its floats in the worker's scratch.
 struct Room<'a> {
     /// [heads][n_q][head_k]
@@ -81,7 +85,7 @@ impl Attend {
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
         let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
         let spans = cells / (attn::LEAF * attn::SPAN_LEAVES) + SPLIT_TOKENS;
-        l.needs.scratch((q + 2 * state) * 4 + kernel, spans * a.span_bytes(l.limits.tokens.min(SPLIT_TOKENS)));
+        l.needs.scratch((q + 2 * state) * 4 + kernel, (spans * a.span_bytes(l.limits.tokens.min(SPLIT_TOKENS))).min(SPAN_BYTES));
         Ok(a)
     }
 

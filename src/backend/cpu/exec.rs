@@ -102,6 +102,7 @@ struct LoweredStep {
     ns: AtomicU64,
     calls: AtomicU64,
     bytes: AtomicU64,
+    barriers: AtomicU64,
 }
 
 pub struct CpuExec {
@@ -223,7 +224,7 @@ impl CpuExec {
                 None => (l.op(step.op.clone())?, 1),
             };
             let zero = || AtomicU64::new(0);
-            steps.push(LoweredStep { op, name: left[n - 1].op.name(), ns: zero(), calls: zero(), bytes: zero() });
+            steps.push(LoweredStep { op, name: left[n - 1].op.name(), ns: zero(), calls: zero(), bytes: zero(), barriers: zero() });
             left = &left[n..];
         }
         let needs = l.needs;
@@ -241,9 +242,11 @@ impl CpuExec {
         })
     }
 
-    fn traced(&self, s: &LoweredStep, c: &Ctx<'_>, since: &mut Instant) {
-        let now = Instant::now();
-        s.ns.fetch_add(now.duration_since(*since).as_nanos() as u64, Ordering::Relaxed);
+    /// A step is done that began at `since`, after so many barriers.
+    fn traced(&self, s: &LoweredStep, c: &Ctx<'_>, w: &Worker<'_>, since: &mut (Instant, u32)) {
+        let now = (Instant::now(), w.epoch());
+        s.ns.fetch_add(now.0.duration_since(since.0).as_nanos() as u64, Ordering::Relaxed);
+        s.barriers.fetch_add(u64::from(now.1 - since.1), Ordering::Relaxed);
         s.calls.fetch_add(1, Ordering::Relaxed);
         s.bytes.fetch_add(s.op.bytes(c), Ordering::Relaxed);
         *since = now;
@@ -267,7 +270,7 @@ impl Exec for CpuExec {
             tables: &this.tables,
         };
         io.team.run(io.active, &|w| {
-            let mut since = Instant::now();
+            let mut since = (Instant::now(), 0);
             for (i, s) in this.steps.iter().enumerate() {
                 assert!(fault != Some(w.id) || i < this.steps.len() / 2, "CAMELID_FAULT");
                 // One worker asks for all, so that the callback is never entered twice at once.
@@ -277,7 +280,7 @@ impl Exec for CpuExec {
                 s.op.run(&c, w)?;
                 w.sync()?;
                 if this.trace && w.id == 0 {
-                    this.traced(s, &c, &mut since);
+                    this.traced(s, &c, w, &mut since);
                 }
             }
             Ok(())
@@ -308,14 +311,15 @@ impl Exec for CpuExec {
     fn trace(&self) -> Vec<TraceRow> {
         let mut out: Vec<TraceRow> = Vec::new();
         for s in &self.steps {
-            let (ns, calls, bytes) = (s.ns.load(Ordering::Relaxed), s.calls.load(Ordering::Relaxed), s.bytes.load(Ordering::Relaxed));
+            let [ns, calls, bytes, barriers] = [&s.ns, &s.calls, &s.bytes, &s.barriers].map(|n| n.load(Ordering::Relaxed));
             match out.iter_mut().find(|r| r.op == s.name) {
                 Some(r) => {
                     r.ns += ns;
                     r.calls += calls;
                     r.bytes += bytes;
+                    r.barriers += barriers;
                 }
-                None => out.push(TraceRow { op: s.name, calls, ns, bytes }),
+                None => out.push(TraceRow { op: s.name, calls, ns, bytes, barriers }),
             }
         }
         out

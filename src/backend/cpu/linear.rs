@@ -241,23 +241,34 @@ fn product(c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usiz
     }
 }
 
+/// Tokens that go through a piece's rows together: for each 256 k their values, and their sums with 64 rows, lie in the second-level cache and
+/// leave half of it to weights.
+fn tokens_at_once() -> usize {
+    (platform::caches::second_level() / 2 / (256 + 64 * size_of::<f32>())).max(64)
+}
+
 #[allow(clippy::too_many_arguments, reason = "as `product`")]
 fn call(f: MatMul, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts, n: usize, range: Range<usize>, out: Out) {
-    let args = MatArgs {
-        // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `stack` rows.
-        w: unsafe { c.weight_ptr(m.w).add((expert * m.stack + m.first + range.start) * m.row_bytes) },
-        w_stride: m.row_bytes,
-        k: m.k,
-        n_rows: range.len(),
-        x: x.base,
-        x_stride: x.stride,
-        n_tokens: n,
-        y: out.y,
-        y_stride: out.stride,
-        scratch: c.scratch.mine(w).0,
-    };
-    // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
-    unsafe { f(&args) };
+    let step = tokens_at_once();
+    for t in (0..n).step_by(step) {
+        let args = MatArgs {
+            // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `stack` rows.
+            w: unsafe { c.weight_ptr(m.w).add((expert * m.stack + m.first + range.start) * m.row_bytes) },
+            w_stride: m.row_bytes,
+            k: m.k,
+            n_rows: range.len(),
+            // SAFETY: tokens below `n`, here and in the output.
+            x: unsafe { x.base.add(t * x.stride) },
+            x_stride: x.stride,
+            n_tokens: step.min(n - t),
+            // SAFETY: as above.
+            y: unsafe { out.y.add(t * out.stride) },
+            y_stride: out.stride,
+            scratch: c.scratch.mine(w).0,
+        };
+        // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
+        unsafe { f(&args) };
+    }
 }
 
 /// Scale and bias on what `product` wrote; `out` starts at column 0.

@@ -188,7 +188,7 @@ impl Words for __m256i {
 
 impl Lanes for Avx2 {
     const ROWS: usize = 8;
-    const TILE: usize = 4;
+    const TILE: usize = 8;
     type V = Two;
     type X = Two;
     type S = Two;
@@ -414,17 +414,27 @@ impl Lanes for Avx2 {
         acc
     }
     #[inline(always)]
-    unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], _sums: &[i32; T]) -> [__m256i; T] {
+    unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m256i; T] {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm256_setzero_si256(); T];
-            for (i, &w) in w.iter().enumerate() {
-                for t in 0..T {
-                    let p = signed16(w, splat4(x[t].add(4 * i)));
-                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
-                }
-            }
+            Self::panel_signed_small::<T>(&mut acc, w, _mm256_set1_epi16(1), x, sums);
             acc
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_signed_small<const T: usize>(
+        acc: &mut [__m256i; T],
+        w: &[__m256i; 8],
+        s: __m256i,
+        x: &[*const i8; T],
+        _sums: &[i32; T],
+    ) {
+        for (i, &w) in w.iter().enumerate() {
+            for t in 0..T {
+                // SAFETY: the file's contract.
+                acc[t] = unsafe { _mm256_add_epi32(acc[t], _mm256_madd_epi16(signed16(w, splat4(x[t].add(4 * i))), s)) };
+            }
         }
     }
     #[inline(always)]

@@ -44,6 +44,8 @@ pub(crate) trait Products: Copy + 'static {
     unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m512i; T], w: &[__m512i; 8], x: &[*const i8; T]) -> [__m512i; T];
     /// See `Lanes`.
     unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T];
+    /// See `Lanes`.
+    unsafe fn panel_signed_small<const T: usize>(acc: &mut [__m512i; T], w: &[__m512i; 8], s: __m512i, x: &[*const i8; T], sums: &[i32; T]);
 }
 
 impl Words for __m512i {
@@ -249,17 +251,30 @@ impl Products for Plain {
         acc
     }
     #[inline(always)]
-    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], _sums: &[i32; T]) -> [__m512i; T] {
+    unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
         unsafe {
             let mut acc = [_mm512_setzero_si512(); T];
+            Self::panel_signed_small::<T>(&mut acc, w, _mm512_set1_epi16(1), x, sums);
+            acc
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_signed_small<const T: usize>(
+        acc: &mut [__m512i; T],
+        w: &[__m512i; 8],
+        s: __m512i,
+        x: &[*const i8; T],
+        _sums: &[i32; T],
+    ) {
+        // SAFETY: the file's contract.
+        unsafe {
             for (i, &w) in w.iter().enumerate() {
                 let (abs, neg) = (_mm512_abs_epi8(w), _mm512_movepi8_mask(w));
                 for t in 0..T {
-                    acc[t] = Self::pairs(acc[t], signed16(abs, neg, splat4(x[t].add(4 * i))), _mm512_set1_epi16(1));
+                    acc[t] = Self::pairs(acc[t], signed16(abs, neg, splat4(x[t].add(4 * i))), s);
                 }
             }
-            acc
         }
     }
 }
@@ -476,6 +491,17 @@ impl<D: Products> Lanes for Zmm<D> {
     unsafe fn panel_signed<const T: usize>(w: &[__m512i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m512i; T] {
         // SAFETY: the file's contract.
         unsafe { D::panel_signed::<T>(w, x, sums) }
+    }
+    #[inline(always)]
+    unsafe fn panel_signed_small<const T: usize>(
+        acc: &mut [__m512i; T],
+        w: &[__m512i; 8],
+        s: __m512i,
+        x: &[*const i8; T],
+        sums: &[i32; T],
+    ) {
+        // SAFETY: the file's contract.
+        unsafe { D::panel_signed_small::<T>(acc, w, s, x, sums) }
     }
     #[inline(always)]
     unsafe fn panel_pairs(acc: __m512i, c: __m512i, x: *const i16) -> __m512i {

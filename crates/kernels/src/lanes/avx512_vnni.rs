@@ -94,4 +94,20 @@ impl Products for Vnni {
             acc
         }
     }
+    #[inline(always)]
+    unsafe fn panel_signed_small<const T: usize>(
+        acc: &mut [__m512i; T],
+        w: &[__m512i; 8],
+        s: __m512i,
+        x: &[*const i8; T],
+        sums: &[i32; T],
+    ) {
+        // SAFETY: the file's contract.
+        unsafe {
+            let dots = Self::panel_signed::<T>(w, x, sums);
+            for t in 0..T {
+                acc[t] = _mm512_add_epi32(acc[t], _mm512_mullo_epi32(dots[t], s));
+            }
+        }
+    }
 }

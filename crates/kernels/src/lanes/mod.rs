@@ -125,7 +125,7 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn centre64(p: *mut u8, negative: u64);
     /// 64 bytes of sixteen rows, to `[16][16 rows][4]`.
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8);
-    /// An integer as `panel_small` wants it.
+    /// An integer as `panel_small` and `panel_signed_small` want it.
     unsafe fn small_factor(s: Self::P) -> Self::P;
     /// Adds factor times products of `4 * N` elements (`N` 4 or 8); weights in `0..1 << BITS`. `x`: each token's values.
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
@@ -138,6 +138,8 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [Self::P; T], w: &[Self::P; 8], x: &[*const i8; T]) -> [Self::P; T];
     /// The products of 32 elements, any signed weights; `sums`: the sum of each token's 32 values.
     unsafe fn panel_signed<const T: usize>(w: &[Self::P; 8], x: &[*const i8; T], sums: &[i32; T]) -> [Self::P; T];
+    /// Adds factor (of `small_factor`) times such products.
+    unsafe fn panel_signed_small<const T: usize>(acc: &mut [Self::P; T], w: &[Self::P; 8], s: Self::P, x: &[*const i8; T], sums: &[i32; T]);
     /// `acc` plus the products of each lane's two i16 with the two at `x`.
     unsafe fn panel_pairs(acc: Self::P, c: Self::P, x: *const i16) -> Self::P;
     /// `acc + a * s`

@@ -227,10 +227,7 @@ impl<F: Super, L: Lanes> Source<L> for Packed<F, L> {
     #[inline(always)]
     unsafe fn factor(&self, i: usize) -> L::P {
         // SAFETY: the caller's contract.
-        unsafe {
-            let s = self.factors[i / 4].byte(i % 4);
-            if F::Products::BITS.is_some() { L::small_factor(s) } else { s }
-        }
+        unsafe { L::small_factor(self.factors[i / 4].byte(i % 4)) }
     }
     #[inline(always)]
     unsafe fn pair(&self, i: usize) -> L::P {
@@ -374,10 +371,7 @@ unsafe fn sub_block<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, 
                 for (s, x32) in sums.iter_mut().zip(&x.x) {
                     *s = sum32(x32.sums16(x.k / 256), j);
                 }
-                let dots = L::panel_signed::<T>(&v, &q, &sums);
-                for i in 0..T {
-                    isum[i] = L::panel_mul_add(isum[i], dots[i], w.factor(j));
-                }
+                L::panel_signed_small::<T>(isum, &v, w.factor(j), &q, &sums);
             }
         }
     }
