@@ -167,7 +167,8 @@ fn all_levels() -> Vec<Isa> {
     std::iter::once(Isa::Scalar).chain(levels()).collect()
 }
 
-const TYPES: [DType; 4] = [DType::F32, DType::F16, DType::BF16, DType::Q8_0];
+const TYPES: [DType; 9] =
+    [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q5_1, DType::Q5_0, DType::Q4_1, DType::Q4_0, DType::IQ4_NL];
 
 #[test]
 fn every_type_pair_is_attention() {
@@ -237,7 +238,9 @@ fn windows(rng: &mut Rng, n: usize, n_q: usize) -> Vec<(usize, usize)> {
 #[test]
 fn bits_depend_on_neither_company_nor_runs() {
     let mut rng = Rng(4);
-    for (kt, vt) in [(DType::F32, DType::F32), (DType::F16, DType::F16), (DType::BF16, DType::Q8_0), (DType::Q8_0, DType::F16)] {
+    let floats = [(DType::F32, DType::F32), (DType::F16, DType::F16)];
+    let mixed = [(DType::BF16, DType::Q8_0), (DType::Q8_0, DType::F16), (DType::Q4_0, DType::Q5_1), (DType::F16, DType::IQ4_NL)];
+    for (kt, vt) in floats.into_iter().chain(mixed) {
         for n_q in [2, 5, 8, 9, 33, 70] {
             for windowed in [false, true] {
                 let mut case = Case::new(&mut rng, (96, 96), (kt, vt), 200, n_q);

@@ -229,7 +229,7 @@ impl Products for Plain {
         s: __m256i,
         x: &[*const i8; T],
     ) {
-        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 * 63 * 127 are below 2^15.
+        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127, 2 * 2 * 63 * 127 and 2 * 127 * 127 are below 2^15.
         let run = (1 << (7 - BITS)).min(N);
         // SAFETY: the file's contract.
         unsafe {
@@ -381,7 +381,7 @@ impl<D: Products> Lanes for Ymm<D> {
     }
     #[inline(always)]
     unsafe fn dot_small<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
-        // SAFETY: the file's contract. 2 * 63 * 127 < 2^15.
+        // SAFETY: the file's contract. 2 * 127 * 127 < 2^15.
         unsafe {
             let p = _mm256_madd_epi16(_mm256_maddubs_epi16(w[0], x[0]), spread::<J>(s, 0));
             let q = _mm256_madd_epi16(_mm256_maddubs_epi16(w[1], x[1]), spread::<J>(s, 1));
@@ -438,6 +438,20 @@ impl<D: Products> Lanes for Ymm<D> {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
 
+    #[inline(always)]
+    unsafe fn centre64(p: *mut u8, negative: u64) {
+        // SAFETY: the file's contract.
+        unsafe {
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+            let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            for i in 0..2 {
+                let (p, signs) = (p.add(32 * i).cast::<__m256i>(), _mm256_set1_epi32((negative >> (32 * i)) as i32));
+                let minus = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(signs, byte), bit), bit);
+                let v = _mm256_sub_epi8(_mm256_xor_si256(_mm256_loadu_si256(p.cast_const()), minus), minus);
+                _mm256_storeu_si256(p, _mm256_add_epi8(v, _mm256_set1_epi8(64)));
+            }
+        }
+    }
     #[inline(always)]
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
         // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out; by quarters of 8 rows and 8 words.
