@@ -6,7 +6,7 @@ use super::DeviceId;
 pub struct T(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WeightId(pub u32);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
 
 /// How many rows a value has; known when a ubatch is.
@@ -166,8 +166,39 @@ pub struct AttendSpec {
     pub sinks: Option<WeightId>,
     /// Largest exponent of the slopes by which scores fall with distance; 0: they do not.
     pub alibi: f32,
+    /// What is added to scores by distance.
+    pub buckets: Option<Buckets>,
     /// Reads that layer's rows instead of its own.
     pub layer: Option<i16>,
+}
+
+/// A number per head and bucket of distances: [n][n_head].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    pub w: WeightId,
+    pub n: u32,
+    /// Half of them are for what stands behind the query.
+    pub both_sides: bool,
+}
+
+impl Buckets {
+    /// Positions further apart than this are in the last bucket.
+    pub const FAR: i32 = 128;
+
+    /// The bucket of a cell `apart` positions behind the query, negative before it (Raffel et al. 2020): near ones have one each, the rest are a
+    /// geometric row. In the original's mixture of f32 and f64, which decides at the borders.
+    pub fn of(&self, apart: i32) -> u32 {
+        let n = if self.both_sides { self.n / 2 } else { self.n };
+        let first = if self.both_sides && apart > 0 { n } else { 0 };
+        let far = if self.both_sides { apart.unsigned_abs() } else { apart.min(0).unsigned_abs() };
+        let exact = n / 2;
+        if far < exact {
+            return first + far;
+        }
+        let (log, steps) = ((f64::from(far) / f64::from(exact)) as f32, (n - exact) as f32);
+        let more = f64::from(log.ln() * steps) / (f64::from(Self::FAR) / f64::from(exact)).ln();
+        first + ((f64::from(exact) + more) as f32).floor().clamp(0.0, (n - 1) as f32) as u32
+    }
 }
 
 /// The slope of head `h` of `n` (Press et al. 2022): a geometric row over the largest power of two of heads, the rest in between.
@@ -285,11 +316,13 @@ pub enum Lookup {
     TokensOrFirst,
     /// Learned positions; one beyond the table fails the run.
     Positions,
+    /// The first row, for all tokens.
+    First,
 }
 
 /// A stack of expert matrices with one scale and one bias [rows] per expert where the file has them: `x w^T * scale + bias`.
 /// It is `rows` rows from `first` of each matrix of `w`: gate and up may share one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpertMat {
     pub w: WeightId,
     pub first: u32,
@@ -360,8 +393,8 @@ pub enum Op {
         ids: T,
         weights: T,
     },
-    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down. `weigh_inputs`: the weight goes
-    /// on `x` instead (Llama 4).
+    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down, where gate is up without a gate:
+    /// `down(act(up x))`. `weigh_inputs`: the weight goes on `x` instead (Llama 4).
     Experts {
         x: T,
         ids: T,

@@ -54,6 +54,7 @@ pub fn row_of(ub: &Ubatch, by: Lookup, i: usize) -> usize {
         Lookup::TokensOrFirst if ub.tokens.is_empty() => 0,
         Lookup::Tokens | Lookup::TokensOnly | Lookup::TokensOrFirst => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
         Lookup::Positions => ub.pos_of(i) as usize,
+        Lookup::First => 0,
     }
 }
 

@@ -2,9 +2,9 @@
 use super::mla;
 use super::writer::Writer;
 use super::{rope, rope_scale};
-use crate::backend::{AttendSpec, Dim, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
+use crate::backend::{AttendSpec, Buckets, Dim, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
 use crate::model::names::{Role, projections};
-use crate::model::spec::{Attention, Gates, QkNorm};
+use crate::model::spec::{Attention, Gates, PosBias, QkNorm};
 
 /// From the normed input [n_tokens][n_embd] to the projected output of the same shape.
 pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
@@ -38,6 +38,12 @@ fn heads(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     attend(w, a, q)
 }
 
+/// The numbers of distances: a layer without its own has the first one's.
+fn buckets(w: &Writer<'_>, a: &Attention) -> Option<Buckets> {
+    let PosBias::Buckets { n, both_sides } = a.pos_bias else { return None };
+    Some(Buckets { w: w.get(Role::RelBias.weight()).or_else(|| w.get_first(Role::RelBias.weight()))?, n, both_sides })
+}
+
 /// What the input's matrices give: Q, and K and V where the layer makes its own.
 fn projected(w: &mut Writer<'_>, a: &Attention, x: T) -> Vec<T> {
     let rows = projections(a);
@@ -64,6 +70,7 @@ pub fn attend(w: &mut Writer<'_>, a: &Attention, q: T) -> T {
         softcap: a.softcap,
         sinks: a.sinks.then(|| w.need(Role::Sinks)),
         alibi: a.alibi,
+        buckets: buckets(w, a),
         layer: a.kv_of.map(|il| il as i16),
     };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);

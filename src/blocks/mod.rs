@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 mod altup;
 mod attention;
+mod cross;
+mod encoder;
 mod ffn;
 mod hyper;
 mod mla;
@@ -13,6 +15,7 @@ use crate::model::Model;
 use crate::model::hparams::given;
 use crate::model::names::Role;
 use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFactors, Scale, Want};
+pub use encoder::{Finish, encoder_plan, finish_plan};
 use ffn::Inputs;
 use writer::{Stream, Writer};
 
@@ -23,6 +26,8 @@ pub struct Settings {
     pub rope: RopeSettings,
     /// Memory group of each layer.
     pub groups: Vec<GroupId>,
+    /// The group of what an encoder made, for the decoder's layers.
+    pub cross: Option<GroupId>,
     /// Cells of a sequence: some rotations go by it.
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
@@ -45,8 +50,8 @@ pub struct Planned {
     pub plan: Plan,
     /// [n_outputs][n_embd], after the last norm.
     pub embd: T,
-    /// [n_outputs][n_vocab]
-    pub logits: T,
+    /// [n_outputs][n_vocab], where the model makes them.
+    pub logits: Option<T>,
 }
 
 /// The rotation of one layer, if it has one.
@@ -110,7 +115,8 @@ pub fn plan(m: &Model, s: &Settings) -> Planned {
         Flow::AltUp => altup::layers(&mut w, stream, input),
         Flow::Hyper => hyper::layers(&mut w, stream),
     };
-    let (embd, logits) = head(&mut w, stream);
+    let embd = last_norm(&mut w, stream);
+    let logits = m.arch.head.logits.then(|| head(&mut w, embd));
     Planned { plan: w.plan, embd, logits }
 }
 
@@ -131,7 +137,11 @@ fn two_speeds(w: &mut Writer<'_>, stream: Stream, input: Input) -> Stream {
             }
             let x = w.sum(stream, "l_out");
             let out = w.norm_by(x, None, "hrm_out");
-            if turn == fast { high = out } else { low = Some(out) }
+            if turn == fast {
+                high = out
+            } else {
+                low = Some(out)
+            }
             (high, low) = (w.here(high), low.map(|t| w.here(t)));
         }
     }
@@ -152,6 +162,10 @@ fn embed(w: &mut Writer<'_>) -> Stream {
         Scale::OfFile { or } => given(hp.embedding_scale).unwrap_or(or),
     };
     x = w.scaled(x, for_all, "inp_scaled");
+    if e.types && w.get(Role::TokenTypes.weight()).is_some() {
+        let y = lookup(w, Role::TokenTypes, Lookup::First, 1.0, "type_embd");
+        x = w.map(x, Some(y), MapFn::Add, "inp_typed");
+    }
     if e.positions != Want::No && w.get(Role::PosEmbd.weight()).is_some() {
         let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
         x = w.map(x, Some(y), MapFn::Add, "inpL");
@@ -230,6 +244,11 @@ fn attended(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
         Halves::Linear => w.linear(cur, Role::AttnOut, w.m.hp.n_embd, "attn_out"),
         _ => attention::write(w, &spec.attn, cur),
     };
+    if spec.attn.cross {
+        let rows = w.plan.value(out).rows;
+        let (sum, cur) = w.add_norm(Stream { x, add: Some(out), rows }, Some(Role::CrossNorm), "cross_inp", "attn_norm_cross");
+        (x, out) = (sum, cross::across(w, &spec.attn, cur));
+    }
     if last {
         (x, out) = (w.rows(x), w.rows(out));
     }
@@ -244,6 +263,9 @@ fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) 
     let n = &spec.norms;
     let (stream, layer) = attended(w, spec, stream, last);
     let rows = stream.rows;
+    if let Some(after) = n.after {
+        return encoder::after_sums(w, spec, after, stream);
+    }
     let (x, cur) = w.add_norm(stream, n.ffn, "ffn_inp", "ffn_norm");
     let mut out = ffn::write(w, &spec.ffn, Inputs { normed: cur, bare: x, layer });
     if let Some(side) = &spec.side {
@@ -277,11 +299,14 @@ fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
     Stream { x, add: Some(w.scaled(both, spec.residual_scale, "ffn_out_scaled")), rows: w.plan.value(both).rows }
 }
 
-fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
-    let m = w.m;
-    let stream = w.enter(-1, m.head_place, stream);
+fn last_norm(w: &mut Writer<'_>, stream: Stream) -> T {
+    let stream = w.enter(-1, w.m.head_place, stream);
     let stream = rows(w, stream);
-    let (_, embd) = w.add_norm(stream, m.arch.head.norm, "l_out", "result_norm");
+    w.add_norm(stream, w.m.arch.head.norm, "l_out", "result_norm").1
+}
+
+fn head(w: &mut Writer<'_>, embd: T) -> T {
+    let m = w.m;
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
     let outs = vec![w.proj(Role::Output, logits)];
     // The head's rounding noise goes straight into the logits: without `fine` it is most of our distance from the exact ones.
@@ -294,7 +319,7 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
         // The original hides them in the first row of a batch only.
         logits = w.map(logits, None, MapFn::Hide { from, to, first_only: w.s.compat }, "result_output");
     }
-    (embd, logits)
+    logits
 }
 
 /// The plan that applies pending K rotations. Magnitudes (YaRN) were applied when K was stored, so they are taken out here.

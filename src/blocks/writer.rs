@@ -19,6 +19,8 @@ pub struct Writer<'a> {
     pub plan: Plan,
     norm: NormSpec,
     il: i16,
+    /// What the weights of layer 0 are counted from.
+    base: i32,
     place: usize,
     /// Values made on one device, as they are on another.
     moved: Vec<(T, usize, T)>,
@@ -26,7 +28,15 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, place: 0, moved: Vec::new() }
+        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, moved: Vec::new() }
+    }
+    /// For the layers of an encoder beside a decoder.
+    pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {
+        Writer { base: m.layers.len() as i32, ..Writer::new(m, s) }
+    }
+    /// What follows is of the decoder's layers again.
+    pub fn leave_encoder(&mut self) {
+        self.base = 0;
     }
 
     /// Sets layer and backend for what follows.
@@ -51,7 +61,12 @@ impl<'a> Writer<'a> {
 
     /// This layer's weight, if the file has it; rotation factors and the like are bound per layer too.
     pub fn get(&self, name: Name) -> Option<WeightId> {
-        self.m.weight(self.il(), name)
+        let il = if self.il < 0 { -1 } else { self.base + self.il() };
+        self.m.weight(il, name)
+    }
+    /// The first layer's.
+    pub fn get_first(&self, name: Name) -> Option<WeightId> {
+        self.m.weight(self.base, name)
     }
     /// A weight that binding guaranteed.
     pub fn need(&self, role: Role) -> WeightId {

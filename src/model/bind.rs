@@ -25,8 +25,9 @@ pub struct Binder<'a> {
     /// The tensor that each weight is rows of.
     pub files: Vec<TensorInfo>,
     used: HashSet<String>,
-    /// The layer of the file that the layer at hand uses.
+    /// The layer of the file that the layer at hand uses, and which of them is the first of an encoder.
     from: i32,
+    encoder: Option<i32>,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -42,17 +43,21 @@ impl<'a> Binder<'a> {
             files: Vec::new(),
             used: HashSet::new(),
             from: -1,
+            encoder: None,
             bytes_done: 0,
             progress,
         }
     }
 
-    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
+    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's. The layers of an encoder follow those of its decoder.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
+        self.encoder = arch.encoder_from(hp);
         for t in names::model_tensors(hp, arch) {
-            self.one(-1, &t, if names::of_input(t.name.0) { 0 } else { head })?;
+            // An encoder beside a decoder is where the embeddings are.
+            let beside = t.name.0 == Role::EncOutputNorm && arch.head.norm != Some(Role::EncOutputNorm);
+            self.one(-1, &t, if names::of_input(t.name.0) || beside { 0 } else { head })?;
         }
-        if !self.roles.contains_key(&(-1, Role::Output.weight())) {
+        if arch.head.logits && !self.roles.contains_key(&(-1, Role::Output.weight())) {
             self.tie(hp, head)?;
         }
         let (norm, mut loaded) = (arch.norm(hp), HashMap::new());
@@ -119,27 +124,29 @@ impl<'a> Binder<'a> {
 
     /// Layer `il` uses what layer `first` has.
     fn share(&mut self, first: i32, il: i32) {
-        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
+        let shared: Vec<(Name, WeightId)> =
+            self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
         self.roles.extend(shared.into_iter().map(|(name, id)| ((il, name), id)));
     }
 
     fn layer(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
-        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(self.from)).is_some();
+        let fused = self.source.gguf().tensor(&self.in_file(Role::Qkv.weight())).is_some();
         let n_ff = match &spec.ffn {
-            Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
+            Ffn::Dense(d) if d.gating == Gating::InUp || d.gating == Gating::AsFile && self.up_holds_both(d.n_ff) => Some(d.n_ff),
             _ => None,
         };
         let experts = match &spec.ffn {
             Ffn::Moe(m) => Some(m),
             _ => spec.side.as_ref().map(|s| &s.moe),
         };
-        let experts = experts.filter(|_| self.source.gguf().tensor(&Role::GateUpExps.weight().full(self.from)).is_some());
+        let experts = experts.filter(|_| self.source.gguf().tensor(&self.in_file(Role::GateUpExps.weight())).is_some());
         for t in &names::layer_tensors(hp, norm, spec) {
             let cut = match t.name.0 {
                 // Biases may stand by themselves beside a fused matrix.
                 Role::Q | Role::K | Role::V => fused && t.name != t.name.0.bias(),
                 Role::GateExps | Role::UpExps => experts.is_some() && t.name == t.name.0.weight(),
-                Role::FfnUp => n_ff.is_some() && t.name == Role::FfnUp.weight(),
+                Role::FfnUp => n_ff.is_some() && t.name != Role::FfnUp.scale(),
+                Role::FfnGate => n_ff.is_some(),
                 _ => false,
             };
             if !cut {
@@ -159,6 +166,17 @@ impl<'a> Binder<'a> {
             self.cut_up(il, hp, s.n_ff, dev, [Role::SharedGate, Role::SharedUp])?;
         }
         n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev, [Role::FfnGate, Role::FfnUp]))
+    }
+
+    /// What the file calls a tensor of the layer at hand.
+    fn in_file(&self, name: Name) -> String {
+        name.in_file(self.from, self.encoder)
+    }
+
+    /// Whether `ffn_up` is twice as wide as the FFN.
+    fn up_holds_both(&self, n_ff: u32) -> bool {
+        let up = self.source.gguf().tensor(&self.in_file(Role::FfnUp.weight()));
+        up.is_some_and(|t| t.shape[1] == 2 * u64::from(n_ff))
     }
 
     /// `attn_qkv` holds the rows of Q, then K, then V; so does its bias.
@@ -189,8 +207,11 @@ impl<'a> Binder<'a> {
     /// The tensor of `up` holds the rows of the gate, then its own.
     fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize, [gate, up]: [Role; 2]) -> Result<()> {
         let t = Tensor { name: up.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
+        let bias = Tensor { name: up.bias(), shape: [2 * n_ff, 1, 1], required: false, small: true };
         self.piece(il, &t, dev, 0..n_ff, gate.weight())?;
-        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())
+        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())?;
+        self.piece(il, &bias, dev, 0..n_ff, gate.bias())?;
+        self.piece(il, &bias, dev, n_ff..2 * n_ff, up.bias())
     }
 
     /// Rows of a tensor under a name of their own.
@@ -209,7 +230,8 @@ impl<'a> Binder<'a> {
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
         let of = if t.is_scale() { il } else { self.from };
-        let (name, shape) = (t.name.full(if il < 0 || t.name.0.is_of_model() { -1 } else { of }), t.shape);
+        let of_model = il < 0 || t.name.0.is_of_model();
+        let (name, shape) = (if of_model { t.name.full(-1) } else { t.name.in_file(of, self.encoder) }, t.shape);
         // Some files leave the part out of a name.
         let bare = name.rsplit_once('.').map_or(name.as_str(), |n| n.0).to_owned();
         let found = self.source.gguf().tensor(&name).or_else(|| self.source.gguf().tensor(&bare).filter(|_| !t.is_scale()));

@@ -1,6 +1,6 @@
 //! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
 use super::names::Role;
-use super::spec::{Arch, Flow, Gate, Key, Need, Xielu};
+use super::spec::{Arch, Flow, Gate, Key, Need, Stacks, Xielu};
 use crate::gguf::Meta;
 use platform::{Error, Result};
 
@@ -26,6 +26,10 @@ pub struct HParams {
     pub n_ctx_train: u32,
     pub n_embd: u32,
     pub n_layer: u32,
+    /// Layers of the decoder where there is an encoder too, whose are `n_layer`.
+    pub n_layer_dec: u32,
+    /// The token that an answer to an encoded text starts with.
+    pub dec_start_token: i32,
     /// Per layer.
     pub n_head: Vec<u32>,
     pub n_head_kv: Vec<u32>,
@@ -68,8 +72,20 @@ pub struct HParams {
     /// Per layer: slides.
     pub is_swa: Vec<bool>,
     pub causal: bool,
-    /// `llama_pooling_type`, -1 when the file says nothing.
+    /// `llama_pooling_type`, -1 when the file says nothing; and the one before a classifier.
     pub pooling_type: i32,
+    pub pooling_type_cls: i32,
+    /// Scores of a classifier.
+    pub n_cls_out: u32,
+    /// Kinds of sentences that have a vector.
+    pub n_token_types: u32,
+    /// Buckets of distances, of both sides.
+    pub n_rel_buckets: u32,
+    pub n_moe_every: u32,
+    /// The FFN's activation by its name; empty: the architecture's own.
+    pub hidden_act: String,
+    /// Widths between the two matrices behind an embedding; 0: there are none.
+    pub dense_feat: [u32; 2],
     /// Largest exponent of ALiBi's slopes.
     pub alibi: f32,
     /// Multiply scores (Grok), and what attention gives (MiMo 2); each 0: not given.
@@ -176,6 +192,9 @@ impl Keys<'_> {
     fn bool(&self, suffix: &str, or: bool) -> Result<bool> {
         Ok(self.meta.bool(&self.name(suffix))?.unwrap_or(or))
     }
+    fn pooling(&self, suffix: &str) -> i32 {
+        self.meta.get(&self.name(suffix)).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32)
+    }
     /// Of an array the first: all layers share it here.
     fn first_u32(&self, suffix: &str, n_layer: u32) -> Result<u32> {
         Ok(self.per_layer(suffix, n_layer, &[0])?[0])
@@ -231,6 +250,11 @@ impl HParams {
             n_ctx_train: k.need_u32("context_length")?,
             n_embd,
             n_layer,
+            n_layer_dec: match arch.stacks {
+                Stacks::EncoderDecoder { .. } => k.or_u32("decoder_block_count", n_layer)?,
+                _ => n_layer,
+            },
+            dec_start_token: meta.get(&k.name("decoder_start_token_id")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as i32),
             n_head_kv,
             n_head,
             n_ff: k.per_layer("feed_forward_length", n_layer, &vec![0; n_layer as usize])?,
@@ -263,8 +287,15 @@ impl HParams {
             final_softcap: 0.0,
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
-            causal: k.bool("attention.causal", true)?,
-            pooling_type: meta.get(&k.name("pooling_type")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32),
+            causal: !arch.both_sides && k.bool("attention.causal", true)?,
+            pooling_type: k.pooling("pooling_type"),
+            pooling_type_cls: k.pooling("classifier.pooling_type"),
+            n_cls_out: meta.array(&k.name("classifier.output_labels"))?.map_or(1, |a| (a.len() as u32).max(1)),
+            n_token_types: meta.u32("tokenizer.ggml.token_type_count")?.unwrap_or(0),
+            n_rel_buckets: 0,
+            n_moe_every: 0,
+            hidden_act: meta.str(&k.name("hidden_activation"))?.unwrap_or_default().to_owned(),
+            dense_feat: [k.or_u32("dense_2_feat_out", 0)?, k.or_u32("dense_3_feat_in", 0)?],
             alibi: k.f32("attention.max_alibi_bias", 0.0)?,
             score_scale: k.f32("attention.output_scale", 0.0)?,
             value_scale: k.f32("attention.value_scale", 0.0)?,
@@ -296,7 +327,8 @@ impl HParams {
             rope: RopeTrain::read(&k)?,
             present: Vec::new(),
         };
-        hp.present = arch.looks_for.iter().map(|r| (*r, hp.rows_by_layer(*r, rows_of))).collect();
+        let encoder = arch.encoder_from(&hp);
+        hp.present = arch.looks_for.iter().map(|r| (*r, hp.rows_by_layer(*r, encoder, rows_of))).collect();
         for need in arch.keys {
             hp.read_key(&k, need)?;
         }
@@ -314,6 +346,14 @@ impl HParams {
             Key::RmsEps | Key::NormEps | Key::LogitScale | Key::ParallelResidual => {}
             Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep | Key::ClampKqv => {}
             Key::Sections => self.read_sections(k, suffix)?,
+            Key::RelBuckets => {
+                self.n_rel_buckets = k.or_u32(suffix, 0)?;
+                // Each side has near buckets and far ones.
+                if self.n_rel_buckets < 4 {
+                    return Err(Error::invalid(format!("key {} is {}, at least 4 are needed", k.name(suffix), self.n_rel_buckets)));
+                }
+            }
+            Key::MoeEvery => self.n_moe_every = k.or_u32(suffix, 0)?,
             Key::RopeAlpha => self.scale_base(k.f32(suffix, 0.0)?),
             Key::YarnLogMul { both } => {
                 self.rope.yarn_log_mul /= 0.1;
@@ -376,11 +416,11 @@ impl HParams {
         Ok(())
     }
 
-    fn rows_by_layer(&self, role: Role, rows_of: &dyn Fn(&str) -> Option<u64>) -> Vec<u64> {
+    fn rows_by_layer(&self, role: Role, encoder: Option<i32>, rows_of: &dyn Fn(&str) -> Option<u64>) -> Vec<u64> {
         if role.is_of_model() {
             return vec![rows_of(&role.weight().full(-1)).unwrap_or(0)];
         }
-        (0..self.n_layer as i32).map(|il| rows_of(&role.weight().full(il)).unwrap_or(0)).collect()
+        (0..self.n_layer as i32).map(|il| rows_of(&role.weight().in_file(il, encoder)).unwrap_or(0)).collect()
     }
 
     /// Its keys are the same for all architectures.
@@ -511,6 +551,15 @@ impl HParams {
         }
         if self.n_expert > MAX_EXPERTS || self.n_expert_used > self.n_expert || (self.n_expert > 0 && self.n_expert_used == 0) {
             return bad(format!("{} of {} experts", self.n_expert_used, self.n_expert));
+        }
+        if self.n_layer_dec == 0 || self.n_layer_dec > MAX_LAYERS {
+            return bad(format!("{} layers of a decoder", self.n_layer_dec));
+        }
+        if arch.embed.types && self.n_token_types == 0 {
+            return bad("key tokenizer.ggml.token_type_count is 0 or missing".into());
+        }
+        if self.n_token_types > WIDE || self.n_rel_buckets > WIDE || self.dense_feat.iter().any(|n| *n > WIDE) {
+            return bad(format!("{} token types, {} buckets", self.n_token_types, self.n_rel_buckets));
         }
         let (nope, mla) = (self.head_k_mla.max(1), self.head_k_mla > 0 && self.head_v_mla > 0);
         let swa = self.kv_rank_swa > 0 && self.head_k_mla_swa <= self.n_rot;

@@ -1,14 +1,25 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
-use super::spec::{Arch, Attention, Dense, Ffn, Flow, Gates, Gating, Halves, LayerSpec, Mla, Moe, NormSpec, QkNorm, RopeFactors, RouterInput, Want};
+use super::spec::{
+    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm, RopeFactors,
+    RouterInput, Stacks, Want,
+};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     TokenEmbd,
     TokenNorm,
+    TokenTypes,
     PosEmbd,
     OutputNorm,
+    EncOutputNorm,
+    DecOutputNorm,
+    Cls,
+    ClsNorm,
+    ClsOut,
+    Dense2,
+    Dense3,
     Output,
     LayerEmbd,
     LayerProj,
@@ -35,6 +46,14 @@ pub enum Role {
     AttnOut,
     AttnOutNorm,
     AttnPostNorm,
+    /// A number per head and bucket of distances.
+    RelBias,
+    CrossNorm,
+    CrossQ,
+    CrossK,
+    CrossV,
+    CrossOut,
+    LayerOutNorm,
     FfnNorm,
     FfnGate,
     FfnUp,
@@ -69,7 +88,6 @@ pub enum Role {
     GateChunks,
     UpChunks,
     DownChunks,
-    LayerOutNorm,
     LayerOutScale,
     LayerGate,
     LayerUp,
@@ -110,8 +128,16 @@ impl Role {
         match self {
             Role::TokenEmbd => "token_embd",
             Role::TokenNorm => "token_embd_norm",
+            Role::TokenTypes => "token_types",
             Role::PosEmbd => "position_embd",
             Role::OutputNorm => "output_norm",
+            Role::EncOutputNorm => "enc.output_norm",
+            Role::DecOutputNorm => "dec.output_norm",
+            Role::Cls => "cls",
+            Role::ClsNorm => "cls.norm",
+            Role::ClsOut => "cls.output",
+            Role::Dense2 => "dense_2",
+            Role::Dense3 => "dense_3",
             Role::Output => "output",
             Role::LayerEmbd => "per_layer_token_embd",
             Role::LayerProj => "per_layer_model_proj",
@@ -138,6 +164,13 @@ impl Role {
             Role::AttnOut => "attn_output",
             Role::AttnOutNorm => "attn_output_norm",
             Role::AttnPostNorm => "post_attention_norm",
+            Role::RelBias => "attn_rel_b",
+            Role::CrossNorm => "cross_attn_norm",
+            Role::CrossQ => "cross_attn_q",
+            Role::CrossK => "cross_attn_k",
+            Role::CrossV => "cross_attn_v",
+            Role::CrossOut => "cross_attn_o",
+            Role::LayerOutNorm => "layer_output_norm",
             Role::FfnNorm => "ffn_norm",
             Role::FfnGate => "ffn_gate",
             Role::FfnUp => "ffn_up",
@@ -171,7 +204,6 @@ impl Role {
             Role::GateChunks => "ffn_gate_chexps",
             Role::UpChunks => "ffn_up_chexps",
             Role::DownChunks => "ffn_down_chexps",
-            Role::LayerOutNorm => "layer_output_norm",
             Role::LayerOutScale => "layer_output_scale",
             Role::LayerGate => "inp_gate",
             Role::LayerUp => "proj",
@@ -207,7 +239,9 @@ impl Role {
     pub fn is_of_model(self) -> bool {
         use Role::*;
         let tables = matches!(self, TokenEmbd | TokenNorm | PosEmbd | OutputNorm | Output | LayerEmbd | LayerProj | LayerProjNorm);
-        tables || matches!(self, AltupProj | AltupUnembd | HrmStart | HcHead | HcHeadBase | HcHeadScale | RopeFreqs | RopeLong | RopeShort)
+        let of_encoders = matches!(self, TokenTypes | EncOutputNorm | DecOutputNorm | Cls | ClsNorm | ClsOut | Dense2 | Dense3);
+        let streams = matches!(self, AltupProj | AltupUnembd | HrmStart | HcHead | HcHeadBase | HcHeadScale);
+        tables || of_encoders || streams || matches!(self, RopeFreqs | RopeLong | RopeShort)
     }
 }
 
@@ -226,6 +260,17 @@ impl Name {
         };
         let stem = self.0.stem();
         if il < 0 { format!("{stem}.{part}") } else { format!("blk.{il}.{stem}.{part}") }
+    }
+
+    /// The same in a file where the layers from `encoder` on are an encoder's and those before it a decoder's.
+    pub fn in_file(self, il: i32, encoder: Option<i32>) -> String {
+        let Some(first) = encoder.filter(|_| il >= 0) else { return self.full(il) };
+        // Scales of a decoder's matrices are called as those of other models.
+        if self.1 == Part::Scale && il < first {
+            return self.full(il);
+        }
+        let (stack, il) = if il >= first { ("enc", il - first) } else { ("dec", il) };
+        format!("{stack}.{}", self.full(il)).replace(".attn_output.", ".attn_o.")
     }
 }
 
@@ -249,7 +294,7 @@ impl Tensor {
 /// What the first steps of a plan need, before any layer.
 pub fn of_input(role: Role) -> bool {
     use Role::*;
-    matches!(role, TokenEmbd | TokenNorm | PosEmbd | LayerEmbd | LayerProj | LayerProjNorm | AltupProj | HrmStart)
+    matches!(role, TokenEmbd | TokenNorm | TokenTypes | PosEmbd | LayerEmbd | LayerProj | LayerProjNorm | AltupProj | HrmStart)
 }
 
 fn tensor(name: Name, shape: &[u32], required: bool) -> Tensor {
@@ -275,10 +320,19 @@ pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
     let (n, norm) = (hp.n_embd, arch.norm(hp));
     let mut v = vec![must(Role::TokenEmbd.weight(), &[n, hp.n_vocab])];
     v.extend(arch.head.norm.into_iter().flat_map(|r| norm_tensors(&norm, r, n)));
-    if !arch.head.tied {
+    if arch.head.logits && !arch.head.tied {
         v.extend([may(Role::Output.weight(), &[n, hp.n_vocab]), may(Role::Output.scale(), &[1])]);
     }
-    v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));
+    if arch.head.logits {
+        v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));
+    }
+    if matches!(arch.stacks, Stacks::EncoderDecoder { .. }) {
+        v.extend(norm_tensors(&norm, Role::EncOutputNorm, n));
+    }
+    v.extend(classifier_tensors(hp, arch));
+    if arch.embed.types {
+        v.push(may(Role::TokenTypes.weight(), &[n, hp.n_token_types]));
+    }
     if arch.embed.norm && !arch.embed.bare_norm {
         v.extend(norm_tensors(&norm, Role::TokenNorm, n));
     }
@@ -286,6 +340,19 @@ pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
     v.extend(flow_tensors(hp, arch));
     v.extend(factor_tensors(hp, arch));
     v
+}
+
+fn classifier_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
+    let (n, c) = (hp.n_embd, &arch.classifier);
+    let first = match c.rows {
+        ClsRows::No => vec![],
+        ClsRows::One => vec![may(Role::Cls.weight(), &[n, 1]), may(Role::Cls.bias(), &[1])],
+        ClsRows::Width => vec![may(Role::Cls.weight(), &[n, n]), may(Role::Cls.bias(), &[n]), may(Role::ClsNorm.weight(), &[n])],
+    };
+    let out = [may(Role::ClsOut.weight(), &[n, hp.n_cls_out]), may(Role::ClsOut.bias(), &[hp.n_cls_out])].into_iter().filter(|_| c.out);
+    let [out2, in3] = hp.dense_feat;
+    let dense = [(Role::Dense2, n, out2), (Role::Dense3, in3, n)].into_iter().filter(|d| c.dense && d.1 > 0 && d.2 > 0);
+    first.into_iter().chain(out).chain(dense.map(|(r, k, rows)| may(r.weight(), &[k, rows]))).collect()
 }
 
 fn flow_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
@@ -311,7 +378,7 @@ pub const LAUREL_RANK: u32 = 64;
 
 /// As many factors as the widest rotation of a layer has pairs.
 fn factor_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
-    let layers: Vec<Attention> = (0..hp.n_layer).map(|il| arch.layer_spec(hp, il).attn).collect();
+    let layers: Vec<Attention> = (0..arch.n_layer(hp)).map(|il| arch.layer_spec(hp, il).attn).collect();
     let used = layers.iter().map(|a| a.rope_factors).find(|f| *f != RopeFactors::None);
     let pairs = layers.iter().map(|a| a.n_rot / 2).max().unwrap_or(0);
     factor_roles(used.unwrap_or_default()).iter().map(|r| may(r.weight(), &[pairs])).collect()
@@ -343,6 +410,13 @@ pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor
         Halves::Linear => out.push(must(Role::AttnOut.weight(), &[n, n])),
         Halves::Ffn => {}
         Halves::Nothing => return vec![],
+    }
+    if s.attn.cross {
+        let a = &s.attn;
+        let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
+        out.extend(norm_tensors(norm, Role::CrossNorm, n));
+        out.extend([(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[n, rows])));
+        out.push(must(Role::CrossOut.weight(), &[a.n_head * a.head_v, n]));
     }
     out.extend(match &s.ffn {
         Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
@@ -424,6 +498,9 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
         Gates::PerHead | Gates::SoftPerHead => out.push(must(Role::AttnGate.weight(), &[n, a.n_head])),
         Gates::PerChannel | Gates::SoftPerChannel => out.push(must(Role::AttnGate.weight(), &[n, width])),
     }
+    if let PosBias::Buckets { n, .. } = a.pos_bias {
+        out.push(small(may(Role::RelBias.weight(), &[a.n_head, n])));
+    }
     if a.sinks {
         out.push(must(Role::Sinks.weight(), &[a.n_head]));
     }
@@ -477,12 +554,12 @@ pub fn projections(a: &Attention) -> Vec<(Role, u32)> {
 fn dense_tensors(n: u32, d: &Dense) -> Vec<Tensor> {
     let n_ff = d.n_ff;
     let mut mats = vec![(Role::FfnUp, n, n_ff), (Role::FfnDown, n_ff, n)];
-    if d.gating == Gating::Matrix {
+    if matches!(d.gating, Gating::Matrix | Gating::AsFile) {
         mats.push((Role::FfnGate, n, n_ff));
     }
     let mut out = Vec::new();
     for (role, k, rows) in mats {
-        out.push(must(role.weight(), &[k, rows]));
+        out.push(tensor(role.weight(), &[k, rows], role != Role::FfnGate || d.gating == Gating::Matrix));
         out.extend(want(d.bias, role.bias(), &[rows]));
         let scaled = d.scaled || d.down_scaled && role == Role::FfnDown;
         out.extend(scaled.then(|| may(role.scale(), &[1])));
@@ -502,7 +579,8 @@ fn moe_tensors(n: u32, m: &Moe) -> Vec<Tensor> {
     let mut out = vec![must(Role::Router.weight(), &[n, e])];
     out.extend(m.bias.then(|| must(Role::Router.bias(), &[e])));
     out.extend(want(m.select_bias, Role::SelectBias.bias(), &[e]));
-    for (role, k, rows) in [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)] {
+    let mats = [(Role::GateExps, n, n_ff), (Role::UpExps, n, n_ff), (Role::DownExps, n_ff, n)];
+    for (role, k, rows) in mats.into_iter().filter(|r| m.gated || r.0 != Role::GateExps) {
         out.push(must(role.weight(), &[k, rows, e]));
         out.extend(m.bias.then(|| small(must(role.bias(), &[rows, e]))));
         out.extend(m.scaled.then(|| may(role.scale(), &[e])));

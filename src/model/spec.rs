@@ -1,6 +1,7 @@
 //! What an architecture is, as data: an `Arch` constant, and the `LayerSpec` it gives for each layer. Binding weights, memory
 //! needs and the step list are readers of these values; no architecture name stands outside `arch/`.
 use super::hparams::{HParams, RopeScaling};
+pub use super::keys::{Key, Need, opt, req};
 use super::names::Role;
 pub use crate::backend::{Act, Gate, NormKind, RopeKind, Temperature, Xielu};
 pub use crate::memory::Window;
@@ -28,6 +29,14 @@ pub struct Arch {
     pub may_lack: bool,
     pub flow: Flow,
     pub head: Head,
+    /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
+    pub memory: bool,
+    /// Whatever the file says, tokens see both sides.
+    pub both_sides: bool,
+    /// Fills in masked tokens instead of adding new ones.
+    pub diffusion: bool,
+    pub stacks: Stacks,
+    pub classifier: Classifier,
     /// Facts inferred from sizes, each with its reason.
     pub quirks: &'static [Quirk],
     /// The size's name in descriptions ("7B"); "?B" when no rule fits.
@@ -43,128 +52,20 @@ pub const PLAIN: Arch = Arch {
     interleaved: false,
     rot_is_head: false,
     norm: Norm::Rms,
-    embed: Embed { scale: Scale::One, norm: false, bare_norm: false, positions: Want::No, text_only: false },
+    embed: Embed { scale: Scale::One, norm: false, bare_norm: false, positions: Want::No, types: false, text_only: false },
     layer: |hp, il| plain(hp, il, RopeKind::Neox),
     source: |_, il| il,
     may_lack: false,
     flow: Flow::Plain,
-    head: Head { norm: Some(Role::OutputNorm), tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
+    head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
+    memory: true,
+    both_sides: false,
+    diffusion: false,
+    stacks: Stacks::One,
+    classifier: Classifier { rows: ClsRows::No, mean: false, out: false, gelu: false, softmax: false, dense: false },
     quirks: &[],
     size: |_| "?B",
 };
-
-/// An architecture-specific key; its name is `{arch}.{suffix}`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Key {
-    RmsEps,
-    NormEps,
-    LogitScale,
-    ExpertFf,
-    ExpertShared,
-    DenseLead,
-    MoeStep,
-    ParallelResidual,
-    ClampKqv,
-    /// M-RoPE where the file has sections.
-    Sections,
-    /// NTK scaling of the rotation's base by the file's alpha.
-    RopeAlpha,
-    /// DeepSeek's way of writing `rope.scaling.yarn_log_multiplier`: a tenth of it, and whether magnitudes of Q and K are part of it.
-    YarnLogMul {
-        both: bool,
-    },
-    /// Default of YaRN's faster limit.
-    BetaFast(f32),
-    /// Epsilon of norms of Q and K, whatever the file has.
-    QkEps(f32),
-    /// That window where the file has any.
-    FixedWindow(u32),
-    /// Default: the trained base; nothing scaled.
-    RopeBaseSwaOnly,
-    /// So many layers have rows of their own.
-    KvLayers(u32),
-    QLora,
-    KvLora,
-    /// Limits of gated activations by layer, of experts and of other FFNs.
-    SwigluCut,
-    Xielu,
-    /// The whole stack is gone through so often.
-    Loops,
-    /// Stacks of two speeds: layers of each, cycles of the slow and of the fast one.
-    Hrm,
-    /// Layers that have rows of their own in memory; the last ones use those of earlier ones.
-    SharedKv,
-    /// Streams of hyper-connections, with their epsilon and magnitude.
-    Hyper,
-    /// Sizes of latent attention in sliding layers.
-    LatentSwa,
-    /// Default.
-    PerLayerWidth(u32),
-    ExpertGroups,
-    /// With their defaults.
-    AttnSoftcap(f32),
-    FinalSoftcap(f32),
-    SlidingWindow(u32),
-    /// Attention in chunks of so many positions unless the file says 0.
-    ChunkedWindow(u32),
-    /// Default: a base of its own, unscaled; or, with `None`, the trained base and scale.
-    RopeBaseSwa(Option<f32>),
-    /// Default: every n-th layer sees all, the last of each n; or the first.
-    SwaPattern(u32),
-    SwaPatternDenseFirst(u32),
-}
-
-pub struct Need {
-    pub key: Key,
-    pub required: bool,
-}
-
-pub const fn req(key: Key) -> Need {
-    Need { key, required: true }
-}
-pub const fn opt(key: Key) -> Need {
-    Need { key, required: false }
-}
-
-impl Key {
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Key::RmsEps => "attention.layer_norm_rms_epsilon",
-            Key::NormEps => "attention.layer_norm_epsilon",
-            Key::LogitScale => "logit_scale",
-            Key::ExpertFf => "expert_feed_forward_length",
-            Key::ExpertShared => "expert_shared_count",
-            Key::DenseLead => "leading_dense_block_count",
-            Key::MoeStep => "interleave_moe_layer_step",
-            Key::ClampKqv => "attention.clamp_kqv",
-            Key::Sections => "rope.dimension_sections",
-            Key::RopeAlpha => "rope.scaling.alpha",
-            Key::YarnLogMul { .. } => "rope.scaling.yarn_log_multiplier",
-            Key::QLora => "attention.q_lora_rank",
-            Key::KvLora => "attention.kv_lora_rank",
-            Key::SwigluCut => "swiglu_clamp_exp",
-            Key::Xielu => "xielu.alpha_n",
-            Key::Loops => "num_loops",
-            Key::Hrm => "hrm.layers_per_stack",
-            Key::Hyper => "hyper_connection.count",
-            Key::LatentSwa => "attention.kv_lora_rank_swa",
-            Key::SharedKv => "attention.shared_kv_layers",
-            Key::BetaFast(_) => "rope.scaling.yarn_beta_fast",
-            Key::QkEps(_) => "attention.layer_norm_epsilon",
-            Key::KvLayers(_) => "attention.shared_kv_layers",
-            Key::FixedWindow(_) => "attention.sliding_window",
-            Key::RopeBaseSwaOnly => "rope.freq_base_swa",
-            Key::PerLayerWidth(_) => "embedding_length_per_layer_input",
-            Key::ExpertGroups => "experts_per_group",
-            Key::ParallelResidual => "use_parallel_residual",
-            Key::AttnSoftcap(_) => "attn_logit_softcapping",
-            Key::FinalSoftcap(_) => "final_logit_softcapping",
-            Key::SlidingWindow(_) | Key::ChunkedWindow(_) => "attention.sliding_window",
-            Key::RopeBaseSwa(_) => "rope.freq_base_swa",
-            Key::SwaPattern(_) | Key::SwaPatternDenseFirst(_) => "attention.sliding_window_pattern",
-        }
-    }
-}
 
 /// Whether a tensor belongs to an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,8 +127,45 @@ pub struct Embed {
     pub bare_norm: bool,
     /// A learned vector per position is added.
     pub positions: Want,
+    /// The first of the vectors for types of sentences is added, where the file has them.
+    pub types: bool,
     /// Embeddings from outside would need weights that are not used here.
     pub text_only: bool,
+}
+
+/// The stacks of layers a model has, and what a file calls them.
+#[derive(Clone, Copy, Debug)]
+pub enum Stacks {
+    /// `blk`
+    One,
+    /// `enc.blk`
+    Encoder,
+    /// `dec.blk`, whose layers look at what those of `enc.blk` (made by `layer`) have made.
+    EncoderDecoder { layer: fn(&HParams, u32) -> LayerSpec },
+}
+
+/// Rows of a reranker's first matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClsRows {
+    No,
+    One,
+    Width,
+}
+
+/// What pooled embeddings go through, as far as the file has it. Rerankers: `cls`, tanh, `cls.norm`, `cls.output`.
+#[derive(Clone, Copy, Debug)]
+pub struct Classifier {
+    pub rows: ClsRows,
+    /// It reads the mean of a text where the file says nothing, not one token.
+    pub mean: bool,
+    /// There may be a `cls.output`.
+    pub out: bool,
+    /// GELU instead of tanh.
+    pub gelu: bool,
+    /// Scores become probabilities.
+    pub softmax: bool,
+    /// Two matrices that go on all embeddings, pooled or not.
+    pub dense: bool,
 }
 
 /// How layers follow each other.
@@ -246,6 +184,8 @@ pub enum Flow {
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     pub norm: Option<Role>,
+    /// Without them the model gives embeddings only.
+    pub logits: bool,
     /// The embeddings' table is the matrix, whatever the file has.
     pub tied: bool,
     pub bias: Want,
@@ -337,8 +277,22 @@ pub struct Attention {
     pub temperature: Option<Temperature>,
     /// One logit per head joins the denominator.
     pub sinks: bool,
+    pub pos_bias: PosBias,
+    /// Behind it, with a norm of its own: attention of the same sizes to what the encoder made.
+    pub cross: bool,
     /// What attention gives goes through gates made of its input.
     pub gates: Gates,
+}
+
+/// What distance adds to attention scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PosBias {
+    None,
+    /// A learned number per head and bucket of distances (Raffel et al. 2020); half of the buckets are for what comes behind where both sides are seen.
+    Buckets {
+        n: u32,
+        both_sides: bool,
+    },
 }
 
 /// Gates of an attention's output, before its last matrix.
@@ -379,6 +333,8 @@ pub enum Gating {
     Matrix,
     /// The first half of `ffn_up`'s rows.
     InUp,
+    /// Whichever of these the file has.
+    AsFile,
 }
 
 #[derive(Clone, Debug)]
@@ -396,6 +352,15 @@ pub struct Dense {
     pub act_scales: bool,
     /// Only what is far above the mean of the gate passes: so many deviations; 0: all.
     pub sparse: f32,
+}
+
+/// Norms after the sum: what they make is the stream that goes on (BERT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterSum {
+    /// A second norm behind `Norms::ffn`, of its output and the layer's input.
+    pub again: Option<Role>,
+    /// Behind the FFN.
+    pub out: Role,
 }
 
 /// An FFN that every token goes through beside its experts.
@@ -454,6 +419,8 @@ pub struct Moe {
     pub groups: [u32; 2],
     /// Weights go on the experts' inputs instead of their outputs.
     pub weigh_inputs: bool,
+    /// Experts have a gate.
+    pub gated: bool,
     /// Router and experts have biases.
     pub bias: bool,
     pub scaled: bool,
@@ -493,10 +460,19 @@ pub struct Norms {
     pub ffn_post: Option<Role>,
     /// Epsilon of those two; 0: the norm's.
     pub post_eps: f32,
+    pub after: Option<AfterSum>,
 }
 
 impl Norms {
-    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None, post_eps: 0.0 };
+    pub const PRE: Norms = Norms {
+        parallel: false,
+        attn: Some(Role::AttnNorm),
+        attn_post: None,
+        ffn: Some(Role::FfnNorm),
+        ffn_post: None,
+        post_eps: 0.0,
+        after: None,
+    };
     /// The FFN's norm is called after what it follows.
     pub const PRE_AFTER_ATTN: Norms = Norms { ffn: Some(Role::AttnPostNorm), ..Norms::PRE };
     pub const PRE_AND_POST: Norms = Norms { attn_post: Some(Role::AttnPostNorm), ffn_post: Some(Role::FfnPostNorm), ..Norms::PRE };
@@ -509,7 +485,8 @@ impl Norms {
     /// The norms there are, each once.
     pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
         let ffn = self.ffn.filter(|f| Some(*f) != self.attn);
-        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().flatten()
+        let after = self.after.map_or([None; 2], |a| [a.again, Some(a.out)]);
+        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().chain(after).flatten()
     }
 }
 
@@ -561,6 +538,28 @@ pub struct Quirk {
 }
 
 impl Arch {
+    /// Layers that `layer` makes.
+    pub fn n_layer(&self, hp: &HParams) -> u32 {
+        if matches!(self.stacks, Stacks::EncoderDecoder { .. }) { hp.n_layer_dec } else { hp.n_layer }
+    }
+
+    /// The first layer that a file calls `enc.blk`: encoders are counted behind decoders.
+    pub fn encoder_from(&self, hp: &HParams) -> Option<i32> {
+        match self.stacks {
+            Stacks::One => None,
+            Stacks::Encoder => Some(0),
+            Stacks::EncoderDecoder { .. } => Some(hp.n_layer_dec as i32),
+        }
+    }
+
+    /// The layers of an encoder beside a decoder.
+    pub fn encoder_layers(&self, hp: &HParams) -> Vec<LayerSpec> {
+        match self.stacks {
+            Stacks::EncoderDecoder { layer } => (0..hp.n_layer).map(|il| layer(hp, il)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The layer with its quirks applied.
     pub fn layer_spec(&self, hp: &HParams, il: u32) -> LayerSpec {
         let mut s = (self.layer)(hp, il);
@@ -613,6 +612,8 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         out_scale: 1.0,
         temperature: None,
         sinks: false,
+        pos_bias: PosBias::None,
+        cross: false,
         gates: Gates::None,
     }
 }
@@ -633,7 +634,17 @@ pub fn dense(hp: &HParams, il: u32, act: Act) -> Dense {
 }
 
 pub fn dense_of(n_ff: u32, act: Act) -> Dense {
-    Dense { n_ff, act, gating: Gating::Matrix, bias: Want::No, scaled: false, down_scaled: false, sub_norm: None, act_scales: false, sparse: 0.0 }
+    Dense {
+        n_ff,
+        act,
+        gating: Gating::Matrix,
+        bias: Want::No,
+        scaled: false,
+        down_scaled: false,
+        sub_norm: None,
+        act_scales: false,
+        sparse: 0.0,
+    }
 }
 
 /// Gated experts of width `n_ff`, weighed by a softmax over all.
@@ -652,6 +663,7 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
         scale: hp.expert_weights_scale,
         groups: [hp.n_expert_groups, hp.n_group_used],
         weigh_inputs: false,
+        gated: true,
         bias: false,
         scaled: false,
         shared: None,

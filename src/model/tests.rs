@@ -30,6 +30,8 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
         ("attention.sliding_window", 32),
         ("rope.dimension_count", 16),
         ("nextn_predict_layers", 0),
+        ("attention.relative_buckets_count", 8),
+        ("decoder_block_count", 3),
         ("attention.q_lora_rank", 24),
         ("attention.kv_lora_rank", 40),
         ("attention.kv_lora_rank_swa", 24),
@@ -78,6 +80,7 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
     if find(arch).is_some_and(|a| a.keys.iter().any(needs)) {
         kv.push((format!("{arch}.attention.sliding_window_pattern"), Value::Array(Array::I32(vec![1, 0, 1, 0]))));
     }
+    kv.push(("tokenizer.ggml.token_type_count".into(), Value::U32(2)));
     kv.push((format!("{arch}.rope.dimension_sections"), Value::Array(Array::I32(vec![4, 2, 2, 0]))));
     kv
 }
@@ -90,9 +93,9 @@ fn read(arch: &Arch, kv: Vec<(String, Value)>, has: bool) -> platform::Result<HP
 fn read_value(arch: &Arch, hp: &HParams) -> Vec<(String, [u32; 3])> {
     let (norm, mut all) = (arch.norm(hp), model_tensors(hp, arch));
     let mut names: Vec<(String, [u32; 3])> = all.drain(..).map(|t| (t.name.full(-1), t.shape)).collect();
-    for il in 0..hp.n_layer {
-        let spec = arch.layer_spec(hp, il);
-        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.full(il as i32), t.shape)));
+    let layers = (0..arch.n_layer(hp)).map(|il| arch.layer_spec(hp, il)).chain(arch.encoder_layers(hp));
+    for (il, spec) in layers.enumerate() {
+        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.in_file(il as i32, arch.encoder_from(hp)), t.shape)));
     }
     let _ = ((arch.size)(hp), (arch.head.scale)(hp), hp.mrope());
     names
@@ -109,9 +112,14 @@ fn every_architecture_reads_a_plain_file_and_names_each_tensor_once() {
             assert_eq!(distinct.len(), names.len(), "{}: a tensor is asked for twice", arch.name);
             assert!(names.iter().all(|(_, s)| s.iter().all(|d| *d > 0)), "{}: {names:?}", arch.name);
             // A layer has something to attend with and something to go through.
-            for il in 0..hp.n_layer {
-                for parts in [&["attn_q.weight", "attn_q_b.weight"], &["attn_output.weight"; 2], &["ffn_down.weight", "ffn_down_exps.weight"]] {
-                    let there = parts.iter().any(|p| distinct.contains(format!("blk.{il}.{p}").as_str()));
+            // Those of encoders and decoders are called as others are, but for these.
+            let plain = |n: &String| n.trim_start_matches("enc.").trim_start_matches("dec.").replace(".attn_o.", ".attn_output.");
+            let plain: HashSet<String> = names.iter().map(|(n, _)| plain(n)).collect();
+            for il in 0..arch.n_layer(&hp) {
+                for parts in
+                    [&["attn_q.weight", "attn_q_b.weight"], &["attn_output.weight"; 2], &["ffn_down.weight", "ffn_down_exps.weight"]]
+                {
+                    let there = parts.iter().any(|p| plain.contains(&format!("blk.{il}.{p}")));
                     let bare = matches!(arch.layer_spec(&hp, il).ffn, Ffn::Bare(_)) && parts[0].starts_with("ffn");
                     assert!(there || bare, "{}: layer {il} has none of {parts:?}", arch.name);
                 }

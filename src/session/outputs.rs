@@ -53,7 +53,9 @@ impl Outputs {
     pub fn embd_row(&mut self, row: usize) -> &mut [f32] {
         &mut self.embd[row * self.n_embd..(row + 1) * self.n_embd]
     }
-    pub fn set_seq(&mut self, seq: u32, v: Vec<f32>) {
+    /// Clients read `n_embd` floats even where there are fewer scores: so many are there to be read.
+    pub fn set_seq(&mut self, seq: u32, mut v: Vec<f32>) {
+        v.reserve(self.n_embd.saturating_sub(v.len()));
         self.seq.insert(seq, v);
     }
 
@@ -74,7 +76,7 @@ impl Outputs {
     }
 
     pub fn logits_ith(&mut self, i: i32) -> Option<&mut [f32]> {
-        let row = self.row(i)?;
+        let row = self.row(i).filter(|_| self.n_vocab > 0)?;
         Some(self.logits_row(row))
     }
     pub fn embd_ith(&mut self, i: i32) -> Option<&mut [f32]> {
@@ -84,9 +86,9 @@ impl Outputs {
     pub fn embd_seq(&mut self, seq: u32) -> Option<&mut [f32]> {
         self.seq.get_mut(&seq).map(Vec::as_mut_slice)
     }
-    /// All rows; `None` before the first decode.
+    /// All rows; `None` before the first decode, and where the model makes none.
     pub fn logits(&mut self) -> Option<&mut [f32]> {
-        (self.n_rows > 0).then_some(&mut self.logits[..self.n_rows * self.n_vocab])
+        (self.n_rows * self.n_vocab > 0).then_some(&mut self.logits[..self.n_rows * self.n_vocab])
     }
     pub fn embd(&mut self) -> Option<&mut [f32]> {
         let n = self.n_rows * self.n_embd;

@@ -1,5 +1,8 @@
 //! Runs a lowered plan: segments in order, values moved between devices where the plan says so.
+use super::outputs::Outputs;
+use super::pooling::Pool;
 use crate::backend::*;
+use crate::blocks::Planned;
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -47,6 +50,34 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
         v
     };
     all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
+}
+
+/// A plan that gives outputs, lowered, and where they are.
+pub struct Lowered {
+    pub runner: Runner,
+    embd: T,
+    logits: Option<T>,
+}
+
+impl Lowered {
+    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
+        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits })
+    }
+
+    /// The outputs of the last run, which was one of `ub` with `rows` wanted.
+    pub fn collect(&self, ub: &Ubatch, rows: &[u32], embeddings: bool, out: &mut Outputs, mut pool: Option<&mut Pool>) -> Result<()> {
+        for (o, i) in rows.iter().enumerate() {
+            let Some(row) = out.place(ub.index[*i as usize]) else { continue };
+            if let Some(t) = self.logits {
+                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+            }
+            if embeddings {
+                self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;
+                pool.iter_mut().for_each(|p| p.add(ub, *i as usize, out.embd_row(row)));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Runner {
@@ -101,6 +132,14 @@ impl Runner {
         match self.parts.last() {
             Some(Part::Run { exec, .. }) => exec.read(t, rows, dst),
             _ => Err(platform::Error::invalid("the plan has no results")),
+        }
+    }
+
+    /// Rows of an input, for the next run.
+    pub fn write(&mut self, t: T, src: &[f32]) -> Result<()> {
+        match self.parts.first_mut() {
+            Some(Part::Run { exec, .. }) => exec.write(t, src),
+            _ => Err(platform::Error::invalid("the plan has no inputs")),
         }
     }
 

@@ -450,7 +450,21 @@ fn store_and_attend() {
                 let group = bench.store(2, 32, ty, 2);
                 bench.step(Op::Store { group, k: x, v: x });
                 let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
-                let spec = AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks, alibi: f32::from(window == 64) * 8.0, layer: None };
+                let alibi = f32::from(window == 64) * 8.0;
+                let table = bench.weight(DType::F32, [n_head, 8, 1]);
+                let buckets = (window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
+                let spec = AttendSpec {
+                    n_head,
+                    n_head_kv: 2,
+                    head_k: 32,
+                    head_v: 32,
+                    scale: 0.3,
+                    softcap: 2.0,
+                    sinks,
+                    alibi,
+                    buckets,
+                    layer: None,
+                };
                 bench.step(Op::Attend { q, group, spec, out });
                 bench.run(&ub, &[views(n, window)], workers, out)
             };
@@ -470,6 +484,7 @@ struct Experts {
     gate: Gate,
     act: Act,
     fused: bool,
+    gated: bool,
     biased: bool,
     weigh_inputs: bool,
     /// Experts that share a chunk.
@@ -505,7 +520,8 @@ impl Experts {
             bias: self.biased.then(|| b.weight(DType::F32, [rows * 6, 1, 1])),
         };
         let at = |first| self.fused.then_some(first);
-        let mats = [mat(64, 96, at(0), true), mat(64, 96, at(96), false), mat(96, 64, None, true)];
+        let (up, down) = (mat(64, 96, at(96), false), mat(96, 64, None, true));
+        let mats = [if self.gated { mat(64, 96, at(0), true) } else { up }, up, down];
         let out = b.value(64, Dim::Tokens);
         b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, out });
         out
@@ -514,7 +530,7 @@ impl Experts {
 
 #[test]
 fn experts() {
-    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, biased: false, weigh_inputs: false, each: 1 };
+    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, gated: true, biased: false, weigh_inputs: false, each: 1 };
     for e in [
         plain(DType::F32, Gate::Softmax),
         plain(DType::Q8_0, Gate::Sigmoid),
@@ -523,6 +539,7 @@ fn experts() {
         Experts { weigh_inputs: true, fused: true, ..plain(DType::Q8_0, Gate::Sigmoid) },
         Experts { biased: true, fused: true, ..plain(DType::F32, Gate::Sigmoid) },
         Experts { each: 2, ..plain(DType::F32, Gate::Softmax) },
+        Experts { gated: false, act: Act::Gelu, ..plain(DType::Q8_0, Gate::Softmax) },
     ] {
         agree(64, 2e-5, |b, x| (e.build(b, x), vec![]));
     }
@@ -539,4 +556,19 @@ fn far_memory_has_no_host_address_and_the_cpu_refuses_it() {
     let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
     let limits = Limits { tokens: 1, outputs: 1, workers: 1 };
     assert!(Cpu::new(DeviceId(0), Isa::detect()).lower(&b.plan, 0..1, &bound, limits).is_err());
+}
+
+/// The borders between buckets as Raffel et al. draw them: 32 buckets, of which each side's eight nearest are exact.
+#[test]
+fn buckets_of_distances() {
+    let both = Buckets { w: WeightId(0), n: 32, both_sides: true };
+    let near: Vec<u32> = [0, -1, -7, -8, -11, -12, -15, -16, -127, -128, -5000].map(|apart| both.of(apart)).to_vec();
+    assert_eq!(near, [0, 1, 7, 8, 8, 9, 9, 10, 15, 15, 15]);
+    assert_eq!([1, 7, 8, 16, 127, 5000].map(|apart| both.of(apart)), [17, 23, 24, 26, 31, 31]);
+    let before = Buckets { both_sides: false, ..both };
+    assert_eq!([5, 0, -15, -16, -20, -128].map(|apart| before.of(apart)), [0, 0, 15, 16, 17, 31]);
+    for b in [both, before, Buckets { n: 4, ..both }] {
+        assert_eq!(b.of(-Buckets::FAR), b.of(-1_000_000));
+        assert!((-300..=300).all(|apart| b.of(apart) < b.n));
+    }
 }

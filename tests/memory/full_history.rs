@@ -118,6 +118,7 @@ impl FullHistory {
         let stores: Vec<Store> = (0..windows.len()).map(|g| store(m, p, &of, g)).collect();
         let settings = Settings {
             rope: rope_settings(m, p),
+            cross: None,
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,
@@ -136,7 +137,7 @@ impl FullHistory {
             windows,
             stores,
             team: Team::new(1),
-            logits: planned.logits,
+            logits: planned.logits.expect("a decoder"),
             n_vocab: m.hp.n_vocab as usize,
             n_rows: 0,
             clock: 0,

@@ -19,6 +19,8 @@ pub struct Attend {
     out: T,
     layer: KvLayer,
     kernel: AttnLeaf,
+    /// The bucket of each distance, `-Buckets::FAR..=Buckets::FAR`.
+    buckets: Vec<u32>,
     /// Of passes, and of joins.
     queues: [usize; 2],
 }
@@ -82,7 +84,7 @@ impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group, spec.layer.unwrap_or(l.il))?.clone();
         let queues = [l.needs.queue(), l.needs.queue()];
-        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), queues, spec };
+        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), buckets: buckets_of(&spec), queues, spec };
         let [q, state, kernel] = a.room_sizes();
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
         let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
@@ -208,6 +210,18 @@ impl Attend {
         (s.alibi > 0.0).then(|| tile.tokens().flat_map(row).collect())
     }
 
+    /// What distance adds to scores of KV head `h`, per query row of a tile.
+    fn added(&self, c: &Ctx<'_>, tile: &Tile, pos: i32, h: usize) -> Option<Vec<[f32; attn::LEAF]>> {
+        let table = c.floats(self.spec.buckets?.w);
+        let (n_head, heads) = (self.spec.n_head as usize, h * self.per_kv()..(h + 1) * self.per_kv());
+        let row = |i: usize| {
+            let first = pos - c.io.ub.pos_of(i) + Buckets::FAR;
+            let at = move |j: usize| self.buckets[(first + j as i32).clamp(0, 2 * Buckets::FAR) as usize] as usize * n_head;
+            heads.clone().map(move |head| std::array::from_fn(|j| table[at(j) + head]))
+        };
+        Some(tile.tokens().flat_map(row).collect())
+    }
+
     /// A leaf for `heads`.
     #[allow(clippy::too_many_arguments, reason = "as `span`")]
     fn leaf(
@@ -229,6 +243,7 @@ impl Attend {
         for h in 0..n {
             let at = h * this.vis.len() + first;
             let alibi = self.slopes(c, tile, this.pos, heads.start + h);
+            let added = self.added(c, tile, this.pos, heads.start + h);
             let next = if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) };
             let args = LeafArgs {
                 at: this.rows(h, k, v),
@@ -245,6 +260,7 @@ impl Attend {
                 scale: self.spec.scale,
                 softcap: self.spec.softcap,
                 alibi: alibi.as_ref().map(|a| &a[first..end]),
+                added: added.as_ref().map(|a| &a[first..end]),
                 state: states[at * self.state()..].as_mut_ptr(),
                 scratch: kernel,
             };
@@ -326,6 +342,11 @@ impl Attend {
             attn::span_finish(s, sinks.map(|s| s[head]), out);
         }
     }
+}
+
+fn buckets_of(s: &AttendSpec) -> Vec<u32> {
+    let all = |b: Buckets| (-Buckets::FAR..=Buckets::FAR).map(|apart| b.of(apart)).collect();
+    s.buckets.map(all).unwrap_or_default()
 }
 
 /// Adds each query's span to its total.

@@ -265,6 +265,7 @@ fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Resul
 fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T) -> Result<()> {
     let (l, v) = (layer(f, g, spec.layer.unwrap_or(il))?, &f.io.views[g.0 as usize]);
     let sinks = f.maybe(spec.sinks)?;
+    let buckets = spec.buckets.map(|b| Ok::<_, Error>((b, f.maybe(Some(b.w))?.unwrap_or_default()))).transpose()?;
     let (head_k, head_v, per_kv) = (spec.head_k as usize, spec.head_v as usize, spec.n_head / spec.n_head_kv);
     let mut y = vec![0.0; f.n(q) * f.width(out)];
     for (n, (q, y)) in f.get(q)?.chunks_exact(head_k).zip(y.chunks_exact_mut(head_v)).enumerate() {
@@ -288,7 +289,10 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
             last = Some(this);
             let slope = (spec.alibi > 0.0).then(|| alibi_slope(spec.alibi, h, spec.n_head));
             let alibi = slope.map(|slope| Alibi { slope, first: (leaf.tile * attn::LEAF as i32 - f.io.ub.pos_of(i)) as f32 });
-            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), alibi, &mut span)?;
+            let first = leaf.tile * attn::LEAF as i32 - f.io.ub.pos_of(i);
+            let at = |j: usize, (b, w): &(Buckets, Vec<f32>)| w[(b.of(first + j as i32) * spec.n_head + h) as usize];
+            let added = buckets.as_ref().map(|b| std::array::from_fn(|j| at(j, b)));
+            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), (alibi, added), &mut span)?;
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
@@ -306,7 +310,7 @@ fn one_leaf(
     spec: &AttendSpec,
     q: &[f32],
     vis: (u8, u8),
-    alibi: Option<Alibi>,
+    (alibi, added): (Option<Alibi>, Option<[f32; attn::LEAF]>),
     span: &mut [f32],
 ) -> Result<()> {
     let of_v = l.plane_of_v();
@@ -332,6 +336,7 @@ fn one_leaf(
         scale: spec.scale,
         softcap: spec.softcap,
         alibi: alibi.as_ref().map(std::slice::from_ref),
+        added: added.as_ref().map(std::slice::from_ref),
         state: span.as_mut_ptr(),
         // SAFETY: 128 spare bytes were allocated to align in.
         scratch: unsafe { scratch.add(scratch.align_offset(64)) },
@@ -380,9 +385,13 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let (g, u) = (expert(f, mats[0], e, &x)?, expert(f, mats[1], e, &x)?);
-            let mut h = vec![0.0; g.len()];
-            terms::glu(table(), *a, &g, &u, &mut h);
+            let mut h = expert(f, mats[1], e, &x)?;
+            if mats[0] == mats[1] {
+                terms::activate(table(), *a, &mut h);
+            } else {
+                let (g, u) = (expert(f, mats[0], e, &x)?, h.clone());
+                terms::glu(table(), *a, &g, &u, &mut h);
+            }
             table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
         }
     }

@@ -1,4 +1,4 @@
-//! Gemma 1 to 4: embeddings times sqrt(width), GELU. From 2 on sliding windows and norms before and after each half; 2 caps its
+//! Gemma 1 to 4 and their encoder: embeddings times sqrt(width), GELU. From 2 on sliding windows and norms before and after each half; 2 caps its
 //! scores and logits, 3 norms Q and K instead; 3n and 4 norm V too, give each layer embeddings of its own, and the last layers K and V of
 //! earlier ones.
 use crate::model::hparams::HParams;
@@ -79,6 +79,22 @@ pub static GEMMA3: Arch = Arch {
     ..BASE
 };
 
+/// An encoder for embeddings: windows to both sides.
+pub static GEMMA_EMBEDDING: Arch = Arch {
+    name: "gemma-embedding",
+    keys: &[req(Key::RmsEps), req(Key::SlidingWindow(0)), opt(Key::SwaPattern(6)), opt(Key::RopeBaseSwa(Some(10_000.0)))],
+    layer: |hp, il| {
+        let attn = Attention { qk_norm: QkNorm::Head, ..super::bert::symmetric(hp, il) };
+        layer_of(attn, gelu(hp, il), Norms::PRE_AND_POST)
+    },
+    memory: false,
+    both_sides: true,
+    head: Head { logits: false, ..PLAIN.head },
+    classifier: Classifier { dense: true, ..PLAIN.classifier },
+    size: |hp| if hp.n_layer == 24 { "0.3B" } else { "?B" },
+    ..BASE
+};
+
 /// Sizes of heads and rotations by kind of layer; experts beside the FFN in the layers that have a router.
 pub static GEMMA4: Arch = Arch {
     name: "gemma4",
@@ -137,7 +153,11 @@ pub static GEMMA3N: Arch = Arch {
         // 0.95 of what a normal distribution gives is held back.
         let sparse = if il < 10 { 1.644_853_6 } else { 0.0 };
         let ffn = Ffn::Dense(Dense { sparse, ..dense(hp, il, Act::Gelu) });
-        LayerSpec { altup: true, per_layer: true, ..layer_of(Attention { qkv_scaled: own, qkv_biased: own, ..a }, ffn, Norms::PRE_AND_POST) }
+        LayerSpec {
+            altup: true,
+            per_layer: true,
+            ..layer_of(Attention { qkv_scaled: own, qkv_biased: own, ..a }, ffn, Norms::PRE_AND_POST)
+        }
     },
     flow: Flow::AltUp,
     head: Head { softcap: true, ..PLAIN.head },

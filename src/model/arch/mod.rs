@@ -1,7 +1,9 @@
 //! One value per architecture. This folder is the only place where their names stand.
 mod alibi;
+mod bert;
 mod cohere;
 mod deepseek;
+mod diffusion;
 mod exaone;
 mod gated;
 mod gemma;
@@ -17,6 +19,7 @@ mod olmo;
 mod openai;
 mod phi;
 mod qwen;
+mod t5;
 mod variants;
 
 use super::spec::Arch;
@@ -50,6 +53,7 @@ pub const ALL: &[&Arch] = &[
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &gemma::GEMMA_EMBEDDING,
     &gemma::GEMMA3N,
     &gemma::GEMMA4,
     &phi::PHI2,
@@ -127,6 +131,20 @@ pub const ALL: &[&Arch] = &[
     &variants::MUSE_GLIMMER,
     &variants::DECI,
     &variants::COGVLM,
+    &bert::BERT,
+    &bert::NOMIC_BERT,
+    &bert::NOMIC_BERT_MOE,
+    &bert::JINA_BERT_V2,
+    &bert::JINA_BERT_V3,
+    &t5::T5,
+    &t5::T5ENCODER,
+    &bert::MODERN_BERT,
+    &bert::NEO_BERT,
+    &bert::EUROBERT,
+    &diffusion::DREAM,
+    &diffusion::LLADA,
+    &diffusion::LLADA_MOE,
+    &diffusion::RND1,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {

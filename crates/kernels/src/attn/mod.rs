@@ -102,6 +102,8 @@ pub struct LeafArgs<'a> {
     pub softcap: f32,
     /// Per query, where scores fall with distance.
     pub alibi: Option<&'a [Alibi]>,
+    /// Per query what is added to the score of each place.
+    pub added: Option<&'a [[f32; LEAF]]>,
     /// `[n_q][2 + head_v]`: m, l, acc.
     pub state: *mut f32,
     /// `scratch_bytes` bytes, any alignment, any content.
