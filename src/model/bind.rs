@@ -124,7 +124,8 @@ impl<'a> Binder<'a> {
 
     /// Layer `il` uses what layer `first` has.
     fn share(&mut self, first: i32, il: i32) {
-        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
+        let shared: Vec<(Name, WeightId)> =
+            self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
         self.roles.extend(shared.into_iter().map(|(name, id)| ((il, name), id)));
     }
 

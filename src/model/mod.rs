@@ -4,6 +4,7 @@ pub mod arch;
 pub mod bind;
 mod fingerprint;
 pub mod hparams;
+pub mod keys;
 pub mod names;
 mod settle;
 pub mod spec;

@@ -116,7 +116,9 @@ fn every_architecture_reads_a_plain_file_and_names_each_tensor_once() {
             let plain = |n: &String| n.trim_start_matches("enc.").trim_start_matches("dec.").replace(".attn_o.", ".attn_output.");
             let plain: HashSet<String> = names.iter().map(|(n, _)| plain(n)).collect();
             for il in 0..arch.n_layer(&hp) {
-                for parts in [&["attn_q.weight", "attn_q_b.weight"], &["attn_output.weight"; 2], &["ffn_down.weight", "ffn_down_exps.weight"]] {
+                for parts in
+                    [&["attn_q.weight", "attn_q_b.weight"], &["attn_output.weight"; 2], &["ffn_down.weight", "ffn_down_exps.weight"]]
+                {
                     let there = parts.iter().any(|p| plain.contains(&format!("blk.{il}.{p}")));
                     let bare = matches!(arch.layer_spec(&hp, il).ffn, Ffn::Bare(_)) && parts[0].starts_with("ffn");
                     assert!(there || bare, "{}: layer {il} has none of {parts:?}", arch.name);

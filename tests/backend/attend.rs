@@ -107,8 +107,18 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
     let bound = Bound { weights: Arc::new(vec![weight]), kv: Arc::new(kv) };
     let sinks = s.sinks.then_some(WeightId(0));
     let (n_head, alibi) = (s.n_head, s.alibi);
-    let spec =
-        AttendSpec { n_head, n_head_kv: s.n_head_kv, head_k: s.head, head_v, scale: 0.4, softcap: 0.0, sinks, alibi, buckets: None, layer: None };
+    let spec = AttendSpec {
+        n_head,
+        n_head_kv: s.n_head_kv,
+        head_k: s.head,
+        head_v,
+        scale: 0.4,
+        softcap: 0.0,
+        sinks,
+        alibi,
+        buckets: None,
+        layer: None,
+    };
     let op = Op::Attend { q: T(0), group: GroupId(0), spec, out: T(1) };
     let value = |width| Value { width, rows: Dim::Tokens, dev };
     let plan = Plan { values: vec![value(width), value(s.n_head * head_v)], steps: vec![Step { op, il: 0, dev, seen_as: vec![] }] };

@@ -204,9 +204,7 @@ impl Lower<'_> {
             Op::Experts { .. } => Box::new(experts::Experts::lower(self, &op)?),
             Op::Heads { x, w, out } => Box::new(heads::Heads::lower(self, x, w, out)?),
             Op::Gather { parts, n, out } => Box::new(elementwise::Gather { parts, n, rows: self.rows(out), out }),
-            Op::Mix { x, coef, width, out } => {
-                Box::new(elementwise::Mix { x, coef, width: width as usize, out, rows: self.rows(x), t })
-            }
+            Op::Mix { x, coef, width, out } => Box::new(elementwise::Mix { x, coef, width: width as usize, out, rows: self.rows(x), t }),
             Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
             Op::Map { y: None, f, .. } if f.is_binary() => return Err(Error::invalid("a function of two values without the second")),
             Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),

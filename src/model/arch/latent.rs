@@ -2,8 +2,14 @@
 use crate::model::hparams::HParams;
 use crate::model::spec::*;
 
-const KEYS: &[Need] =
-    &[req(Key::RmsEps), opt(Key::QLora), req(Key::KvLora), req(Key::ExpertFf), req(Key::ExpertShared), opt(Key::YarnLogMul { both: false })];
+const KEYS: &[Need] = &[
+    req(Key::RmsEps),
+    opt(Key::QLora),
+    req(Key::KvLora),
+    req(Key::ExpertFf),
+    req(Key::ExpertShared),
+    opt(Key::YarnLogMul { both: false }),
+];
 
 /// Files say by the sizes of whole heads that the narrow vector is what memory keeps.
 fn latent(hp: &HParams, il: u32, q_rank: u32) -> Attention {
@@ -152,7 +158,15 @@ pub static MINICPM3: Arch = Arch {
     embed: Embed { scale: Scale::Fixed(12.0), ..PLAIN.embed },
     layer: |hp, il| {
         let a = attention(hp, il, RopeKind::Neox);
-        let mla = Mla { q_rank: hp.q_rank, kv_rank: hp.kv_rank, head_k: a.head_k, head_v: a.head_v, absorbed: false, yarn_scale: false, pe_norm: false };
+        let mla = Mla {
+            q_rank: hp.q_rank,
+            kv_rank: hp.kv_rank,
+            head_k: a.head_k,
+            head_v: a.head_v,
+            absorbed: false,
+            yarn_scale: false,
+            pe_norm: false,
+        };
         LayerSpec {
             attn: Attention { mla: Some(mla), n_head_kv: a.n_head, rope_factors: RopeFactors::LongOrShort, ..a },
             residual_scale: 1.4 / (hp.n_layer as f32).sqrt(),

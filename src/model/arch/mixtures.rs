@@ -106,7 +106,13 @@ pub static LAGUNA: Arch = Arch {
 /// Sinks in the layers that have them; what attention gives is scaled.
 pub static MIMO2: Arch = Arch {
     name: "mimo2",
-    keys: &[req(Key::RmsEps), req(Key::ExpertFf), req(Key::SlidingWindow(0)), req(Key::SwaPattern(1)), opt(Key::RopeBaseSwa(Some(10_000.0)))],
+    keys: &[
+        req(Key::RmsEps),
+        req(Key::ExpertFf),
+        req(Key::SlidingWindow(0)),
+        req(Key::SwaPattern(1)),
+        opt(Key::RopeBaseSwa(Some(10_000.0))),
+    ],
     looks_for: &[Role::Router, Role::Sinks],
     layer: |hp, il| {
         let a = sliding_rope(hp, il, attention(hp, il, RopeKind::Neox), RopeBase::Swa);
@@ -190,8 +196,7 @@ pub static MINIMAX_M3: Arch = Arch {
         let m = Moe { act: Act::SwigluOai, gate: hp.gate(Gate::Sigmoid), renorm: hp.expert_weights_norm, ..moe(hp, hp.n_ff_exp) };
         let beside = shared(hp.n_ff_exp * hp.n_expert_shared);
         let lead = Ffn::Dense(dense(hp, il, Act::SwigluOai));
-        let ffn =
-            if il < hp.n_layer_dense_lead { lead } else { Ffn::Moe(Moe { select_bias: Want::Must, shared: beside, ..m }) };
+        let ffn = if il < hp.n_layer_dense_lead { lead } else { Ffn::Moe(Moe { select_bias: Want::Must, shared: beside, ..m }) };
         layer_of(head_normed(hp, il), ffn, Norms::PRE)
     },
     size: |hp| if hp.n_layer == 60 { "428B.A23B" } else { "?B" },

@@ -19,8 +19,8 @@ mod olmo;
 mod openai;
 mod phi;
 mod qwen;
-mod variants;
 mod t5;
+mod variants;
 
 use super::spec::Arch;
 

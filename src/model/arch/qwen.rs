@@ -25,7 +25,14 @@ pub static QWEN2MOE: Arch = Arch {
     name: "qwen2moe",
     layer: |hp, il| {
         let n_ff = hp.n_ff[il as usize];
-        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false, plain_names: false, act: None });
+        let shared = Some(Shared {
+            n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff },
+            gated: true,
+            scaled: false,
+            in_up: false,
+            plain_names: false,
+            act: None,
+        });
         LayerSpec { ffn: Ffn::Moe(Moe { shared, ..moe(hp, expert_width(hp, il)) }), ..plain(hp, il, RopeKind::Neox) }
     },
     size: |hp| match hp.n_layer {
