@@ -904,20 +904,23 @@ LLAMA_API uint32_t llama_n_rs_seq(const struct llama_context *ctx);
 // The context's model.
 LLAMA_API const struct llama_model *llama_get_model(const struct llama_context *ctx);
 
-// The context's KV store; lives as long as the context.
+// The context's KV store; lives as long as the context. NULL for models that keep nothing (encoders, diffusion models).
 LLAMA_API llama_memory_t llama_get_memory(const struct llama_context *ctx);
 
 // How embeddings of a sequence become one.
 LLAMA_API enum llama_pooling_type llama_pooling_type(const struct llama_context *ctx);
 
-// Runs the encoder over a batch. 0 on success, negative on failure, and then the memory is as before.
-LLAMA_API int32_t llama_encode(struct llama_context * ctx, struct llama_batch batch);
+// Runs the encoder over a batch, all of it at once (`n_ubatch`). 0 on success, 2 when aborted, negative on failure; the memory is as before.
+LLAMA_API
+int32_t llama_encode(struct llama_context * ctx,
+                     struct llama_batch batch);
 
 // Runs the decoder over a batch.
 // 0: done
 // 1: no room in the KV store; the memory is as before
 // 2: aborted; the ubatches that were finished stay
 // -1: a bad batch; the memory is as before
+// Contexts without a memory encode instead.
 // below -1: failed; the ubatches that were finished stay, `llama_memory_seq_pos_max` tells how far
 LLAMA_API int32_t llama_decode(struct llama_context * ctx, struct llama_batch batch);
 
@@ -943,7 +946,7 @@ LLAMA_API bool llama_get_causal_attn(const struct llama_context *ctx);
 LLAMA_API
 LLAMA_DEPRECATED("user code should do warmup runs manually [TAG_LLAMA_GRAPH_NO_WARMUP]")
 void llama_set_warmup(struct llama_context * ctx,
-                      bool warmup);
+                      bool _warmup);
 
 // `true` from this callback stops a running `llama_decode`, which then returns 2.
 LLAMA_API void llama_set_abort_callback(struct llama_context * ctx, ggml_abort_callback abort_callback, void *abort_callback_data);
@@ -1438,7 +1441,7 @@ LLAMA_API struct llama_sampler *llama_sampler_init_mirostat(int32_t n_vocab, uin
 // Keeps the surprise near tau by learning rate eta, by truncation (arXiv 2007.14966).
 LLAMA_API struct llama_sampler *llama_sampler_init_mirostat_v2(uint32_t seed, float tau, float eta);
 
-// Only what a GBNF grammar allows. NULL where the grammar cannot be read.
+// Only what a GBNF grammar allows. NULL where the grammar cannot be read; an empty one allows everything.
 LLAMA_API
 struct llama_sampler *llama_sampler_init_grammar(const struct llama_vocab *vocab,
                                                  const char *grammar_str,

@@ -167,11 +167,16 @@ pub struct KvLayer {
     pub buf: Arc<dyn Buffer>,
     pub block_bytes: usize,
     pub cells_per_block: u32,
-    /// K, V
+    /// K and V, or K alone.
     pub planes: Vec<PlaneAt>,
 }
 
 impl KvLayer {
+    /// Where V are: the first elements of K where they have no plane of their own (MLA).
+    pub fn plane_of_v(&self) -> usize {
+        self.planes.len() - 1
+    }
+
     /// Offset in `buf` of head `h`'s row in `slot` of block `b`; the next slot of the same tile is `head_bytes` further.
     pub fn row_at(&self, plane: usize, b: crate::backend::BlockId, slot: u16, h: u32) -> usize {
         let p = &self.planes[plane];

@@ -6,7 +6,7 @@ use super::DeviceId;
 pub struct T(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WeightId(pub u32);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
 
 /// How many rows a value has; known when a ubatch is.
@@ -73,7 +73,7 @@ pub enum NormKind {
 }
 
 /// Activation of a gated or plain FFN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Act {
     Silu,
     /// The tanh approximation.
@@ -81,8 +81,25 @@ pub enum Act {
     Relu,
     /// max(x, 0)^2
     ReluSqr,
+    /// Plain only.
+    Sigmoid,
     /// Gated only: g sigmoid(1.702 g) (u + 1) with g at most 7 and u within 7 of 0 (gpt-oss).
     SwigluOai,
+    /// Gated only: silu(g), at most that, times u within that of 0 (Step 3.5).
+    SiluCut(f32),
+    /// Gated only: silu of g, which is at most that, times u within that of 0 (Maple, DeepSeek 4).
+    CutSilu(f32),
+    /// Plain only (Huang and Schlag 2025).
+    Xielu(Xielu),
+}
+
+/// Trained numbers of xIELU: `alpha_p x^2 + beta x` above 0, `alpha_n (expm1(min(x, eps)) - x) + beta x` below.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Xielu {
+    pub alpha_n: f32,
+    pub alpha_p: f32,
+    pub beta: f32,
+    pub eps: f32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +114,8 @@ pub enum RopeKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeSpec {
     pub kind: RopeKind,
+    /// The first element of a head that turns, and how many do.
+    pub at: u32,
     pub n_rot: u32,
     pub freq_base: f32,
     pub freq_scale: f32,
@@ -122,13 +141,19 @@ pub struct Sections {
 /// The norm of each head by itself.
 #[derive(Clone, Debug)]
 pub struct HeadNorm {
-    /// [head], or [n_head][head]: one for each.
+    /// The first elements that it is of; 0: the whole head.
+    pub len: u32,
+    /// [len], or [n_head][len]: one for each.
     pub w: Option<WeightId>,
+    /// `w` is a number per head, [n_head].
+    pub number: bool,
+    /// [n_head][len]
+    pub b: Option<WeightId>,
     pub kind: NormKind,
     pub eps: f32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AttendSpec {
     pub n_head: u32,
     pub n_head_kv: u32,
@@ -139,6 +164,48 @@ pub struct AttendSpec {
     pub softcap: f32,
     /// One logit per head that joins the denominator.
     pub sinks: Option<WeightId>,
+    /// Largest exponent of the slopes by which scores fall with distance; 0: they do not.
+    pub alibi: f32,
+    /// What is added to scores by distance.
+    pub buckets: Option<Buckets>,
+    /// Reads that layer's rows instead of its own.
+    pub layer: Option<i16>,
+}
+
+/// A number per head and bucket of distances: [n][n_head].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    pub w: WeightId,
+    pub n: u32,
+    /// Half of them are for what stands behind the query.
+    pub both_sides: bool,
+}
+
+impl Buckets {
+    /// Positions further apart than this are in the last bucket.
+    pub const FAR: i32 = 128;
+
+    /// The bucket of a cell `apart` positions behind the query, negative before it (Raffel et al. 2020): near ones have one each, the rest are a
+    /// geometric row. In the original's mixture of f32 and f64, which decides at the borders.
+    pub fn of(&self, apart: i32) -> u32 {
+        let n = if self.both_sides { self.n / 2 } else { self.n };
+        let first = if self.both_sides && apart > 0 { n } else { 0 };
+        let far = if self.both_sides { apart.unsigned_abs() } else { apart.min(0).unsigned_abs() };
+        let exact = n / 2;
+        if far < exact {
+            return first + far;
+        }
+        let (log, steps) = ((f64::from(far) / f64::from(exact)) as f32, (n - exact) as f32);
+        let more = f64::from(log.ln() * steps) / (f64::from(Self::FAR) / f64::from(exact)).ln();
+        first + ((f64::from(exact) + more) as f32).floor().clamp(0.0, (n - 1) as f32) as u32
+    }
+}
+
+/// The slope of head `h` of `n` (Press et al. 2022): a geometric row over the largest power of two of heads, the rest in between.
+pub fn alibi_slope(max: f32, h: u32, n: u32) -> f32 {
+    let whole = 1 << n.max(1).ilog2();
+    let base = |m: f32| (-m / whole as f32).exp2();
+    if h < whole { base(max).powi(h as i32 + 1) } else { base(max / 2.0).powi((2 * (h - whole) + 1) as i32) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,16 +233,47 @@ pub struct RouteSpec {
     /// Experts come from the best `n_group_used` of `n_group` groups; 0 and 1: no groups.
     pub n_group: u32,
     pub n_group_used: u32,
+    /// So many experts share the chunk that is meant: ids are of chunks, and so are the places that weights are taken from (Grove MoE).
+    pub each: u32,
+}
+
+/// What a weight does to a value: each of its numbers is for as many neighbours as there are to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByWeight {
+    Mul,
+    Div,
+    Add,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MapFn {
     /// x + y
     Add,
+    /// x - y
+    Sub,
+    /// x * y
+    Mul,
     /// x * sigmoid(y); `y` as wide as `x`, or a number per row, or one per head: each is for as many neighbours as there are to it.
     Gate,
+    /// x * ln(1 + e^y), `y` as for `Gate`.
+    GateSoftplus,
+    /// `y` is added to each part of `x` as wide as itself, but not to the first so many.
+    AddParts(u32),
+    /// Each part of `x` as wide as `y` scaled to the length of `y` (Euclidean).
+    Rescale,
+    Weight(WeightId, ByWeight),
     /// x * s
     Scale(f32),
+    /// x + s
+    Plus(f32),
+    /// How far x is above mean + s * deviation of its row, else 0 (Gemma 3n).
+    Sparse(f32),
+    /// Columns `from..to` become the least finite number, of all rows or of the first alone.
+    Hide {
+        from: u32,
+        to: u32,
+        first_only: bool,
+    },
     /// x held within s of 0.
     Clamp(f32),
     /// cap * tanh(x / cap)
@@ -188,7 +286,7 @@ pub enum MapFn {
 impl MapFn {
     /// Takes a second value.
     pub fn is_binary(self) -> bool {
-        matches!(self, MapFn::Add | MapFn::Gate)
+        matches!(self, MapFn::Add | MapFn::Sub | MapFn::Mul | MapFn::Gate | MapFn::GateSoftplus | MapFn::AddParts(_) | MapFn::Rescale)
     }
 }
 
@@ -214,19 +312,32 @@ pub enum Lookup {
     Tokens,
     /// Token ids; a batch of embeddings fails the run.
     TokensOnly,
+    /// Token ids; embeddings stand for token 0.
+    TokensOrFirst,
     /// Learned positions; one beyond the table fails the run.
     Positions,
+    /// The first row, for all tokens.
+    First,
 }
 
 /// A stack of expert matrices with one scale and one bias [rows] per expert where the file has them: `x w^T * scale + bias`.
 /// It is `rows` rows from `first` of each matrix of `w`: gate and up may share one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpertMat {
     pub w: WeightId,
     pub first: u32,
     pub rows: u32,
     pub scale: Option<WeightId>,
     pub bias: Option<WeightId>,
+}
+
+/// `len` columns of a value, from `first + i * step` on for the i-th time.
+#[derive(Clone, Copy, Debug)]
+pub struct Cols {
+    pub x: T,
+    pub first: u32,
+    pub step: u32,
+    pub len: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -282,8 +393,8 @@ pub enum Op {
         ids: T,
         weights: T,
     },
-    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down. `weigh_inputs`: the weight goes
-    /// on `x` instead (Llama 4).
+    /// Sum over ranks, in rank order, of `weight * down(act(gate x) * up x)`; `mats` are gate, up, down, where gate is up without a gate:
+    /// `down(act(up x))`. `weigh_inputs`: the weight goes on `x` instead (Llama 4).
     Experts {
         x: T,
         ids: T,
@@ -291,6 +402,25 @@ pub enum Op {
         mats: [ExpertMat; 3],
         act: Act,
         weigh_inputs: bool,
+        out: T,
+    },
+    /// Each head by a matrix of its own: `[heads][k]` times `[heads][k, rows]` is `[heads][rows]`.
+    Heads {
+        x: T,
+        w: WeightId,
+        out: T,
+    },
+    /// A row is `n` times the parts, one after the other.
+    Gather {
+        parts: Vec<Cols>,
+        n: u32,
+        out: T,
+    },
+    /// `out[i] = sum over j of coef[i][j] * x[j]`, rows of `width` of each token.
+    Mix {
+        x: T,
+        coef: T,
+        width: u32,
         out: T,
     },
     /// `act(gate) * up`.
@@ -334,6 +464,9 @@ impl Op {
             Op::Attend { .. } => "attend",
             Op::Route { .. } => "route",
             Op::Experts { .. } => "experts",
+            Op::Heads { .. } => "heads",
+            Op::Gather { .. } => "gather",
+            Op::Mix { .. } => "mix",
             Op::Glu { .. } => "glu",
             Op::Map { .. } => "map",
             Op::Rows { .. } => "rows",
@@ -352,6 +485,9 @@ impl Op {
             Op::Attend { q, .. } => vec![*q],
             Op::Route { logits, .. } => vec![*logits],
             Op::Experts { x, ids, weights, .. } => vec![*x, *ids, *weights],
+            Op::Heads { x, .. } => vec![*x],
+            Op::Gather { parts, .. } => parts.iter().map(|p| p.x).collect(),
+            Op::Mix { x, coef, .. } => vec![*x, *coef],
             Op::Glu { gate, up, .. } => vec![*gate, *up],
             Op::Map { x, y, .. } => [Some(*x), *y].into_iter().flatten().collect(),
         }
@@ -366,6 +502,7 @@ impl Op {
             Op::Rope { x, .. } => vec![*x],
             Op::Route { ids, weights, .. } => vec![*ids, *weights],
             Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
+            Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
             Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
         }
     }

@@ -1,5 +1,5 @@
 //! What the ops' parameters are called by the kernels: one translation for every backend that computes on a CPU.
-use super::op::{Act, Gate, Lookup, MapFn, NormKind, RopeKind, RopeSpec, RouteSpec};
+use super::op::{Act, ByWeight, Gate, HeadNorm, Lookup, MapFn, NormKind, RopeKind, RopeSpec, RouteSpec, WeightId, Xielu};
 use super::{Dim, Io, Ubatch};
 use kernels::float;
 
@@ -9,7 +9,8 @@ fn act(a: Act) -> Option<float::Act> {
         Act::Gelu => float::Act::GeluTanh,
         Act::Relu => float::Act::Relu,
         Act::ReluSqr => float::Act::ReluSqr,
-        Act::SwigluOai => return None,
+        Act::Sigmoid => float::Act::Sigmoid,
+        Act::SwigluOai | Act::SiluCut(_) | Act::CutSilu(_) | Act::Xielu(_) => return None,
     })
 }
 
@@ -18,24 +19,42 @@ const OAI: (f32, f32) = (1.702, 7.0);
 
 /// out = act(gate) * up
 pub fn glu(t: &float::Table, a: Act, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    match act(a) {
-        Some(a) => t.glu(a, gate, up, out),
-        None => t.glu_oai(gate, up, OAI.0, OAI.1, out),
+    match (act(a), a) {
+        (Some(a), _) => t.glu(a, gate, up, out),
+        (_, Act::SiluCut(limit)) => cut(t, gate, up, f32::INFINITY, limit, out),
+        (_, Act::CutSilu(limit)) => cut(t, gate, up, limit, f32::INFINITY, out),
+        _ => t.glu_oai(gate, up, OAI.0, OAI.1, out),
     }
+}
+
+/// out = min(silu(min(gate, before)), after) * up, `up` held within the smaller of both.
+fn cut(t: &float::Table, gate: &[f32], up: &[f32], before: f32, after: f32, out: &mut [f32]) {
+    let limit = before.min(after);
+    out.iter_mut().zip(gate).for_each(|(o, g)| *o = g.min(before));
+    t.act(float::Act::Silu, out);
+    out.iter_mut().zip(up).for_each(|(o, u)| *o = o.min(after) * u.max(-limit).min(limit));
 }
 
 /// x = act(x); an activation that is gated only leaves `x` as it is (no plan asks for it).
 pub fn activate(t: &float::Table, a: Act, x: &mut [f32]) {
-    if let Some(a) = act(a) {
-        t.act(a, x);
+    match (act(a), a) {
+        (Some(a), _) => t.act(a, x),
+        (_, Act::Xielu(p)) => x.iter_mut().for_each(|x| *x = xielu(&p, *x)),
+        _ => {}
     }
+}
+
+fn xielu(p: &Xielu, x: f32) -> f32 {
+    if x > 0.0 { p.alpha_p * x * x + p.beta * x } else { (x.min(p.eps).exp_m1() - x) * p.alpha_n + p.beta * x }
 }
 
 /// The table row that token `i` looks up. A negative position and what is no token have none: larger than any table.
 pub fn row_of(ub: &Ubatch, by: Lookup, i: usize) -> usize {
     match by {
-        Lookup::Tokens | Lookup::TokensOnly => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
+        Lookup::TokensOrFirst if ub.tokens.is_empty() => 0,
+        Lookup::Tokens | Lookup::TokensOnly | Lookup::TokensOrFirst => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
         Lookup::Positions => ub.pos_of(i) as usize,
+        Lookup::First => 0,
     }
 }
 
@@ -51,8 +70,19 @@ pub fn pos_of(io: &Io<'_>, rows: Dim, i: usize) -> i32 {
 pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos: i32) {
     match f {
         MapFn::Add => y.into_iter().for_each(|y| t.add_to(x, y)),
-        MapFn::Gate => y.into_iter().for_each(|y| gate(t, x, y)),
+        MapFn::Sub => pairs(x, y, |x, y| x - y),
+        MapFn::Mul => pairs(x, y, |x, y| x * y),
+        MapFn::Gate => y.into_iter().for_each(|y| gate(t, float::Act::Sigmoid, x, y)),
+        MapFn::GateSoftplus => y.into_iter().for_each(|y| gate(t, float::Act::Softplus, x, y)),
+        MapFn::AddParts(first) => {
+            y.into_iter().for_each(|y| x.chunks_exact_mut(y.len().max(1)).skip(first as usize).for_each(|x| t.add_to(x, y)));
+        }
+        MapFn::Rescale => y.into_iter().for_each(|y| x.chunks_exact_mut(y.len().max(1)).for_each(|x| rescale(t, x, y))),
+        MapFn::Weight(_, how) => y.into_iter().for_each(|w| by_weight(how, x, w)),
         MapFn::Scale(s) => t.scale(x, s),
+        MapFn::Plus(s) => x.iter_mut().for_each(|x| *x += s),
+        MapFn::Sparse(s) => sparse(x, s),
+        MapFn::Hide { from, to, .. } => x.iter_mut().take(to as usize).skip(from as usize).for_each(|x| *x = f32::MIN),
         MapFn::Clamp(s) => x.iter_mut().for_each(|x| *x = x.clamp(-s, s)),
         MapFn::Softcap(cap) => t.softcap(x, cap),
         MapFn::Act(a) => activate(t, a, x),
@@ -60,11 +90,61 @@ pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos
     }
 }
 
-fn gate(t: &float::Table, x: &mut [f32], y: &[f32]) {
+/// Whether row `i` stays as it is.
+pub fn passes(f: MapFn, i: usize) -> bool {
+    matches!(f, MapFn::Hide { first_only: true, .. }) && i > 0
+}
+
+/// The weight that a function needs beside its values.
+pub fn weight_of(f: MapFn) -> Option<WeightId> {
+    if let MapFn::Weight(w, _) = f { Some(w) } else { None }
+}
+
+fn pairs(x: &mut [f32], y: Option<&[f32]>, f: impl Fn(f32, f32) -> f32) {
+    x.iter_mut().zip(y.unwrap_or_default()).for_each(|(x, y)| *x = f(*x, *y));
+}
+
+fn by_weight(how: ByWeight, x: &mut [f32], w: &[f32]) {
+    let each = (x.len() / w.len().max(1)).max(1);
+    for (x, w) in x.chunks_exact_mut(each).zip(w) {
+        match how {
+            ByWeight::Mul => x.iter_mut().for_each(|x| *x *= w),
+            ByWeight::Div => x.iter_mut().for_each(|x| *x /= w),
+            ByWeight::Add => x.iter_mut().for_each(|x| *x += w),
+        }
+    }
+}
+
+fn square_sum(x: &[f32]) -> f64 {
+    x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()
+}
+
+fn rescale(t: &float::Table, x: &mut [f32], y: &[f32]) {
+    t.scale(x, (square_sum(y).sqrt() / square_sum(x).sqrt()) as f32);
+}
+
+fn sparse(x: &mut [f32], s: f32) {
+    let n = x.len() as f64;
+    let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    let spread = (x.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt();
+    let least = (mean + spread * f64::from(s)) as f32;
+    x.iter_mut().for_each(|v| *v = (*v - least).max(0.0));
+}
+
+fn gate(t: &float::Table, act: float::Act, x: &mut [f32], y: &[f32]) {
     let mut g = y.to_vec();
-    t.act(float::Act::Sigmoid, &mut g);
+    t.act(act, &mut g);
     let each = (x.len() / g.len().max(1)).max(1);
     x.chunks_exact_mut(each).zip(&g).for_each(|(x, g)| t.scale(x, *g));
+}
+
+/// Each part of `out` is a sum of the parts of `x`, all `width` wide; `coef` is [parts of out][parts of x].
+pub fn mix(t: &float::Table, x: &[f32], coef: &[f32], width: usize, out: &mut [f32]) {
+    let n = x.len() / width.max(1);
+    for (out, coef) in out.chunks_exact_mut(width).zip(coef.chunks_exact(n)) {
+        out.fill(0.0);
+        x.chunks_exact(width).zip(coef).for_each(|(x, c)| t.add_scaled(out, x, *c));
+    }
 }
 
 /// out = norm(x) * w + b
@@ -79,9 +159,22 @@ pub fn norm(t: &float::Table, kind: NormKind, x: &[f32], w: Option<&[f32]>, b: O
     }
 }
 
-/// Head `h`'s part of a head norm's weights, which are `len` for all heads or for each.
-pub fn head_weight(w: Option<&[f32]>, h: usize, len: usize) -> Option<&[f32]> {
-    w.map(|w| if w.len() > len { &w[h * len..(h + 1) * len] } else { w })
+/// Weights and biases of a head norm, looked up.
+#[derive(Clone, Copy)]
+pub struct HeadWeights<'a> {
+    pub w: Option<&'a [f32]>,
+    pub b: Option<&'a [f32]>,
+}
+
+/// Head `h` normed in place; `copy` has room for it.
+pub fn head_norm(t: &float::Table, n: &HeadNorm, v: HeadWeights<'_>, h: usize, head: &mut [f32], copy: &mut [f32]) {
+    let len = if n.len == 0 { head.len() } else { n.len as usize };
+    let (head, copy) = (&mut head[..len], &mut copy[..len]);
+    copy.copy_from_slice(head);
+    let part = |w: &[f32]| if w.len() > len { h * len..(h + 1) * len } else { 0..len };
+    let w = v.w.filter(|_| !n.number).map(|w| &w[part(w)]);
+    norm(t, n.kind, copy, w, v.b.map(|b| &b[part(b)]), n.eps, head);
+    v.w.filter(|_| n.number).into_iter().for_each(|w| t.scale(head, w[h]));
 }
 
 pub fn rope_kind(k: RopeKind) -> float::RopeKind {
@@ -120,7 +213,23 @@ pub fn angles(ub: &Ubatch, i: usize, r: &RopeSpec, factors: Option<&[f32]>, out:
     }
 }
 
-pub fn route(s: &RouteSpec) -> float::RouteSpec {
+/// The experts of a row and their weights; `logits` become what the gate makes of them.
+pub fn route_row(t: &float::Table, s: &RouteSpec, logits: &mut [f32], bias: Option<&[f32]>, ids: &mut [u32], weights: &mut [f32]) {
+    float::route(t, logits, bias, &route(s), ids, weights);
+    if s.each <= 1 {
+        return;
+    }
+    for (id, w) in ids.iter_mut().zip(&mut *weights) {
+        *id /= s.each;
+        *w = logits[*id as usize];
+    }
+    // As the kernel's: the sum is held above the smallest normal f16.
+    let sum = weights.iter().map(|w| f64::from(*w)).sum::<f64>().max(6.103_515_625e-5) as f32;
+    let scale = if s.scale == 0.0 { 1.0 } else { s.scale };
+    weights.iter_mut().for_each(|w| *w = if s.renorm { *w / sum * scale } else { *w * scale });
+}
+
+fn route(s: &RouteSpec) -> float::RouteSpec {
     let gate = match s.gate {
         Gate::Softmax => float::Gate::Softmax,
         Gate::Sigmoid => float::Gate::Sigmoid,

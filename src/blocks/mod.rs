@@ -1,14 +1,22 @@
 //! Layer parts: a block reads one piece of a model's value and writes backend ops. No block knows CPU features, pointers or threads.
 #![forbid(unsafe_code)]
+mod altup;
 mod attention;
+mod cross;
+mod encoder;
 mod ffn;
+mod hyper;
+mod mla;
+mod per_layer;
 mod writer;
 
-use crate::backend::{Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
+use crate::backend::{ByWeight, Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
 use crate::model::Model;
 use crate::model::hparams::given;
 use crate::model::names::Role;
-use crate::model::spec::{Attention, LayerSpec, RopeBase, RopeFactors, Scale};
+use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFactors, Scale, Want};
+pub use encoder::{Finish, encoder_plan, finish_plan};
+use ffn::Inputs;
 use writer::{Stream, Writer};
 
 /// What a context decides about a model's plan.
@@ -18,8 +26,12 @@ pub struct Settings {
     pub rope: RopeSettings,
     /// Memory group of each layer.
     pub groups: Vec<GroupId>,
+    /// The group of what an encoder made, for the decoder's layers.
+    pub cross: Option<GroupId>,
     /// Cells of a sequence: some rotations go by it.
     pub n_ctx_seq: u32,
+    /// `CAMELID_COMPAT`
+    pub compat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,8 +50,8 @@ pub struct Planned {
     pub plan: Plan,
     /// [n_outputs][n_embd], after the last norm.
     pub embd: T,
-    /// [n_outputs][n_vocab]
-    pub logits: T,
+    /// [n_outputs][n_vocab], where the model makes them.
+    pub logits: Option<T>,
 }
 
 /// The rotation of one layer, if it has one.
@@ -59,6 +71,7 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
     };
     Some(RopeSpec {
         kind: a.rope?,
+        at: mla::rope_at(a),
         n_rot: a.n_rot,
         freq_base,
         freq_scale,
@@ -72,15 +85,67 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
     })
 }
 
+/// What a context's YaRN scaling does to the attention scale, squared for Q and K (DeepSeek 2).
+fn rope_scale(m: &Model, s: &Settings, a: &Attention) -> f32 {
+    if !a.mla.is_some_and(|l| l.yarn_scale) {
+        return 1.0;
+    }
+    let log = (1.0 / s.rope.freq_scale).ln();
+    // The rotation's own factor was taken out of `attn_factor`.
+    let magnitude = s.rope.attn_factor * (1.0 + 0.1 * log) * (1.0 + 0.1 * m.hp.rope.yarn_log_mul * log);
+    magnitude * magnitude
+}
+
+/// What layers may want of the input.
+#[derive(Clone, Copy)]
+struct Input {
+    embd: T,
+    /// A part for each layer, [n_tokens][n_layer][n_embd_per_layer].
+    parts: Option<T>,
+}
+
 /// The plan of a decode.
 pub fn plan(m: &Model, s: &Settings) -> Planned {
     let mut w = Writer::new(m, s);
     let mut stream = embed(&mut w);
-    for il in 0..m.layers.len() {
-        stream = layer(&mut w, il, stream);
-    }
-    let (embd, logits) = head(&mut w, stream);
+    let input = Input { embd: stream.x, parts: per_layer::parts(&mut w, stream.x) };
+    stream = match m.arch.flow {
+        Flow::Plain => (0..m.layers.len()).fold(stream, |stream, il| layer(&mut w, il, stream, input)),
+        Flow::Hrm => two_speeds(&mut w, stream, input),
+        Flow::AltUp => altup::layers(&mut w, stream, input),
+        Flow::Hyper => hyper::layers(&mut w, stream),
+    };
+    let embd = last_norm(&mut w, stream);
+    let logits = m.arch.head.logits.then(|| head(&mut w, embd));
     Planned { plan: w.plan, embd, logits }
+}
+
+/// Stacks of layers in turns: so many of the fast one, then the slow one. Each gets the sum of both streams and makes its own anew.
+fn two_speeds(w: &mut Writer<'_>, stream: Stream, input: Input) -> Stream {
+    let ([each, slow, fast], start) = (w.m.hp.hrm, w.need(Role::HrmStart));
+    let (mut high, mut low, mut il) = (stream.x, None, 0);
+    for _ in 0..slow {
+        for turn in 0..=fast {
+            let x = match low {
+                Some(low) => w.map(high, Some(low), MapFn::Add, "hrm_in"),
+                None => w.map(high, None, MapFn::Weight(start, ByWeight::Add), "hrm_in"),
+            };
+            let mut stream = Stream { x, add: None, rows: Dim::Tokens };
+            for _ in 0..each {
+                stream = layer(w, il, stream, input);
+                il += 1;
+            }
+            let x = w.sum(stream, "l_out");
+            let out = w.norm_by(x, None, "hrm_out");
+            if turn == fast {
+                high = out
+            } else {
+                low = Some(out)
+            }
+            (high, low) = (w.here(high), low.map(|t| w.here(t)));
+        }
+    }
+    Stream { x: high, add: None, rows: Dim::Tokens }
 }
 
 fn embed(w: &mut Writer<'_>) -> Stream {
@@ -88,20 +153,25 @@ fn embed(w: &mut Writer<'_>) -> Stream {
     let (hp, e) = (&w.m.hp, &w.m.arch.embed);
     let by_token = if e.scale == Scale::SqrtWidth { (hp.n_embd as f32).sqrt() } else { 1.0 };
     // Embeddings of such models are wider: a row for the input and one for each of the first layers.
-    let by = if hp.n_deepstack_layers > 0 { Lookup::TokensOnly } else { Lookup::Tokens };
+    let by = if hp.n_deepstack_layers > 0 || e.text_only { Lookup::TokensOnly } else { Lookup::Tokens };
     let mut x = lookup(w, Role::TokenEmbd, by, by_token, "inp_embd");
     let for_all = match e.scale {
         Scale::One | Scale::SqrtWidth => 1.0,
+        Scale::Fixed(by) => by,
         Scale::SqrtWidthOfAll => (hp.n_embd as f32).sqrt(),
         Scale::OfFile { or } => given(hp.embedding_scale).unwrap_or(or),
     };
     x = w.scaled(x, for_all, "inp_scaled");
-    if e.positions {
+    if e.types && w.get(Role::TokenTypes.weight()).is_some() {
+        let y = lookup(w, Role::TokenTypes, Lookup::First, 1.0, "type_embd");
+        x = w.map(x, Some(y), MapFn::Add, "inp_typed");
+    }
+    if e.positions != Want::No && w.get(Role::PosEmbd.weight()).is_some() {
         let y = lookup(w, Role::PosEmbd, Lookup::Positions, 1.0, "pos_embd");
         x = w.map(x, Some(y), MapFn::Add, "inpL");
     }
     if e.norm {
-        x = w.norm(x, Role::TokenNorm, "inp_norm");
+        x = if e.bare_norm { w.norm_by(x, None, "inp_norm") } else { w.norm(x, Role::TokenNorm, "inp_norm") };
     }
     Stream { x, add: None, rows: Dim::Tokens }
 }
@@ -112,30 +182,101 @@ fn lookup(w: &mut Writer<'_>, role: Role, by: Lookup, scale: f32, name: &'static
     out
 }
 
-fn layer(w: &mut Writer<'_>, il: usize, stream: Stream) -> Stream {
+fn layer(w: &mut Writer<'_>, il: usize, stream: Stream, input: Input) -> Stream {
     let m = w.m;
     let stream = w.enter(il as i16, m.place[il], stream);
     // Only wanted rows go on: the last FFN and the head are the dearest steps of a prefill.
-    let last = il + 1 == m.layers.len();
+    let last = il + 1 == m.layers.len() && m.arch.flow == Flow::Plain;
     let spec = &m.layers[il];
-    if spec.norms.parallel { parallel(w, spec, stream, last) } else { sequential(w, spec, stream, last) }
+    let stream = match spec.halves {
+        Halves::Nothing if last => rows(w, stream),
+        Halves::Nothing => stream,
+        _ if spec.norms.parallel => parallel(w, spec, stream, last),
+        _ => sequential(w, spec, stream, last),
+    };
+    finish(w, spec, stream, input)
 }
 
-fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
-    let (mut x, cur) = w.add_norm(stream, spec.norms.attn, "l_out", "attn_norm");
-    let mut out = attention::write(w, &spec.attn, cur);
+/// What some architectures do to a layer's output.
+fn finish(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, input: Input) -> Stream {
+    if !(spec.per_layer || spec.out_scaled || spec.skip || spec.norm_after.is_some()) {
+        return stream;
+    }
+    let mut x = w.sum(stream, "l_out");
+    if let Some(parts) = input.parts.filter(|_| spec.per_layer) {
+        let more = per_layer::write(w, x, parts);
+        x = w.map(x, Some(more), MapFn::Add, "l_out");
+    }
+    let by = w.get(Role::LayerOutScale.weight());
+    if let Some(by) = by.filter(|_| spec.out_scaled) {
+        x = w.map(x, None, MapFn::Weight(by, ByWeight::Mul), "out_scaled");
+    }
+    if let Some(by) = by.filter(|_| spec.skip) {
+        let embd = w.here(input.embd);
+        let embd = if stream.rows == Dim::Outputs { w.rows(embd) } else { embd };
+        let skip = w.map(embd, None, MapFn::Weight(by, ByWeight::Mul), "skip");
+        x = w.map(x, Some(skip), MapFn::Add, "l_out");
+    }
+    if let Some(role) = spec.norm_after {
+        x = w.norm(x, role, "loop_norm");
+    }
+    Stream { x, add: None, rows: stream.rows }
+}
+
+/// The rows whose outputs are wanted, of the whole stream.
+fn rows(w: &mut Writer<'_>, stream: Stream) -> Stream {
+    if stream.rows == Dim::Outputs {
+        return stream;
+    }
+    let x = w.sum(stream, "l_out");
+    Stream { x: w.rows(x), add: None, rows: Dim::Outputs }
+}
+
+/// The stream with what attention adds to it, and what it was before.
+fn attended(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> (Stream, T) {
+    let n = &spec.norms;
+    if spec.halves == Halves::Ffn {
+        let stream = if last { rows(w, stream) } else { stream };
+        return (stream, stream.x);
+    }
+    let (mut x, cur) = w.add_norm(stream, n.attn, "l_out", "attn_norm");
+    let mut out = match spec.halves {
+        Halves::Linear => w.linear(cur, Role::AttnOut, w.m.hp.n_embd, "attn_out"),
+        _ => attention::write(w, &spec.attn, cur),
+    };
+    if spec.attn.cross {
+        (x, out) = cross::write(w, &spec.attn, x, out);
+    }
     if last {
         (x, out) = (w.rows(x), w.rows(out));
     }
-    if let Some(role) = spec.norms.attn_post {
-        out = w.norm(out, role, "attn_post_norm");
+    if let Some(role) = n.attn_post {
+        out = w.post_norm(out, role, n.post_eps, "attn_post_norm");
     }
     let add = Some(w.scaled(out, spec.residual_scale, "attn_scaled"));
-    let rows = w.plan.value(out).rows;
-    let (x, cur) = w.add_norm(Stream { x, add, rows }, spec.norms.ffn, "ffn_inp", "ffn_norm");
-    let mut out = ffn::write(w, &spec.ffn, cur);
-    if let Some(role) = spec.norms.ffn_post {
-        out = w.norm(out, role, "ffn_post_norm");
+    (Stream { x, add, rows: w.plan.value(out).rows }, x)
+}
+
+fn sequential(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) -> Stream {
+    let n = &spec.norms;
+    let (stream, layer) = attended(w, spec, stream, last);
+    let rows = stream.rows;
+    if let Some(after) = n.after {
+        return encoder::after_sums(w, spec, after, stream);
+    }
+    let (x, cur) = w.add_norm(stream, n.ffn, "ffn_inp", "ffn_norm");
+    let mut out = ffn::write(w, &spec.ffn, Inputs { normed: cur, bare: x, layer });
+    if let Some(side) = &spec.side {
+        let from = if side.of_input { layer } else { x };
+        let normed = w.norm(from, side.norm, "ffn_norm_exps");
+        let mut beside = ffn::moe(w, &side.moe, Inputs { normed, bare: x, layer });
+        if let Some([first, second]) = side.posts {
+            (out, beside) = (w.norm(out, first, "ffn_mlp"), w.norm(beside, second, "ffn_moe"));
+        }
+        out = w.map(out, Some(beside), MapFn::Add, "ffn_moe_combined");
+    }
+    if let Some(role) = n.ffn_post {
+        out = w.post_norm(out, role, n.post_eps, "ffn_post_norm");
     }
     Stream { x, add: Some(w.scaled(out, spec.residual_scale, "ffn_out_scaled")), rows }
 }
@@ -151,15 +292,19 @@ fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
     if last {
         (x, attn, ffn_in) = (w.rows(x), w.rows(attn), w.rows(ffn_in));
     }
-    let ffn = ffn::write(w, &spec.ffn, ffn_in);
+    let ffn = ffn::write(w, &spec.ffn, Inputs { normed: ffn_in, bare: x, layer: x });
     let both = w.map(ffn, Some(attn), MapFn::Add, "ffn_attn_out");
     Stream { x, add: Some(w.scaled(both, spec.residual_scale, "ffn_out_scaled")), rows: w.plan.value(both).rows }
 }
 
-fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
+fn last_norm(w: &mut Writer<'_>, stream: Stream) -> T {
+    let stream = w.enter(-1, w.m.head_place, stream);
+    let stream = rows(w, stream);
+    w.add_norm(stream, w.m.arch.head.norm, "l_out", "result_norm").1
+}
+
+fn head(w: &mut Writer<'_>, embd: T) -> T {
     let m = w.m;
-    let stream = w.enter(-1, m.head_place, stream);
-    let (_, embd) = w.add_norm(stream, Some(Role::OutputNorm), "l_out", "result_norm");
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
     let outs = vec![w.proj(Role::Output, logits)];
     // The head's rounding noise goes straight into the logits: without `fine` it is most of our distance from the exact ones.
@@ -168,14 +313,18 @@ fn head(w: &mut Writer<'_>, stream: Stream) -> (T, T) {
     if m.arch.head.softcap && m.hp.final_softcap != 0.0 {
         logits = w.map(logits, None, MapFn::Softcap(m.hp.final_softcap), "result_output");
     }
-    (embd, logits)
+    if let Some((from, to)) = m.arch.head.hidden {
+        // The original hides them in the first row of a batch only.
+        logits = w.map(logits, None, MapFn::Hide { from, to, first_only: w.s.compat }, "result_output");
+    }
+    logits
 }
 
 /// The plan that applies pending K rotations. Magnitudes (YaRN) were applied when K was stored, so they are taken out here.
 pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
     let mut w = Writer::new(m, s);
     for (il, spec) in m.layers.iter().enumerate() {
-        let Some(mut r) = rope(m, s, il as i32, &spec.attn) else { continue };
+        let Some(mut r) = rope(m, s, il as i32, &spec.attn).filter(|_| spec.stores()) else { continue };
         w.at(il as i16, m.place[il]);
         // All positions of a cell move together.
         r.sections = None;

@@ -1,6 +1,6 @@
 //! Writes steps: keeps the layer and device at hand, makes values, carries the residual stream.
 use super::Settings;
-use crate::backend::{DeviceId, Dim, MapFn, Op, Plan, Proj, Seen, Step, T, Value, WeightId};
+use crate::backend::{Cols, DeviceId, Dim, MapFn, Op, Plan, Proj, Seen, Step, T, Value, WeightId};
 use crate::model::Model;
 use crate::model::names::{Name, Role};
 use crate::model::spec::NormSpec;
@@ -19,12 +19,24 @@ pub struct Writer<'a> {
     pub plan: Plan,
     norm: NormSpec,
     il: i16,
+    /// What the weights of layer 0 are counted from.
+    base: i32,
     place: usize,
+    /// Values made on one device, as they are on another.
+    moved: Vec<(T, usize, T)>,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, place: 0 }
+        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, moved: Vec::new() }
+    }
+    /// For the layers of an encoder beside a decoder.
+    pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {
+        Writer { base: m.layers.len() as i32, ..Writer::new(m, s) }
+    }
+    /// What follows is of the decoder's layers again.
+    pub fn leave_encoder(&mut self) {
+        self.base = 0;
     }
 
     /// Sets layer and backend for what follows.
@@ -49,7 +61,12 @@ impl<'a> Writer<'a> {
 
     /// This layer's weight, if the file has it; rotation factors and the like are bound per layer too.
     pub fn get(&self, name: Name) -> Option<WeightId> {
-        self.m.weight(self.il(), name)
+        let il = if self.il < 0 { -1 } else { self.base + self.il() };
+        self.m.weight(il, name)
+    }
+    /// The first layer's.
+    pub fn get_first(&self, name: Name) -> Option<WeightId> {
+        self.m.weight(self.base, name)
     }
     /// A weight that binding guaranteed.
     pub fn need(&self, role: Role) -> WeightId {
@@ -75,6 +92,45 @@ impl<'a> Writer<'a> {
         Stream { x: out, add: None, rows: s.rows }
     }
 
+    /// A value on the device at hand, whichever made it.
+    pub fn here(&mut self, t: T) -> T {
+        let Value { width, rows, dev } = self.plan.value(t).clone();
+        if dev == self.dev() {
+            return t;
+        }
+        if let Some(m) = self.moved.iter().find(|m| (m.0, m.1) == (t, self.place)) {
+            return m.2;
+        }
+        let out = self.value(width, rows);
+        self.step(Op::Move { x: t, out }, &[]);
+        self.moved.push((t, self.place, out));
+        out
+    }
+
+    /// One matrix.
+    pub fn linear(&mut self, x: T, role: Role, rows: u32, name: &'static str) -> T {
+        let out = self.value(rows, self.plan.value(x).rows);
+        let outs = vec![self.proj(role, out)];
+        self.step(Op::Linear { x, outs, fine: false }, &[(out, name)]);
+        out
+    }
+    /// A matrix for each head.
+    pub fn heads(&mut self, x: T, role: Role, width: u32, name: &'static str) -> T {
+        let (w, out) = (self.need(role), self.value(width, self.plan.value(x).rows));
+        self.step(Op::Heads { x, w, out }, &[(out, name)]);
+        out
+    }
+    pub fn gather(&mut self, parts: Vec<Cols>, n: u32, name: &'static str) -> T {
+        let (width, rows) = (parts.iter().map(|p| p.len * n).sum(), self.plan.value(parts[0].x).rows);
+        let out = self.value(width, rows);
+        self.step(Op::Gather { parts, n, out }, &[(out, name)]);
+        out
+    }
+    /// Columns `first..first + len`.
+    pub fn cols(&mut self, x: T, first: u32, len: u32, name: &'static str) -> T {
+        self.gather(vec![Cols { x, first, step: 0, len }], 1, name)
+    }
+
     /// An elementwise step.
     pub fn map(&mut self, x: T, y: Option<T>, f: MapFn, name: &'static str) -> T {
         let (width, rows) = (self.plan.value(x).width, self.plan.value(x).rows);
@@ -87,7 +143,7 @@ impl<'a> Writer<'a> {
         if s == 1.0 { x } else { self.map(x, None, MapFn::Scale(s), name) }
     }
     /// The stream in one value.
-    fn sum(&mut self, s: Stream, name: &'static str) -> T {
+    pub fn sum(&mut self, s: Stream, name: &'static str) -> T {
         s.add.map_or(s.x, |y| self.map(s.x, Some(y), MapFn::Add, name))
     }
 
@@ -122,6 +178,24 @@ impl<'a> Writer<'a> {
         let out = self.value(width, rows);
         let op = self.norm_op(x, None, role, None, out);
         self.step(op, &[(out, name)]);
+        out
+    }
+
+    /// The architecture's norm with these weights, or none.
+    pub fn norm_by(&mut self, x: T, w: Option<WeightId>, name: &'static str) -> T {
+        let (width, rows) = (self.plan.value(x).width, self.plan.value(x).rows);
+        let out = self.value(width, rows);
+        let NormSpec { kind, eps, .. } = self.norm;
+        self.step(Op::Norm { x, add: None, w, b: None, kind, eps, sum: None, out }, &[(out, name)]);
+        out
+    }
+
+    /// Before a residual is added, with an epsilon of its own where that is not 0.
+    pub fn post_norm(&mut self, x: T, role: Role, eps: f32, name: &'static str) -> T {
+        let before = self.norm.eps;
+        self.norm.eps = if eps == 0.0 { before } else { eps };
+        let out = self.norm(x, role, name);
+        self.norm.eps = before;
         out
     }
 

@@ -1,10 +1,9 @@
 //! llama.h: A context: making one, its sizes and settings, decoding.
-#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::{attempt, guard, with};
 use super::convert;
 use super::handles::{ContextHandle, with_context};
-use super::stubs::stub;
 use super::types::*;
+use crate::session::batch::BatchView;
 use crate::session::{Context, ContextParams};
 use llama_pooling_type::*;
 use platform::{Error, Result, log};
@@ -132,10 +131,13 @@ pub unsafe extern "C" fn llama_get_model(ctx: Option<&llama_context>) -> *const 
     with("llama_get_model", ctx, std::ptr::null(), |c| c.0.model)
 }
 
-/// The context's KV store; lives as long as the context.
+/// The context's KV store; lives as long as the context. NULL for models that keep nothing (encoders, diffusion models).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_get_memory(ctx: Option<&llama_context>) -> llama_memory_t {
-    with("llama_get_memory", ctx, std::ptr::null_mut(), |c| std::ptr::from_ref(&c.0.memory).cast_mut())
+    with("llama_get_memory", ctx, std::ptr::null_mut(), |c| match c.0.has_memory {
+        true => std::ptr::from_ref(&c.0.memory).cast_mut(),
+        false => std::ptr::null_mut(),
+    })
 }
 
 /// How embeddings of a sequence become one.
@@ -144,10 +146,10 @@ pub unsafe extern "C" fn llama_pooling_type(ctx: Option<&llama_context>) -> llam
     with("llama_pooling_type", ctx, LLAMA_POOLING_TYPE_UNSPECIFIED, |c| pooling(c.0.pooling_type))
 }
 
-/// Runs the encoder over a batch. 0 on success, negative on failure, and then the memory is as before.
+/// Runs the encoder over a batch, all of it at once (`n_ubatch`). 0 on success, 2 when aborted, negative on failure; the memory is as before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_encode(ctx: ContextPtr<'_>, batch: llama_batch) -> i32 {
-    stub("llama_encode", -1)
+    compute("llama_encode", ctx, &batch, |_, ctx, view| ctx.encode(view))
 }
 
 /// Runs the decoder over a batch.
@@ -155,16 +157,27 @@ pub unsafe extern "C" fn llama_encode(ctx: ContextPtr<'_>, batch: llama_batch) -
 /// 1: no room in the KV store; the memory is as before
 /// 2: aborted; the ubatches that were finished stay
 /// -1: a bad batch; the memory is as before
+/// Contexts without a memory encode instead.
 /// below -1: failed; the ubatches that were finished stay, `llama_memory_seq_pos_max` tells how far
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_decode(ctx: ContextPtr<'_>, batch: llama_batch) -> i32 {
-    with("llama_decode", ctx, -1, |c| {
-        // SAFETY: the arrays of the batch have n_tokens elements.
-        let view = unsafe { convert::batch(&batch, c.0.n_embd, c.0.sizes.n_batch) };
+    compute("llama_decode", ctx, &batch, ContextHandle::decode)
+}
+
+/// A batch through `f`: the code that it gives, or -1.
+fn compute(
+    name: &str,
+    ctx: ContextPtr<'_>,
+    batch: &llama_batch,
+    f: impl FnOnce(&ContextHandle, &mut Context, &BatchView<'_>) -> i32,
+) -> i32 {
+    with(name, ctx, -1, |c| {
+        // SAFETY: the arrays of the batch have n_tokens elements, by the promise of the caller of `name`.
+        let view = unsafe { convert::batch(batch, c.0.n_embd, c.0.sizes.n_batch) };
         match view {
-            Ok(view) => with_context("llama_decode", Some(&c.0.ctx), -3, |ctx| c.0.decode(ctx, &view)),
+            Ok(view) => with_context(name, Some(&c.0.ctx), -3, |ctx| f(&c.0, ctx, &view)),
             Err(e) => {
-                log::error(format_args!("llama_decode: {e}"));
+                log::error(format_args!("{name}: {e}"));
                 -1
             }
         }
@@ -210,7 +223,7 @@ pub unsafe extern "C" fn llama_get_causal_attn(ctx: Option<&llama_context>) -> b
 /// Has no effect.
 #[deprecated(note = "user code should do warmup runs manually [TAG_LLAMA_GRAPH_NO_WARMUP]")]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llama_set_warmup(ctx: ContextPtr<'_>, warmup: bool) {
+pub unsafe extern "C" fn llama_set_warmup(ctx: ContextPtr<'_>, _warmup: bool) {
     // Nothing to warm up: weights are where they will be read.
     with("llama_set_warmup", ctx, (), |_| ())
 }

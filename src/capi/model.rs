@@ -7,7 +7,7 @@ use super::ptr;
 use super::stubs::stub;
 use super::types::*;
 use crate::gguf::{LoadMode, Source};
-use crate::model::spec::RopeKind;
+use crate::model::spec::{RopeKind, Stacks};
 use crate::model::{LoadParams, Model};
 use llama_rope_type::*;
 use platform::Result;
@@ -314,19 +314,22 @@ pub unsafe extern "C" fn llama_model_n_params(model: Option<&llama_model>) -> u6
 /// Whether `llama_encode` is to be called first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_has_encoder(model: Option<&llama_model>) -> bool {
-    with("llama_model_has_encoder", model, false, |_| false)
+    with("llama_model_has_encoder", model, false, |m| !matches!(m.0.model.arch.stacks, Stacks::One))
 }
 
 /// Whether `llama_decode` is of use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_has_decoder(model: Option<&llama_model>) -> bool {
-    with("llama_model_has_decoder", model, false, |_| true)
+    with("llama_model_has_decoder", model, false, |m| !matches!(m.0.model.arch.stacks, Stacks::Encoder))
 }
 
 /// The token that an encoder-decoder's answer starts with; -1 for other models.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_decoder_start_token(model: Option<&llama_model>) -> llama_token {
-    with("llama_model_decoder_start_token", model, LLAMA_TOKEN_NULL, |_| LLAMA_TOKEN_NULL)
+    with("llama_model_decoder_start_token", model, LLAMA_TOKEN_NULL, |m| match m.0.model.arch.stacks {
+        Stacks::EncoderDecoder { .. } => m.0.model.hp.dec_start_token,
+        _ => LLAMA_TOKEN_NULL,
+    })
 }
 
 /// Whether the state of a sequence has a fixed size (Mamba, RWKV).
@@ -344,7 +347,7 @@ pub unsafe extern "C" fn llama_model_is_hybrid(model: Option<&llama_model>) -> b
 /// Whether the model fills in masked tokens instead of writing on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_is_diffusion(model: Option<&llama_model>) -> bool {
-    with("llama_model_is_diffusion", model, false, |_| false)
+    with("llama_model_is_diffusion", model, false, |m| m.0.model.arch.diffusion)
 }
 
 /// In the order of `llama_model_meta_key`.

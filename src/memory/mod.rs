@@ -23,6 +23,7 @@ pub mod store;
 mod tests;
 mod views;
 mod window;
+pub mod within;
 
 use crate::backend::io::{BlockId, Ubatch, Views};
 use cells::Log;

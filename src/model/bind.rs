@@ -25,6 +25,9 @@ pub struct Binder<'a> {
     /// The tensor that each weight is rows of.
     pub files: Vec<TensorInfo>,
     used: HashSet<String>,
+    /// The layer of the file that the layer at hand uses, and which of them is the first of an encoder.
+    from: i32,
+    encoder: Option<i32>,
     bytes_done: u64,
     progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -39,23 +42,38 @@ impl<'a> Binder<'a> {
             roles: Roles::new(),
             files: Vec::new(),
             used: HashSet::new(),
+            from: -1,
+            encoder: None,
             bytes_done: 0,
             progress,
         }
     }
 
-    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's.
+    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's. The layers of an encoder follow those of its decoder.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
+        self.encoder = arch.encoder_from(hp);
         for t in names::model_tensors(hp, arch) {
-            let first = matches!(t.name.0, Role::TokenEmbd | Role::TokenNorm | Role::PosEmbd);
-            self.one(-1, &t, if first { 0 } else { head })?;
+            // An encoder beside a decoder is where the embeddings are.
+            let beside = t.name.0 == Role::EncOutputNorm && arch.head.norm != Some(Role::EncOutputNorm);
+            self.one(-1, &t, if names::of_input(t.name.0) || beside { 0 } else { head })?;
         }
-        if !self.roles.contains_key(&(-1, Role::Output.weight())) {
+        if arch.head.logits && !self.roles.contains_key(&(-1, Role::Output.weight())) {
             self.tie(hp, head)?;
         }
-        let norm = arch.norm(hp);
+        let (norm, mut loaded) = (arch.norm(hp), HashMap::new());
         for (il, spec) in layers.iter().enumerate() {
-            self.layer(il as i32, hp, &norm, spec, place[il])?;
+            let (from, il32) = ((arch.source)(hp, il as u32) as i32, il as i32);
+            match loaded.get(&(from, place[il])) {
+                Some(first) => {
+                    self.share(*first, il32);
+                    self.scales(il32, hp, &norm, spec, place[il])?;
+                }
+                None => {
+                    self.from = from;
+                    self.layer(il32, hp, &norm, spec, place[il])?;
+                    loaded.insert((from, place[il]), il32);
+                }
+            }
         }
         for role in [Role::RopeFreqs, Role::RopeLong, Role::RopeShort] {
             self.copy_factors(role, layers, place, head)?;
@@ -83,11 +101,12 @@ impl<'a> Binder<'a> {
         let name = role.weight();
         let Some(at_head) = self.roles.get(&(-1, name)).copied() else { return Ok(()) };
         let mut by_dev = HashMap::from([(head, at_head)]);
-        for (il, spec) in layers.iter().enumerate().filter(|(_, s)| names::factor_roles(s.attn.rope_factors).contains(&role)) {
+        let uses = |s: &LayerSpec| names::factor_roles(s.attn.rope_factors).contains(&role);
+        for (il, _) in layers.iter().enumerate().filter(|(_, s)| uses(s)) {
             let id = match by_dev.get(&place[il]) {
                 Some(id) => *id,
                 None => {
-                    let n = spec.attn.n_rot / 2;
+                    let n = self.weights[at_head.0 as usize].shape[0];
                     let t = Tensor { name, shape: [n, 1, 1], required: true, small: true };
                     self.load(-1, &t, place[il], 0..n)?.unwrap_or(at_head)
                 }
@@ -98,22 +117,35 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
+    /// Scales are the file's for that layer itself, as in the original.
+    fn scales(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
+        names::layer_tensors(hp, norm, spec).iter().filter(|t| t.is_scale()).try_for_each(|t| self.one(il, t, dev))
+    }
+
+    /// Layer `il` uses what layer `first` has.
+    fn share(&mut self, first: i32, il: i32) {
+        let shared: Vec<(Name, WeightId)> = self.roles.iter().filter(|r| r.0.0 == first && !r.0.1.is_scale()).map(|(k, id)| (k.1, *id)).collect();
+        self.roles.extend(shared.into_iter().map(|(name, id)| ((il, name), id)));
+    }
+
     fn layer(&mut self, il: i32, hp: &HParams, norm: &NormSpec, spec: &LayerSpec, dev: usize) -> Result<()> {
-        let fused = self.source.gguf().tensor(&Role::Qkv.weight().full(il)).is_some();
+        let fused = self.source.gguf().tensor(&self.in_file(Role::Qkv.weight())).is_some();
         let n_ff = match &spec.ffn {
-            Ffn::Dense(d) if d.gating == Gating::InUp => Some(d.n_ff),
+            Ffn::Dense(d) if d.gating == Gating::InUp || d.gating == Gating::AsFile && self.up_holds_both(d.n_ff) => Some(d.n_ff),
             _ => None,
         };
         let experts = match &spec.ffn {
-            Ffn::Moe(m) if self.source.gguf().tensor(&Role::GateUpExps.weight().full(il)).is_some() => Some(m),
-            _ => None,
+            Ffn::Moe(m) => Some(m),
+            _ => spec.side.as_ref().map(|s| &s.moe),
         };
+        let experts = experts.filter(|_| self.source.gguf().tensor(&self.in_file(Role::GateUpExps.weight())).is_some());
         for t in &names::layer_tensors(hp, norm, spec) {
             let cut = match t.name.0 {
                 // Biases may stand by themselves beside a fused matrix.
                 Role::Q | Role::K | Role::V => fused && t.name != t.name.0.bias(),
                 Role::GateExps | Role::UpExps => experts.is_some() && t.name == t.name.0.weight(),
-                Role::FfnUp => n_ff.is_some() && t.name == Role::FfnUp.weight(),
+                Role::FfnUp => n_ff.is_some() && t.name != Role::FfnUp.scale(),
+                Role::FfnGate => n_ff.is_some(),
                 _ => false,
             };
             if !cut {
@@ -135,6 +167,17 @@ impl<'a> Binder<'a> {
         n_ff.map_or(Ok(()), |n| self.cut_up(il, hp, n, dev, [Role::FfnGate, Role::FfnUp]))
     }
 
+    /// What the file calls a tensor of the layer at hand.
+    fn in_file(&self, name: Name) -> String {
+        name.in_file(self.from, self.encoder)
+    }
+
+    /// Whether `ffn_up` is twice as wide as the FFN.
+    fn up_holds_both(&self, n_ff: u32) -> bool {
+        let up = self.source.gguf().tensor(&self.in_file(Role::FfnUp.weight()));
+        up.is_some_and(|t| t.shape[1] == 2 * u64::from(n_ff))
+    }
+
     /// `attn_qkv` holds the rows of Q, then K, then V; so does its bias.
     fn cut_qkv(&mut self, il: i32, hp: &HParams, spec: &LayerSpec, dev: usize) -> Result<()> {
         let a = &spec.attn;
@@ -145,7 +188,9 @@ impl<'a> Binder<'a> {
         let mut at = 0;
         for (n, role) in rows.into_iter().zip([Role::Q, Role::K, Role::V]) {
             self.piece(il, &weight, dev, at..at + n, role.weight())?;
-            self.piece(il, &bias, dev, at..at + n, role.bias())?;
+            if a.qkv_biased {
+                self.piece(il, &bias, dev, at..at + n, role.bias())?;
+            }
             at += n;
         }
         if !a.qkv_scaled {
@@ -161,8 +206,11 @@ impl<'a> Binder<'a> {
     /// The tensor of `up` holds the rows of the gate, then its own.
     fn cut_up(&mut self, il: i32, hp: &HParams, n_ff: u32, dev: usize, [gate, up]: [Role; 2]) -> Result<()> {
         let t = Tensor { name: up.weight(), shape: [hp.n_embd, 2 * n_ff, 1], required: true, small: false };
+        let bias = Tensor { name: up.bias(), shape: [2 * n_ff, 1, 1], required: false, small: true };
         self.piece(il, &t, dev, 0..n_ff, gate.weight())?;
-        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())
+        self.piece(il, &t, dev, n_ff..2 * n_ff, up.weight())?;
+        self.piece(il, &bias, dev, 0..n_ff, gate.bias())?;
+        self.piece(il, &bias, dev, n_ff..2 * n_ff, up.bias())
     }
 
     /// Rows of a tensor under a name of their own.
@@ -180,10 +228,16 @@ impl<'a> Binder<'a> {
 
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
-        let (name, shape) = (t.name.full(il), t.shape);
-        let Some(info) = self.source.gguf().tensor(&name) else {
+        let of = if t.is_scale() { il } else { self.from };
+        let of_model = il < 0 || t.name.0.is_of_model();
+        let (name, shape) = (if of_model { t.name.full(-1) } else { t.name.in_file(of, self.encoder) }, t.shape);
+        // Some files leave the part out of a name.
+        let bare = name.rsplit_once('.').map_or(name.as_str(), |n| n.0).to_owned();
+        let found = self.source.gguf().tensor(&name).or_else(|| self.source.gguf().tensor(&bare).filter(|_| !t.is_scale()));
+        let Some(info) = found else {
             return if t.required { Err(Error::invalid(format!("missing tensor '{name}'"))) } else { Ok(None) };
         };
+        let name = info.name.clone();
         let want = shape.map(u64::from);
         if info.shape[..3] != want || info.shape[3] != 1 {
             return Err(Error::invalid(format!("tensor '{name}' has wrong shape; expected {want:?}, got {:?}", info.shape)));

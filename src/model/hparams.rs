@@ -1,6 +1,6 @@
 //! Hyper-parameters: what a file's keys say, checked, before any architecture interprets them.
 use super::names::Role;
-use super::spec::{Arch, Gate, Key, Need};
+use super::spec::{Arch, Flow, Gate, Key, Need, Stacks, Xielu};
 use crate::gguf::Meta;
 use platform::{Error, Result};
 
@@ -26,6 +26,10 @@ pub struct HParams {
     pub n_ctx_train: u32,
     pub n_embd: u32,
     pub n_layer: u32,
+    /// Layers of the decoder where there is an encoder too, whose are `n_layer`.
+    pub n_layer_dec: u32,
+    /// The token that an answer to an encoded text starts with.
+    pub dec_start_token: i32,
     /// Per layer.
     pub n_head: Vec<u32>,
     pub n_head_kv: Vec<u32>,
@@ -68,11 +72,64 @@ pub struct HParams {
     /// Per layer: slides.
     pub is_swa: Vec<bool>,
     pub causal: bool,
-    /// `llama_pooling_type`, -1 when the file says nothing.
+    /// `llama_pooling_type`, -1 when the file says nothing; and the one before a classifier.
     pub pooling_type: i32,
+    pub pooling_type_cls: i32,
+    /// Scores of a classifier.
+    pub n_cls_out: u32,
+    /// Kinds of sentences that have a vector.
+    pub n_token_types: u32,
+    /// Buckets of distances, of both sides.
+    pub n_rel_buckets: u32,
+    pub n_moe_every: u32,
+    /// The FFN's activation by its name; empty: the architecture's own.
+    pub hidden_act: String,
+    /// Widths between the two matrices behind an embedding; 0: there are none.
+    pub dense_feat: [u32; 2],
+    /// Largest exponent of ALiBi's slopes.
+    pub alibi: f32,
+    /// Multiply scores (Grok), and what attention gives (MiMo 2); each 0: not given.
+    pub score_scale: f32,
+    pub value_scale: f32,
+    /// Norms stand after each half (Chameleon).
+    pub swin_norm: bool,
+    /// Heads and rotation of sliding layers.
+    pub head_k_swa: u32,
+    pub head_v_swa: u32,
+    pub n_rot_swa: u32,
+    /// Ranks and, where they are absorbed, sizes of heads of latent attention; 0: not given.
+    pub q_rank: u32,
+    pub kv_rank: u32,
+    pub head_k_mla: u32,
+    pub head_v_mla: u32,
+    /// The same of sliding layers.
+    pub kv_rank_swa: u32,
+    pub head_k_mla_swa: u32,
+    pub head_v_mla_swa: u32,
+    /// Streams of hyper-connections; what is added to shares, and their magnitude.
+    pub n_hyper: u32,
+    pub hyper_eps: f32,
+    pub hyper_magnitude: f32,
+    /// Per layer, 0: none.
+    pub cut_exp: Vec<f32>,
+    pub cut_shexp: Vec<f32>,
+    /// Per layer.
+    pub xielu: Vec<Xielu>,
+    /// Layers of the file, which may be gone through more than once.
+    pub n_layer_file: u32,
+    pub skip_loop_norm: bool,
+    /// Layers of a stack, cycles of the slow stack and of the fast one (HRM).
+    pub hrm: [u32; 3],
+    /// Layers that store rows of their own.
+    pub n_layer_kv: u32,
+    pub n_embd_per_layer: u32,
+    /// Experts behind experts: width, experts per chunk, weight.
+    pub n_ff_chexp: u32,
+    pub experts_per_group: u32,
+    pub expert_group_scale: f32,
     pub rope: RopeTrain,
-    /// Of those that the architecture looks for.
-    present: Vec<Role>,
+    /// Rows, by layer of the file, of those that the architecture looks for; 0: it is not there.
+    present: Vec<(Role, Vec<u64>)>,
 }
 
 /// Rotation as trained; a context may override the base, the scale and YaRN.
@@ -90,10 +147,14 @@ pub struct RopeTrain {
     pub yarn_beta_fast: f32,
     pub yarn_beta_slow: f32,
     pub yarn_log_mul: f32,
+    /// It is in the magnitudes of Q and K as well (DeepSeek 2).
+    pub yarn_mul_both: bool,
     /// Pairs per position of M-RoPE; zeros: none.
     pub sections: [u32; 4],
     /// Attention temperature, 0: none; and whether there is rotation at all (Granite).
     pub temperature_scale: f32,
+    /// Positions of a step of it where the file says so.
+    pub temperature_length: u32,
     pub finetuned: bool,
 }
 
@@ -131,12 +192,25 @@ impl Keys<'_> {
     fn bool(&self, suffix: &str, or: bool) -> Result<bool> {
         Ok(self.meta.bool(&self.name(suffix))?.unwrap_or(or))
     }
+    fn pooling(&self, suffix: &str) -> i32 {
+        self.meta.get(&self.name(suffix)).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32)
+    }
     /// Of an array the first: all layers share it here.
     fn first_u32(&self, suffix: &str, n_layer: u32) -> Result<u32> {
         Ok(self.per_layer(suffix, n_layer, &[0])?[0])
     }
     fn f32(&self, suffix: &str, or: f32) -> Result<f32> {
         Ok(self.meta.f32(&self.name(suffix))?.unwrap_or(or))
+    }
+
+    /// A number for all layers, or an array with one per layer.
+    fn floats(&self, name: &str, n_layer: u32, or: f32) -> Result<Vec<f32>> {
+        let Some(crate::gguf::Value::Array(a)) = self.meta.get(name) else {
+            return Ok(vec![self.meta.f32(name)?.unwrap_or(or); n_layer as usize]);
+        };
+        let v = a.to_f32().filter(|v| v.len() >= n_layer as usize);
+        let v = v.ok_or_else(|| Error::invalid(format!("key {name} needs {n_layer} numbers")))?;
+        Ok(v[..n_layer as usize].to_vec())
     }
 
     /// A number for all layers, or an array with one per layer.
@@ -155,8 +229,8 @@ impl Keys<'_> {
 }
 
 impl HParams {
-    /// `has`: whether the file has a tensor of that name.
-    pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32, has: &dyn Fn(&str) -> bool) -> Result<HParams> {
+    /// `rows_of`: rows of the file's tensor of that name.
+    pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32, rows_of: &dyn Fn(&str) -> Option<u64>) -> Result<HParams> {
         let k = Keys { meta, arch: arch.name };
         // The last layers may be for predicting several tokens at once: they are not used here.
         let n_layer = k.need_u32("block_count")?;
@@ -169,17 +243,24 @@ impl HParams {
         let n_head_kv = k.per_layer("attention.head_count_kv", n_layer, &n_head)?;
         let per_head = n_embd.checked_div(n_head[0]).unwrap_or(0);
         let n_embd_head_k = k.u32("attention.key_length")?.unwrap_or(per_head);
+        let n_embd_head_v = k.u32("attention.value_length")?.unwrap_or(per_head);
+        let n_rot = k.u32("rope.dimension_count")?.unwrap_or(n_embd_head_k);
         let mut hp = HParams {
             n_vocab,
             n_ctx_train: k.need_u32("context_length")?,
             n_embd,
             n_layer,
+            n_layer_dec: match arch.stacks {
+                Stacks::EncoderDecoder { .. } => k.or_u32("decoder_block_count", n_layer)?,
+                _ => n_layer,
+            },
+            dec_start_token: meta.get(&k.name("decoder_start_token_id")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as i32),
             n_head_kv,
             n_head,
             n_ff: k.per_layer("feed_forward_length", n_layer, &vec![0; n_layer as usize])?,
             n_embd_head_k,
-            n_embd_head_v: k.u32("attention.value_length")?.unwrap_or(per_head),
-            n_rot: k.u32("rope.dimension_count")?.unwrap_or(n_embd_head_k),
+            n_embd_head_v,
+            n_rot,
             n_expert: k.or_u32("expert_count", 0)?,
             n_expert_used: k.first_u32("expert_used_count", n_layer)?,
             n_ff_exp: k.first_u32("expert_feed_forward_length", n_layer)?,
@@ -206,11 +287,48 @@ impl HParams {
             final_softcap: 0.0,
             n_swa: 0,
             is_swa: vec![false; n_layer as usize],
-            causal: k.bool("attention.causal", true)?,
-            pooling_type: meta.get(&k.name("pooling_type")).and_then(crate::gguf::Value::as_i64).map_or(-1, |v| v as u32 as i32),
+            causal: !arch.both_sides && k.bool("attention.causal", true)?,
+            pooling_type: k.pooling("pooling_type"),
+            pooling_type_cls: k.pooling("classifier.pooling_type"),
+            n_cls_out: meta.array(&k.name("classifier.output_labels"))?.map_or(1, |a| (a.len() as u32).max(1)),
+            n_token_types: meta.u32("tokenizer.ggml.token_type_count")?.unwrap_or(0),
+            n_rel_buckets: 0,
+            n_moe_every: 0,
+            hidden_act: meta.str(&k.name("hidden_activation"))?.unwrap_or_default().to_owned(),
+            dense_feat: [k.or_u32("dense_2_feat_out", 0)?, k.or_u32("dense_3_feat_in", 0)?],
+            alibi: k.f32("attention.max_alibi_bias", 0.0)?,
+            score_scale: k.f32("attention.output_scale", 0.0)?,
+            value_scale: k.f32("attention.value_scale", 0.0)?,
+            swin_norm: k.bool("swin_norm", false)?,
+            head_k_swa: k.u32("attention.key_length_swa")?.unwrap_or(n_embd_head_k),
+            head_v_swa: k.u32("attention.value_length_swa")?.unwrap_or(n_embd_head_v),
+            n_rot_swa: k.u32("rope.dimension_count_swa")?.unwrap_or(n_rot),
+            q_rank: 0,
+            kv_rank: 0,
+            head_k_mla: k.or_u32("attention.key_length_mla", 0)?,
+            head_v_mla: k.or_u32("attention.value_length_mla", 0)?,
+            kv_rank_swa: 0,
+            head_k_mla_swa: 0,
+            head_v_mla_swa: 0,
+            n_hyper: 0,
+            hyper_eps: 0.0,
+            hyper_magnitude: 0.0,
+            cut_exp: Vec::new(),
+            cut_shexp: Vec::new(),
+            xielu: Vec::new(),
+            n_layer_file: n_layer,
+            skip_loop_norm: k.bool("skip_loop_final_norm", false)?,
+            hrm: [0; 3],
+            n_layer_kv: n_layer,
+            n_embd_per_layer: 0,
+            n_ff_chexp: k.or_u32("expert_chunk_feed_forward_length", 0)?,
+            experts_per_group: 0,
+            expert_group_scale: k.f32("expert_group_scale", 0.05)?,
             rope: RopeTrain::read(&k)?,
-            present: arch.looks_for.iter().copied().filter(|r| has(&r.weight().full(0))).collect(),
+            present: Vec::new(),
         };
+        let encoder = arch.encoder_from(&hp);
+        hp.present = arch.looks_for.iter().map(|r| (*r, hp.rows_by_layer(*r, encoder, rows_of))).collect();
         for need in arch.keys {
             hp.read_key(&k, need)?;
         }
@@ -228,7 +346,46 @@ impl HParams {
             Key::RmsEps | Key::NormEps | Key::LogitScale | Key::ParallelResidual => {}
             Key::ExpertFf | Key::ExpertShared | Key::DenseLead | Key::MoeStep | Key::ClampKqv => {}
             Key::Sections => self.read_sections(k, suffix)?,
+            Key::RelBuckets => {
+                self.n_rel_buckets = k.or_u32(suffix, 0)?;
+                // Each side has near buckets and far ones.
+                if self.n_rel_buckets < 4 {
+                    return Err(Error::invalid(format!("key {} is {}, at least 4 are needed", k.name(suffix), self.n_rel_buckets)));
+                }
+            }
+            Key::MoeEvery => self.n_moe_every = k.or_u32(suffix, 0)?,
             Key::RopeAlpha => self.scale_base(k.f32(suffix, 0.0)?),
+            Key::YarnLogMul { both } => {
+                self.rope.yarn_log_mul /= 0.1;
+                self.rope.yarn_mul_both = both;
+            }
+            Key::QLora => self.q_rank = k.or_u32(suffix, 0)?,
+            Key::KvLora => self.kv_rank = k.or_u32(suffix, 0)?,
+            Key::SwigluCut => {
+                self.cut_exp = k.floats(&k.name(suffix), self.n_layer, 0.0)?;
+                self.cut_shexp = k.floats(&k.name("swiglu_clamp_shexp"), self.n_layer, 0.0)?;
+            }
+            Key::Xielu => self.read_xielu(k)?,
+            Key::Loops => self.repeat(k.or_u32(suffix, 1)?)?,
+            Key::Hrm => self.read_hrm(k)?,
+            Key::Hyper => {
+                self.n_hyper = k.or_u32(suffix, 0)?;
+                self.hyper_eps = k.f32("hyper_connection.epsilon", 0.0)?;
+                self.hyper_magnitude = k.f32("hyper_connection.magnitude", 0.0)?;
+            }
+            Key::LatentSwa => {
+                self.kv_rank_swa = k.or_u32(suffix, 0)?;
+                self.head_k_mla_swa = k.need_u32("attention.key_length_mla_swa")?;
+                self.head_v_mla_swa = k.need_u32("attention.value_length_mla_swa")?;
+            }
+            Key::SharedKv => self.n_layer_kv = self.n_layer.saturating_sub(k.or_u32(suffix, 0)?),
+            Key::BetaFast(or) => self.rope.yarn_beta_fast = k.f32(suffix, or)?,
+            Key::QkEps(eps) => self.norm_eps = eps,
+            Key::FixedWindow(n) => self.n_swa = if k.or_u32(suffix, 0)? > 0 { n } else { 0 },
+            Key::RopeBaseSwaOnly => self.rope.freq_base_swa = k.f32(suffix, self.rope.freq_base)?,
+            Key::KvLayers(n) => self.n_layer_kv = n.min(self.n_layer),
+            Key::PerLayerWidth(or) => self.n_embd_per_layer = k.or_u32(suffix, or)?,
+            Key::ExpertGroups => self.experts_per_group = k.or_u32(suffix, 0)?,
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
             Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
             Key::SlidingWindow(or) => self.n_swa = k.or_u32(suffix, or)?,
@@ -259,6 +416,48 @@ impl HParams {
         Ok(())
     }
 
+    fn rows_by_layer(&self, role: Role, encoder: Option<i32>, rows_of: &dyn Fn(&str) -> Option<u64>) -> Vec<u64> {
+        if role.is_of_model() {
+            return vec![rows_of(&role.weight().full(-1)).unwrap_or(0)];
+        }
+        (0..self.n_layer as i32).map(|il| rows_of(&role.weight().in_file(il, encoder)).unwrap_or(0)).collect()
+    }
+
+    /// Its keys are the same for all architectures.
+    fn read_xielu(&mut self, k: &Keys<'_>) -> Result<()> {
+        let of = |what: &str| k.floats(&format!("xielu.{what}"), self.n_layer, 0.0);
+        let (n, p, beta, eps) = (of("alpha_n")?, of("alpha_p")?, of("beta")?, of("eps")?);
+        // What is trained is made positive.
+        let positive = |x: f32| if x > 20.0 { x } else { x.exp().ln_1p() };
+        let one = |i: usize| Xielu { alpha_n: beta[i] + positive(n[i]), alpha_p: positive(p[i]), beta: beta[i], eps: eps[i] };
+        self.xielu = (0..n.len()).map(one).collect();
+        Ok(())
+    }
+
+    /// All layers, so often one after the other.
+    fn repeat(&mut self, times: u32) -> Result<()> {
+        let n = self.n_layer.saturating_mul(times);
+        if times == 0 || n > MAX_LAYERS {
+            return Err(Error::invalid(format!("{} layers {times} times, allowed are up to {MAX_LAYERS}", self.n_layer)));
+        }
+        let times = times as usize;
+        [&mut self.n_head, &mut self.n_head_kv, &mut self.n_ff].into_iter().for_each(|v| *v = v.repeat(times));
+        [&mut self.rotates, &mut self.is_swa].into_iter().for_each(|v| *v = v.repeat(times));
+        (self.n_layer, self.n_layer_kv) = (n, n);
+        Ok(())
+    }
+
+    fn read_hrm(&mut self, k: &Keys<'_>) -> Result<()> {
+        let of = |what: &str| k.need_u32(&format!("hrm.{what}"));
+        self.hrm = [of("layers_per_stack")?, of("h_cycles")?, of("l_cycles")?];
+        let [each, slow, fast] = self.hrm.map(u64::from);
+        let n = each.checked_mul(slow).and_then(|n| n.checked_mul(fast.saturating_add(1)));
+        match n {
+            Some(n) if n == u64::from(self.n_layer) && fast > 0 => Ok(()),
+            _ => Err(Error::invalid(format!("{} layers for stacks of {each}, {slow} slow cycles of {fast} fast ones", self.n_layer))),
+        }
+    }
+
     fn read_sections(&mut self, k: &Keys<'_>, suffix: &str) -> Result<()> {
         let name = k.name(suffix);
         let Some(a) = k.meta.array(&name)? else { return Ok(()) };
@@ -282,9 +481,17 @@ impl HParams {
         (s[0] > 0 && s[1] > 0).then_some(s)
     }
 
-    /// Whether the layers have a tensor that the architecture looks for.
+    /// Whether the first layer (or the model) has a tensor that the architecture looks for.
     pub fn has(&self, role: Role) -> bool {
-        self.present.contains(&role)
+        self.has_at(role, 0)
+    }
+    pub fn has_at(&self, role: Role, il: u32) -> bool {
+        self.rows_at(role, il) > 0
+    }
+    /// Rows of such a tensor; 0: it is not there.
+    pub fn rows_at(&self, role: Role, il: u32) -> u64 {
+        let of = |p: &&(Role, Vec<u64>)| p.0 == role;
+        self.present.iter().find(of).and_then(|p| p.1.get(il as usize)).copied().unwrap_or(0)
     }
 
     /// The file's gating, or `or` where it says nothing.
@@ -308,15 +515,27 @@ impl HParams {
         const WIDE: u32 = 1 << 20;
         const ROWS: u64 = 1 << 24;
         let sizes = [("n_embd", self.n_embd), ("n_embd_head_k", self.n_embd_head_k), ("n_embd_head_v", self.n_embd_head_v)];
-        if let Some((name, v)) = sizes.into_iter().find(|(_, v)| *v == 0 || *v > WIDE) {
+        let swa = [("n_embd_head_k_swa", self.head_k_swa), ("n_embd_head_v_swa", self.head_v_swa)];
+        if let Some((name, v)) = sizes.into_iter().chain(swa).find(|(_, v)| *v == 0 || *v > WIDE) {
+            return bad(format!("{name} is {v}"));
+        }
+        let ranks = [("q_lora_rank", self.q_rank), ("kv_lora_rank", self.kv_rank), ("n_embd_per_layer", self.n_embd_per_layer)];
+        let swa = [("kv_lora_rank_swa", self.kv_rank_swa), ("n_embd_head_k_mla_swa", self.head_k_mla_swa)];
+        let swa = swa.into_iter().chain([("n_embd_head_v_mla_swa", self.head_v_mla_swa), ("hyper_connection.count", self.n_hyper)]);
+        let mla = [("n_embd_head_k_mla", self.head_k_mla), ("n_embd_head_v_mla", self.head_v_mla), ("n_ff_chexp", self.n_ff_chexp)];
+        if let Some((name, v)) = ranks.into_iter().chain(mla).chain(swa).find(|(_, v)| *v > WIDE) {
             return bad(format!("{name} is {v}"));
         }
         for il in 0..self.n_layer as usize {
             let (h, kv, ff) = (self.n_head[il], self.n_head_kv[il], self.n_ff[il]);
-            if h == 0 || kv == 0 || h > WIDE || !h.is_multiple_of(kv) || ff > 1 << 24 {
+            let lacks = arch.may_lack && (h == 0 || kv == 0);
+            let whole = h > 0 && kv > 0 && h.is_multiple_of(kv);
+            if !(lacks || whole) || h > WIDE || ff > 1 << 24 {
                 return bad(format!("layer {il}: {h} heads, {kv} KV heads, FFN width {ff}"));
             }
-            let head = self.n_embd_head_k.max(self.n_embd_head_v);
+            let head = [self.n_embd_head_v, self.head_k_swa, self.head_v_swa, self.head_k_mla, self.head_v_mla, self.kv_rank];
+            let swa = [self.kv_rank_swa, self.head_k_mla_swa, self.head_v_mla_swa];
+            let head = head.into_iter().chain(swa).fold(self.n_embd_head_k, u32::max);
             if u64::from(h) * u64::from(head) > ROWS {
                 return bad(format!("layer {il}: {h} heads of {head}"));
             }
@@ -324,11 +543,34 @@ impl HParams {
         if self.n_rot > self.n_embd_head_k || !self.n_rot.is_multiple_of(2) {
             return bad(format!("n_rot is {} of a head of {}", self.n_rot, self.n_embd_head_k));
         }
+        if self.n_rot_swa > self.head_k_swa || !self.n_rot_swa.is_multiple_of(2) {
+            return bad(format!("n_rot of sliding layers is {} of a head of {}", self.n_rot_swa, self.head_k_swa));
+        }
         if arch.rot_is_head && self.n_rot != self.n_embd_head_k {
             return bad(format!("invalid n_rot: {}, expected {}", self.n_rot, self.n_embd_head_k));
         }
         if self.n_expert > MAX_EXPERTS || self.n_expert_used > self.n_expert || (self.n_expert > 0 && self.n_expert_used == 0) {
             return bad(format!("{} of {} experts", self.n_expert_used, self.n_expert));
+        }
+        if self.n_layer_dec == 0 || self.n_layer_dec > MAX_LAYERS {
+            return bad(format!("{} layers of a decoder", self.n_layer_dec));
+        }
+        if arch.embed.types && self.n_token_types == 0 {
+            return bad("key tokenizer.ggml.token_type_count is 0 or missing".into());
+        }
+        if self.n_token_types > WIDE || self.n_rel_buckets > WIDE || self.dense_feat.iter().any(|n| *n > WIDE) {
+            return bad(format!("{} token types, {} buckets", self.n_token_types, self.n_rel_buckets));
+        }
+        let (nope, mla) = (self.head_k_mla.max(1), self.head_k_mla > 0 && self.head_v_mla > 0);
+        let swa = self.kv_rank_swa > 0 && self.head_k_mla_swa <= self.n_rot;
+        if swa || mla && self.kv_rank > 0 && nope <= self.n_rot {
+            return bad(format!("n_rot is {} of a head of {nope}", self.n_rot));
+        }
+        if arch.flow == Flow::Hyper && !(1..=64).contains(&self.n_hyper) {
+            return bad(format!("hyper_connection.count is {}", self.n_hyper));
+        }
+        if self.experts_per_group > self.n_expert {
+            return bad(format!("groups of {} of {} experts", self.experts_per_group, self.n_expert));
         }
         if self.n_ctx_train == 0 {
             return bad("n_ctx_train is 0".into());
@@ -386,8 +628,10 @@ impl RopeTrain {
             yarn_beta_fast: k.f32("rope.scaling.yarn_beta_fast", 32.0)?,
             yarn_beta_slow: k.f32("rope.scaling.yarn_beta_slow", 1.0)?,
             yarn_log_mul: k.f32("rope.scaling.yarn_log_multiplier", 0.0)?,
+            yarn_mul_both: false,
             sections: [0; 4],
             temperature_scale: k.f32("attention.temperature_scale", 0.0)?,
+            temperature_length: k.or_u32("attention.temperature_length", 0)?,
             finetuned: k.bool("rope.scaling.finetuned", true)?,
         })
     }

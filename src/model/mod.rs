@@ -34,8 +34,10 @@ pub struct LoadParams<'a> {
 pub struct Model {
     pub arch: &'static Arch,
     pub hp: HParams,
-    /// Per layer.
+    /// Per layer; of the decoder where there is an encoder too.
     pub layers: Vec<LayerSpec>,
+    /// The layers of an encoder beside a decoder, whose weights are counted from `layers.len()` on.
+    pub encoder: Vec<LayerSpec>,
     pub meta: Meta,
     pub vocab: Arc<Vocab>,
     pub vocab_only: bool,
@@ -99,6 +101,7 @@ impl Model {
             arch,
             hp: HParams::default(),
             layers: Vec::new(),
+            encoder: Vec::new(),
             meta: gguf.meta.clone(),
             vocab,
             vocab_only: p.vocab_only,
@@ -124,11 +127,12 @@ impl Model {
         if n_vocab == 0 {
             return Err(Error::invalid("the vocabulary is empty"));
         }
-        self.hp = HParams::read(&self.meta, self.arch, n_vocab, &|name| source.gguf().tensor(name).is_some())?;
+        self.hp = HParams::read(&self.meta, self.arch, n_vocab, &|name| source.gguf().tensor(name).map(|t| t.shape[1]))?;
         if p.check_tensors {
             check_tensors(source)?;
         }
-        self.layers = (0..self.hp.n_layer).map(|il| self.arch.layer_spec(&self.hp, il)).collect();
+        self.encoder = self.arch.encoder_layers(&self.hp);
+        self.layers = (0..self.arch.n_layer(&self.hp)).map(|il| self.arch.layer_spec(&self.hp, il)).collect();
         if self.layers.iter().any(|l| matches!(&l.ffn, Ffn::Moe(m) if m.n_expert == 0)) {
             return Err(Error::invalid(format!("{} without experts: key {}.expert_count is 0 or missing", self.arch.name, self.arch.name)));
         }
@@ -136,12 +140,19 @@ impl Model {
         let n_far = far_layers(&p, n);
         self.backends = backends(n_far);
         self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
+        for (il, of) in self.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.attn.kv_of? as usize))) {
+            // Attention stands where its rows are.
+            self.place[il] = self.place[of];
+        }
         self.head_place = usize::from(n_far > 0);
         // Mapping takes no time; reading takes about as long as settling does.
         let bound = if source.is_mapped() { 0.05 } else { 0.5 };
         let mut first = |x: f32| (p.progress)(x * bound);
         let mut binder = bind::Binder::new(source, &self.backends, &mut first);
-        binder.bind(self.arch, &self.hp, &self.layers, &self.place, self.head_place)?;
+        // An encoder beside a decoder is where the embeddings are.
+        let all = [self.layers.as_slice(), &self.encoder].concat();
+        let place: Vec<usize> = self.place.iter().copied().chain(self.encoder.iter().map(|_| 0)).collect();
+        binder.bind(self.arch, &self.hp, &all, &place, self.head_place)?;
         let (mut weights, files) = (binder.weights, binder.files);
         self.roles = binder.roles;
         let lookup_only = self.lookup_only();
@@ -155,7 +166,8 @@ impl Model {
     /// Tables whose rows are looked up and never multiplied.
     fn lookup_only(&self) -> Vec<WeightId> {
         let head = self.weight(-1, names::Role::Output.weight());
-        let tables = [names::Role::TokenEmbd, names::Role::PosEmbd].map(|r| self.weight(-1, r.weight()));
+        let tables = [names::Role::TokenEmbd, names::Role::TokenTypes, names::Role::PosEmbd, names::Role::LayerEmbd];
+        let tables = tables.map(|r| self.weight(-1, r.weight()));
         tables.into_iter().flatten().filter(|t| Some(*t) != head).collect()
     }
 
@@ -167,6 +179,11 @@ impl Model {
     /// Architecture and size, e.g. "llama 1B"; the C face adds the file type.
     pub fn size_name(&self) -> &'static str {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
+    }
+
+    /// Whether a batch is seen whole by an encoder: the only way of a model without a memory.
+    pub fn encodes(&self) -> bool {
+        !self.arch.memory || !self.encoder.is_empty()
     }
 
     /// Positions per embedding of a batch.

@@ -2,7 +2,7 @@
 //! needs and the step list are readers of these values; no architecture name stands outside `arch/`.
 use super::hparams::{HParams, RopeScaling};
 use super::names::Role;
-pub use crate::backend::{Act, Gate, NormKind, RopeKind, Temperature};
+pub use crate::backend::{Act, Gate, NormKind, RopeKind, Temperature, Xielu};
 pub use crate::memory::Window;
 
 pub struct Arch {
@@ -22,7 +22,20 @@ pub struct Arch {
     pub embed: Embed,
     /// A pure function of hyper-parameters and layer index.
     pub layer: fn(&HParams, u32) -> LayerSpec,
+    /// The layer of the file whose weights layer `il` uses.
+    pub source: fn(&HParams, u32) -> u32,
+    /// Layers may have no heads or no FFN.
+    pub may_lack: bool,
+    pub flow: Flow,
     pub head: Head,
+    /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
+    pub memory: bool,
+    /// Whatever the file says, tokens see both sides.
+    pub both_sides: bool,
+    /// Fills in masked tokens instead of adding new ones.
+    pub diffusion: bool,
+    pub stacks: Stacks,
+    pub classifier: Classifier,
     /// Facts inferred from sizes, each with its reason.
     pub quirks: &'static [Quirk],
     /// The size's name in descriptions ("7B"); "?B" when no rule fits.
@@ -38,9 +51,17 @@ pub const PLAIN: Arch = Arch {
     interleaved: false,
     rot_is_head: false,
     norm: Norm::Rms,
-    embed: Embed { scale: Scale::One, norm: false, positions: false },
+    embed: Embed { scale: Scale::One, norm: false, bare_norm: false, positions: Want::No, types: false, text_only: false },
     layer: |hp, il| plain(hp, il, RopeKind::Neox),
-    head: Head { bias: Want::No, softcap: false, scale: |_| 1.0 },
+    source: |_, il| il,
+    may_lack: false,
+    flow: Flow::Plain,
+    head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
+    memory: true,
+    both_sides: false,
+    diffusion: false,
+    stacks: Stacks::One,
+    classifier: Classifier { rows: ClsRows::No, mean: false, out: false, gelu: false, softmax: false, dense: false },
     quirks: &[],
     size: |_| "?B",
 };
@@ -61,12 +82,48 @@ pub enum Key {
     Sections,
     /// NTK scaling of the rotation's base by the file's alpha.
     RopeAlpha,
+    /// DeepSeek's way of writing `rope.scaling.yarn_log_multiplier`: a tenth of it, and whether magnitudes of Q and K are part of it.
+    YarnLogMul {
+        both: bool,
+    },
+    /// Default of YaRN's faster limit.
+    BetaFast(f32),
+    /// Epsilon of norms of Q and K, whatever the file has.
+    QkEps(f32),
+    /// That window where the file has any.
+    FixedWindow(u32),
+    /// Default: the trained base; nothing scaled.
+    RopeBaseSwaOnly,
+    /// So many layers have rows of their own.
+    KvLayers(u32),
+    QLora,
+    KvLora,
+    /// Limits of gated activations by layer, of experts and of other FFNs.
+    SwigluCut,
+    Xielu,
+    /// The whole stack is gone through so often.
+    Loops,
+    /// Stacks of two speeds: layers of each, cycles of the slow and of the fast one.
+    Hrm,
+    /// Layers that have rows of their own in memory; the last ones use those of earlier ones.
+    SharedKv,
+    /// Streams of hyper-connections, with their epsilon and magnitude.
+    Hyper,
+    /// Sizes of latent attention in sliding layers.
+    LatentSwa,
+    /// Default.
+    PerLayerWidth(u32),
+    ExpertGroups,
     /// With their defaults.
     AttnSoftcap(f32),
     FinalSoftcap(f32),
     SlidingWindow(u32),
     /// Attention in chunks of so many positions unless the file says 0.
     ChunkedWindow(u32),
+    /// Buckets of distances.
+    RelBuckets,
+    /// Every how many-th layer has experts, from the second on.
+    MoeEvery,
     /// Default: a base of its own, unscaled; or, with `None`, the trained base and scale.
     RopeBaseSwa(Option<f32>),
     /// Default: every n-th layer sees all, the last of each n; or the first.
@@ -97,8 +154,27 @@ impl Key {
             Key::DenseLead => "leading_dense_block_count",
             Key::MoeStep => "interleave_moe_layer_step",
             Key::ClampKqv => "attention.clamp_kqv",
+            Key::RelBuckets => "attention.relative_buckets_count",
+            Key::MoeEvery => "moe_every_n_layers",
             Key::Sections => "rope.dimension_sections",
             Key::RopeAlpha => "rope.scaling.alpha",
+            Key::YarnLogMul { .. } => "rope.scaling.yarn_log_multiplier",
+            Key::QLora => "attention.q_lora_rank",
+            Key::KvLora => "attention.kv_lora_rank",
+            Key::SwigluCut => "swiglu_clamp_exp",
+            Key::Xielu => "xielu.alpha_n",
+            Key::Loops => "num_loops",
+            Key::Hrm => "hrm.layers_per_stack",
+            Key::Hyper => "hyper_connection.count",
+            Key::LatentSwa => "attention.kv_lora_rank_swa",
+            Key::SharedKv => "attention.shared_kv_layers",
+            Key::BetaFast(_) => "rope.scaling.yarn_beta_fast",
+            Key::QkEps(_) => "attention.layer_norm_epsilon",
+            Key::KvLayers(_) => "attention.shared_kv_layers",
+            Key::FixedWindow(_) => "attention.sliding_window",
+            Key::RopeBaseSwaOnly => "rope.freq_base_swa",
+            Key::PerLayerWidth(_) => "embedding_length_per_layer_input",
+            Key::ExpertGroups => "experts_per_group",
             Key::ParallelResidual => "use_parallel_residual",
             Key::AttnSoftcap(_) => "attn_logit_softcapping",
             Key::FinalSoftcap(_) => "final_logit_softcapping",
@@ -123,11 +199,15 @@ pub enum Norm {
     Rms,
     /// RMS with biases.
     RmsBias,
+    /// RMS without weights.
+    Bare,
     /// Mean and variance, with or without weights and biases.
     Layer {
         weight: bool,
         bias: bool,
     },
+    /// Mean and variance, with biases where the file has them.
+    LayerMayBias,
     /// RMS where the file gives its epsilon, else as `Layer` with weights.
     ByEps,
 }
@@ -138,7 +218,7 @@ pub struct NormSpec {
     pub kind: NormKind,
     pub eps: f32,
     pub weight: bool,
-    pub bias: bool,
+    pub bias: Want,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,6 +228,8 @@ pub enum Scale {
     SqrtWidth,
     /// sqrt(n_embd), for all inputs.
     SqrtWidthOfAll,
+    /// For all inputs.
+    Fixed(f32),
     /// The file's or else `or`, for all inputs.
     OfFile {
         or: f32,
@@ -159,17 +241,78 @@ pub struct Embed {
     pub scale: Scale,
     /// A norm before the first layer.
     pub norm: bool,
+    /// It is RMS without weights.
+    pub bare_norm: bool,
     /// A learned vector per position is added.
-    pub positions: bool,
+    pub positions: Want,
+    /// The first of the vectors for types of sentences is added, where the file has them.
+    pub types: bool,
+    /// Embeddings from outside would need weights that are not used here.
+    pub text_only: bool,
+}
+
+/// The stacks of layers a model has, and what a file calls them.
+#[derive(Clone, Copy, Debug)]
+pub enum Stacks {
+    /// `blk`
+    One,
+    /// `enc.blk`
+    Encoder,
+    /// `dec.blk`, whose layers look at what those of `enc.blk` (made by `layer`) have made.
+    EncoderDecoder { layer: fn(&HParams, u32) -> LayerSpec },
+}
+
+/// Rows of a reranker's first matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClsRows {
+    No,
+    One,
+    Width,
+}
+
+/// What pooled embeddings go through, as far as the file has it. Rerankers: `cls`, tanh, `cls.norm`, `cls.output`.
+#[derive(Clone, Copy, Debug)]
+pub struct Classifier {
+    pub rows: ClsRows,
+    /// It reads the mean of a text where the file says nothing, not one token.
+    pub mean: bool,
+    /// There may be a `cls.output`.
+    pub out: bool,
+    /// GELU instead of tanh.
+    pub gelu: bool,
+    /// Scores become probabilities.
+    pub softmax: bool,
+    /// Two matrices that go on all embeddings, pooled or not.
+    pub dense: bool,
+}
+
+/// How layers follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Each adds to the stream.
+    Plain,
+    /// Two streams, each the sum of both through a stack of layers in its turn (HRM, Wang et al. 2025).
+    Hrm,
+    /// Several streams of which one goes through each layer; the others are predicted and corrected (AltUp, Baykal et al. 2023).
+    AltUp,
+    /// Several streams that each half reads a mixture of, and adds its output to in other shares (hyper-connections, Zhu et al. 2024).
+    Hyper,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
+    pub norm: Option<Role>,
+    /// Without them the model gives embeddings only.
+    pub logits: bool,
+    /// The embeddings' table is the matrix, whatever the file has.
+    pub tied: bool,
     pub bias: Want,
     /// cap * tanh(x / cap) on the logits, with the file's cap.
     pub softcap: bool,
     /// Multiplies the logits.
     pub scale: fn(&HParams) -> f32,
+    /// Logits of tokens that are not to be said.
+    pub hidden: Option<(u32, u32)>,
 }
 
 /// Where a rotation's base comes from.
@@ -203,6 +346,8 @@ pub enum QkNorm {
     HeadAfterRope,
     /// RMS without weights.
     BareAfterRope,
+    /// RMS, a number for each head of Q, nothing for K.
+    NumberAfterRope,
     /// Mean and variance, weights for each head.
     EachHead,
     /// RMS over all heads at once.
@@ -221,22 +366,51 @@ pub struct Attention {
     pub rope_base: RopeBase,
     pub rope_factors: RopeFactors,
     pub qk_norm: QkNorm,
-    /// The matrices of Q, K and V may have scales beside them.
+    /// The matrices of Q, K and V may have scales, and biases, beside them.
     pub qkv_scaled: bool,
-    /// The bias of `attn_output` (biases of Q, K and V may always be there).
+    pub qkv_biased: bool,
+    /// The bias of `attn_output`, and whether it may have a scale.
     pub out_bias: Want,
+    pub out_scaled: bool,
     pub window: Window,
     pub scale: f32,
     /// cap * tanh(x / cap) on attention scores; 0: none.
     pub softcap: f32,
     /// Q, K and V are held within this of 0; 0: they are not.
     pub clamp: f32,
+    /// Largest exponent of ALiBi's slopes; 0: none.
+    pub alibi: f32,
+    /// K and V are made of a narrow vector that all heads share.
+    pub mla: Option<Mla>,
+    /// Where there is no matrix for V, K's is used; RMS without weights on each head.
+    pub v_normed: bool,
+    pub v_is_k: bool,
+    /// K and V are those that an earlier layer has stored.
+    pub kv_of: Option<u32>,
+    /// A norm before the last matrix.
+    pub sub_norm: Option<Role>,
+    /// Multiplies what the last matrix gives.
+    pub out_scale: f32,
     /// Q grows with its position.
     pub temperature: Option<Temperature>,
     /// One logit per head joins the denominator.
     pub sinks: bool,
+    pub pos_bias: PosBias,
+    /// Behind it, with a norm of its own: attention of the same sizes to what the encoder made.
+    pub cross: bool,
     /// What attention gives goes through gates made of its input.
     pub gates: Gates,
+}
+
+/// What distance adds to attention scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PosBias {
+    None,
+    /// A learned number per head and bucket of distances (Raffel et al. 2020); half of the buckets are for what comes behind where both sides are seen.
+    Buckets {
+        n: u32,
+        both_sides: bool,
+    },
 }
 
 /// Gates of an attention's output, before its last matrix.
@@ -245,6 +419,27 @@ pub enum Gates {
     None,
     PerHead,
     PerChannel,
+    /// As those, through softplus instead of the sigmoid.
+    SoftPerHead,
+    SoftPerChannel,
+}
+
+/// Multi-head latent attention (DeepSeek 2, 2024).
+#[derive(Clone, Copy, Debug)]
+pub struct Mla {
+    /// Width of the vector that Q are made of; 0: Q are made directly.
+    pub q_rank: u32,
+    /// Width of the one that K and V are made of.
+    pub kv_rank: u32,
+    /// Sizes of a head as they are before the matrices of K and V are absorbed.
+    pub head_k: u32,
+    pub head_v: u32,
+    /// The narrow vector is what memory keeps: heads of Q are brought to it (`attn_k_b`), and what attention gives from it (`attn_v_b`).
+    pub absorbed: bool,
+    /// The attention scale grows with the context's YaRN scaling.
+    pub yarn_scale: bool,
+    /// What K have of the position goes through a norm of its own.
+    pub pe_norm: bool,
 }
 
 /// Where an FFN's gate is.
@@ -256,6 +451,8 @@ pub enum Gating {
     Matrix,
     /// The first half of `ffn_up`'s rows.
     InUp,
+    /// Whichever of these the file has.
+    AsFile,
 }
 
 #[derive(Clone, Debug)]
@@ -264,8 +461,24 @@ pub struct Dense {
     pub act: Act,
     pub gating: Gating,
     pub bias: Want,
-    /// The matrices may have scales beside them.
+    /// The matrices, or the last one alone, may have scales beside them.
     pub scaled: bool,
+    pub down_scaled: bool,
+    /// A norm before the last matrix.
+    pub sub_norm: Option<Role>,
+    /// What the activation gives is divided by these, where the file has them.
+    pub act_scales: bool,
+    /// Only what is far above the mean of the gate passes: so many deviations; 0: all.
+    pub sparse: f32,
+}
+
+/// Norms after the sum: what they make is the stream that goes on (BERT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterSum {
+    /// A second norm behind `Norms::ffn`, of its output and the layer's input.
+    pub again: Option<Role>,
+    /// Behind the FFN.
+    pub out: Role,
 }
 
 /// An FFN that every token goes through beside its experts.
@@ -277,6 +490,30 @@ pub struct Shared {
     pub scaled: bool,
     /// Its gate is the first half of the rows of `ffn_up_shexp`.
     pub in_up: bool,
+    /// Its tensors are called as those of a dense FFN.
+    pub plain_names: bool,
+    /// Its activation, where that is not the experts'.
+    pub act: Option<Act>,
+}
+
+/// What a router looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouterInput {
+    /// What the experts get.
+    Normed,
+    /// The layer's input.
+    Layer,
+    /// What the FFN's norm gets, through a norm of its own.
+    OwnNorm,
+}
+
+/// Experts behind experts: what they give goes through a smaller set, chosen by the same logits (Grove MoE).
+#[derive(Clone, Copy, Debug)]
+pub struct Chunks {
+    pub n_ff: u32,
+    /// Experts per chunk.
+    pub each: u32,
+    pub scale: f32,
 }
 
 #[derive(Clone, Debug)]
@@ -284,6 +521,8 @@ pub struct Moe {
     pub n_ff: u32,
     pub n_expert: u32,
     pub n_used: u32,
+    pub router: RouterInput,
+    pub chunks: Option<Chunks>,
     pub act: Act,
     pub gate: Gate,
     /// The choice goes by the bare logits.
@@ -298,6 +537,8 @@ pub struct Moe {
     pub groups: [u32; 2],
     /// Weights go on the experts' inputs instead of their outputs.
     pub weigh_inputs: bool,
+    /// Experts have a gate.
+    pub gated: bool,
     /// Router and experts have biases.
     pub bias: bool,
     pub scaled: bool,
@@ -310,10 +551,23 @@ pub struct Moe {
 pub enum Ffn {
     Dense(Dense),
     Moe(Moe),
+    /// No matrices at all.
+    Bare(Act),
+}
+
+/// A second FFN whose output is added to the first's.
+#[derive(Clone, Debug)]
+pub struct Side {
+    pub moe: Moe,
+    pub norm: Role,
+    /// It reads the layer's input instead of what attention has added to it.
+    pub of_input: bool,
+    /// Norms of what the first and what this one gives.
+    pub posts: Option<[Role; 2]>,
 }
 
 /// Where a layer's norms stand. Each is named after its tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norms {
     /// Attention and FFN both read the layer's input, and all three are added up.
     pub parallel: bool,
@@ -322,10 +576,21 @@ pub struct Norms {
     pub attn_post: Option<Role>,
     pub ffn: Option<Role>,
     pub ffn_post: Option<Role>,
+    /// Epsilon of those two; 0: the norm's.
+    pub post_eps: f32,
+    pub after: Option<AfterSum>,
 }
 
 impl Norms {
-    pub const PRE: Norms = Norms { parallel: false, attn: Some(Role::AttnNorm), attn_post: None, ffn: Some(Role::FfnNorm), ffn_post: None };
+    pub const PRE: Norms = Norms {
+        parallel: false,
+        attn: Some(Role::AttnNorm),
+        attn_post: None,
+        ffn: Some(Role::FfnNorm),
+        ffn_post: None,
+        post_eps: 0.0,
+        after: None,
+    };
     /// The FFN's norm is called after what it follows.
     pub const PRE_AFTER_ATTN: Norms = Norms { ffn: Some(Role::AttnPostNorm), ..Norms::PRE };
     pub const PRE_AND_POST: Norms = Norms { attn_post: Some(Role::AttnPostNorm), ffn_post: Some(Role::FfnPostNorm), ..Norms::PRE };
@@ -338,7 +603,8 @@ impl Norms {
     /// The norms there are, each once.
     pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
         let ffn = self.ffn.filter(|f| Some(*f) != self.attn);
-        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().flatten()
+        let after = self.after.map_or([None; 2], |a| [a.again, Some(a.out)]);
+        [self.attn, self.attn_post, ffn, self.ffn_post].into_iter().chain(after).flatten()
     }
 }
 
@@ -349,6 +615,37 @@ pub struct LayerSpec {
     pub norms: Norms,
     /// Multiplies what each half adds.
     pub residual_scale: f32,
+    pub side: Option<Side>,
+    /// A part of an embedding for this layer joins its output through a gate (Gemma 3n, 4).
+    pub per_layer: bool,
+    /// A number of the file multiplies the output.
+    pub out_scaled: bool,
+    /// The embeddings times a number of the file are added to the output.
+    pub skip: bool,
+    /// A norm of the model that the output goes through.
+    pub norm_after: Option<Role>,
+    pub halves: Halves,
+    /// It is a layer of `Flow::AltUp`.
+    pub altup: bool,
+    /// It is a layer of `Flow::Hyper`.
+    pub hyper: bool,
+}
+
+/// What of a layer there is, and whether it does anything (Deci).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    Both,
+    /// Attention is its last matrix alone.
+    Linear,
+    Ffn,
+    Nothing,
+}
+
+impl LayerSpec {
+    /// Whether memory has rows of it.
+    pub fn stores(&self) -> bool {
+        self.halves == Halves::Both && self.attn.kv_of.is_none()
+    }
 }
 
 /// A correction for models that files do not tell apart otherwise.
@@ -359,6 +656,28 @@ pub struct Quirk {
 }
 
 impl Arch {
+    /// Layers that `layer` makes.
+    pub fn n_layer(&self, hp: &HParams) -> u32 {
+        if matches!(self.stacks, Stacks::EncoderDecoder { .. }) { hp.n_layer_dec } else { hp.n_layer }
+    }
+
+    /// The first layer that a file calls `enc.blk`: encoders are counted behind decoders.
+    pub fn encoder_from(&self, hp: &HParams) -> Option<i32> {
+        match self.stacks {
+            Stacks::One => None,
+            Stacks::Encoder => Some(0),
+            Stacks::EncoderDecoder { .. } => Some(i32::try_from(hp.n_layer_dec).unwrap_or(i32::MAX)),
+        }
+    }
+
+    /// The layers of an encoder beside a decoder.
+    pub fn encoder_layers(&self, hp: &HParams) -> Vec<LayerSpec> {
+        match self.stacks {
+            Stacks::EncoderDecoder { layer } => (0..hp.n_layer).map(|il| layer(hp, il)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The layer with its quirks applied.
     pub fn layer_spec(&self, hp: &HParams, il: u32) -> LayerSpec {
         let mut s = (self.layer)(hp, il);
@@ -367,11 +686,14 @@ impl Arch {
     }
 
     pub fn norm(&self, hp: &HParams) -> NormSpec {
-        let rms = NormSpec { kind: NormKind::Rms, eps: hp.rms_eps, weight: true, bias: false };
-        let layer = |weight, bias| NormSpec { kind: NormKind::Layer, eps: hp.norm_eps, weight, bias };
+        let rms = NormSpec { kind: NormKind::Rms, eps: hp.rms_eps, weight: true, bias: Want::No };
+        let want = |b| if b { Want::Must } else { Want::No };
+        let layer = |weight, bias| NormSpec { kind: NormKind::Layer, eps: hp.norm_eps, weight, bias: want(bias) };
         match self.norm {
             Norm::Rms => rms,
-            Norm::RmsBias => NormSpec { bias: true, ..rms },
+            Norm::RmsBias => NormSpec { bias: Want::Must, ..rms },
+            Norm::Bare => NormSpec { weight: false, ..rms },
+            Norm::LayerMayBias => NormSpec { bias: Want::May, ..layer(true, false) },
             Norm::Layer { weight, bias } => layer(weight, bias),
             Norm::ByEps if hp.rms_eps != 0.0 => rms,
             Norm::ByEps => layer(true, false),
@@ -392,13 +714,24 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         rope_factors: RopeFactors::None,
         qk_norm: QkNorm::None,
         qkv_scaled: true,
+        qkv_biased: true,
         out_bias: Want::No,
+        out_scaled: true,
         window: Window::All,
         scale: 1.0 / (hp.n_embd_head_k as f32).sqrt(),
         softcap: 0.0,
         clamp: 0.0,
+        alibi: 0.0,
+        mla: None,
+        v_normed: false,
+        v_is_k: false,
+        kv_of: None,
+        sub_norm: None,
+        out_scale: 1.0,
         temperature: None,
         sinks: false,
+        pos_bias: PosBias::None,
+        cross: false,
         gates: Gates::None,
     }
 }
@@ -415,7 +748,21 @@ pub fn file_factors(hp: &HParams) -> RopeFactors {
 
 /// A dense gated FFN without biases.
 pub fn dense(hp: &HParams, il: u32, act: Act) -> Dense {
-    Dense { n_ff: hp.n_ff[il as usize], act, gating: Gating::Matrix, bias: Want::No, scaled: false }
+    dense_of(hp.n_ff[il as usize], act)
+}
+
+pub fn dense_of(n_ff: u32, act: Act) -> Dense {
+    Dense {
+        n_ff,
+        act,
+        gating: Gating::Matrix,
+        bias: Want::No,
+        scaled: false,
+        down_scaled: false,
+        sub_norm: None,
+        act_scales: false,
+        sparse: 0.0,
+    }
 }
 
 /// Gated experts of width `n_ff`, weighed by a softmax over all.
@@ -424,6 +771,8 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
         n_ff,
         n_expert: hp.n_expert,
         n_used: hp.n_expert_used,
+        router: RouterInput::Normed,
+        chunks: None,
         act: Act::Silu,
         gate: Gate::Softmax,
         by_logit: false,
@@ -432,6 +781,7 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
         scale: hp.expert_weights_scale,
         groups: [hp.n_expert_groups, hp.n_group_used],
         weigh_inputs: false,
+        gated: true,
         bias: false,
         scaled: false,
         shared: None,
@@ -441,12 +791,37 @@ pub fn moe(hp: &HParams, n_ff: u32) -> Moe {
 
 /// A shared FFN without gate or scales.
 pub fn shared(n_ff: u32) -> Option<Shared> {
-    Some(Shared { n_ff, gated: false, scaled: false, in_up: false })
+    Some(Shared { n_ff, gated: false, scaled: false, in_up: false, plain_names: false, act: None })
 }
 
 /// The common layer: norms before each half, a dense FFN gated by SiLU.
 pub fn plain(hp: &HParams, il: u32, rope: RopeKind) -> LayerSpec {
-    LayerSpec { attn: attention(hp, il, rope), ffn: Ffn::Dense(dense(hp, il, Act::Silu)), norms: Norms::PRE, residual_scale: 1.0 }
+    layer_of(attention(hp, il, rope), Ffn::Dense(dense(hp, il, Act::Silu)), Norms::PRE)
+}
+
+/// Two halves and their norms, and nothing else.
+pub fn layer_of(attn: Attention, ffn: Ffn, norms: Norms) -> LayerSpec {
+    LayerSpec {
+        attn,
+        ffn,
+        norms,
+        residual_scale: 1.0,
+        side: None,
+        per_layer: false,
+        out_scaled: false,
+        skip: false,
+        norm_after: None,
+        halves: Halves::Both,
+        altup: false,
+        hyper: false,
+    }
+}
+
+/// Attention of a layer that slides where the file says so, with a rotation of its own there.
+pub fn sliding_rope(hp: &HParams, il: u32, a: Attention, base: RopeBase) -> Attention {
+    let a = sliding(hp, il, a);
+    let rope_base = if a.window == Window::All { RopeBase::Context } else { base };
+    Attention { rope_base, ..a }
 }
 
 /// Attention of a layer that slides where the file says so.

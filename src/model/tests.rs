@@ -30,6 +30,26 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
         ("attention.sliding_window", 32),
         ("rope.dimension_count", 16),
         ("nextn_predict_layers", 0),
+        ("attention.relative_buckets_count", 8),
+        ("decoder_block_count", 3),
+        ("attention.q_lora_rank", 24),
+        ("attention.kv_lora_rank", 40),
+        ("attention.kv_lora_rank_swa", 24),
+        ("attention.key_length_mla", 32),
+        ("attention.value_length_mla", 24),
+        ("attention.key_length_mla_swa", 40),
+        ("attention.value_length_mla_swa", 16),
+        ("attention.key_length_swa", 32),
+        ("attention.value_length_swa", 32),
+        ("attention.shared_kv_layers", 1),
+        ("attention.temperature_length", 64),
+        ("embedding_length_per_layer_input", 8),
+        ("experts_per_group", 2),
+        ("num_loops", 1),
+        ("hrm.layers_per_stack", 1),
+        ("hrm.h_cycles", 2),
+        ("hrm.l_cycles", 1),
+        ("hyper_connection.count", 4),
     ];
     let floats = [
         ("attention.layer_norm_rms_epsilon", 1e-5),
@@ -44,28 +64,38 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
         ("rope.freq_base_swa", 10_000.0),
         ("rope.scaling.alpha", 2.0),
         ("rope.scaling.factor", 2.0),
+        ("rope.scaling.yarn_log_multiplier", 0.1),
+        ("attention.max_alibi_bias", 8.0),
+        ("attention.value_scale", 0.5),
+        ("attention.output_scale", 0.5),
+        ("swiglu_clamp_exp", 7.0),
+        ("expert_group_scale", 0.5),
+        ("hyper_connection.epsilon", 1e-6),
+        ("hyper_connection.magnitude", 2.0),
     ];
     let mut kv: Vec<(String, Value)> = ints.iter().map(|(k, v)| (format!("{arch}.{k}"), Value::U32(*v))).collect();
     kv.extend(floats.iter().map(|(k, v)| (format!("{arch}.{k}"), Value::F32(*v))));
     kv.push((format!("{arch}.use_parallel_residual"), Value::Bool(true)));
-    if ["granite_swa", "spark2_5"].contains(&arch) {
+    let needs = |n: &Need| n.required && n.key == Key::SwaPattern(1);
+    if find(arch).is_some_and(|a| a.keys.iter().any(needs)) {
         kv.push((format!("{arch}.attention.sliding_window_pattern"), Value::Array(Array::I32(vec![1, 0, 1, 0]))));
     }
+    kv.push(("tokenizer.ggml.token_type_count".into(), Value::U32(2)));
     kv.push((format!("{arch}.rope.dimension_sections"), Value::Array(Array::I32(vec![4, 2, 2, 0]))));
     kv
 }
 
 fn read(arch: &Arch, kv: Vec<(String, Value)>, has: bool) -> platform::Result<HParams> {
-    HParams::read(&Meta::new(kv), arch, 128, &|_| has)
+    HParams::read(&Meta::new(kv), arch, 128, &|_| has.then_some(1))
 }
 
 /// What all readers of an architecture's value do with it.
 fn read_value(arch: &Arch, hp: &HParams) -> Vec<(String, [u32; 3])> {
     let (norm, mut all) = (arch.norm(hp), model_tensors(hp, arch));
     let mut names: Vec<(String, [u32; 3])> = all.drain(..).map(|t| (t.name.full(-1), t.shape)).collect();
-    for il in 0..hp.n_layer {
-        let spec = arch.layer_spec(hp, il);
-        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.full(il as i32), t.shape)));
+    let layers = (0..arch.n_layer(hp)).map(|il| arch.layer_spec(hp, il)).chain(arch.encoder_layers(hp));
+    for (il, spec) in layers.enumerate() {
+        names.extend(layer_tensors(hp, &norm, &spec).iter().map(|t| (t.name.in_file(il as i32, arch.encoder_from(hp)), t.shape)));
     }
     let _ = ((arch.size)(hp), (arch.head.scale)(hp), hp.mrope());
     names
@@ -82,12 +112,15 @@ fn every_architecture_reads_a_plain_file_and_names_each_tensor_once() {
             assert_eq!(distinct.len(), names.len(), "{}: a tensor is asked for twice", arch.name);
             assert!(names.iter().all(|(_, s)| s.iter().all(|d| *d > 0)), "{}: {names:?}", arch.name);
             // A layer has something to attend with and something to go through.
-            for il in 0..hp.n_layer {
-                for part in ["attn_q.weight", "attn_output.weight"] {
-                    assert!(distinct.contains(format!("blk.{il}.{part}").as_str()), "{} without {part}", arch.name);
+            // Those of encoders and decoders are called as others are, but for these.
+            let plain = |n: &String| n.trim_start_matches("enc.").trim_start_matches("dec.").replace(".attn_o.", ".attn_output.");
+            let plain: HashSet<String> = names.iter().map(|(n, _)| plain(n)).collect();
+            for il in 0..arch.n_layer(&hp) {
+                for parts in [&["attn_q.weight", "attn_q_b.weight"], &["attn_output.weight"; 2], &["ffn_down.weight", "ffn_down_exps.weight"]] {
+                    let there = parts.iter().any(|p| plain.contains(&format!("blk.{il}.{p}")));
+                    let bare = matches!(arch.layer_spec(&hp, il).ffn, Ffn::Bare(_)) && parts[0].starts_with("ffn");
+                    assert!(there || bare, "{}: layer {il} has none of {parts:?}", arch.name);
                 }
-                let down = ["ffn_down.weight", "ffn_down_exps.weight"].iter().any(|p| distinct.contains(format!("blk.{il}.{p}").as_str()));
-                assert!(down, "{}: layer {il} has no FFN", arch.name);
             }
         }
     }

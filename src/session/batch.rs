@@ -88,6 +88,11 @@ pub fn check(v: &BatchView<'_>, limits: &Limits, memory: &Memory) -> Result<Batc
     Ok(batch)
 }
 
+/// The same for a batch that no memory has to do with.
+pub fn check_alone(v: &BatchView<'_>, limits: &Limits) -> Result<Batch> {
+    complete(v, limits, &|_| None)
+}
+
 /// A window that a state was restored into by itself may end before its base does: nothing can go on there.
 fn check_windows(b: &Batch, memory: &Memory) -> Result<()> {
     let torn = |s: &u32| memory.pos_max(*s).is_some_and(|max| !memory.can_continue(*s, max.saturating_add(1)));

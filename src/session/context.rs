@@ -1,12 +1,14 @@
 //! A context over a model: its memory, its lowered plan, its team. `decode` is the whole story of a batch.
 use super::batch::{self, BatchView};
+use super::encoder::{self, Encoder};
 use super::kv::{Groups, Kv, NoPlace};
 use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
 use super::perf::Perf;
-use super::runner::Runner;
+use super::pooling::{Finish, Pool};
+use super::runner::{Lowered, Runner};
 use super::ubatch;
-use crate::backend::{Bound, Io, Limits, T, Ubatch};
+use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
@@ -25,6 +27,7 @@ pub mod pooling {
     pub const MEAN: i32 = 1;
     pub const CLS: i32 = 2;
     pub const LAST: i32 = 3;
+    pub const RANK: i32 = 4;
 }
 
 pub struct Context {
@@ -35,18 +38,31 @@ pub struct Context {
     pub outputs: Outputs,
     pub perf: Perf,
     pub(super) kv: Kv,
-    runner: Runner,
-    shifter: Runner,
-    embd: T,
-    logits: T,
-    team: Team,
+    /// `None` where nothing is kept: a decode is an `encode` then.
+    decoder: Option<Decoder>,
+    pub(super) encoder: Option<Encoder>,
+    /// What embeddings go through at last.
+    finish: Option<Finish>,
+    pub(super) team: Team,
     causal: bool,
-    abort: Option<AbortCallback>,
+    pub(super) abort: Option<AbortCallback>,
     /// Tokens computed again for windows that were brought back.
     pub(super) n_again: u64,
     /// Set while an entry point works; still set at the next one when it panicked.
-    busy: bool,
+    pub(super) busy: bool,
     edits: u64,
+}
+
+struct Decoder {
+    lowered: Lowered,
+    shifter: Runner,
+}
+
+impl Decoder {
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
+        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits)?;
+        Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
+    }
 }
 
 /// llama_decode's return codes.
@@ -77,7 +93,7 @@ pub(super) fn stopped(stop: &Stop) -> i32 {
 }
 
 /// Workers that take part: what the caller asks for, but never more than cores it may run on; more only slow each other down.
-fn workers(asked: i32) -> u32 {
+pub(super) fn workers(asked: i32) -> u32 {
     let cores = allowed_cores().len().max(1) as u32;
     u32::try_from(asked).unwrap_or(1).clamp(1, cores)
 }
@@ -90,7 +106,7 @@ impl Context {
         let sizes = Sizes::of(&model, &params)?;
         let pooling_type =
             [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
-        if pooling_type > pooling::LAST {
+        if pooling_type > pooling::RANK {
             return Err(Error::unsupported(format!("pooling type {pooling_type}")));
         }
         for (what, ty) in [("type_k", params.type_k), ("type_v", params.type_v)] {
@@ -98,19 +114,34 @@ impl Context {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }
-        let groups = Groups::of(&model);
+        let groups = Groups::of(if model.arch.memory { &model.layers } else { &[] });
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
-        let settings = Settings { rope: rope_settings(&model, &params), groups: groups.of, n_ctx_seq: sizes.n_ctx_seq };
-        let planned = blocks::plan(&model, &settings);
-        let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv.groups()) };
+        let cross = encoder::cross(&model, &sizes)?;
+        let settings = Settings {
+            rope: rope_settings(&model, &params),
+            groups: groups.of,
+            cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
+            n_ctx_seq: sizes.n_ctx_seq,
+            compat: platform::env::flag("CAMELID_COMPAT"),
+        };
+        let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
+        let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
         let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(allowed_cores().len() as u32) };
-        let runner = Runner::new(&planned.plan, &model.backends, &bound, limits)?;
-        let shifter = Runner::new(&blocks::shift_plan(&model, &settings), &model.backends, &bound, limits)?;
+        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let encoder = match model.encodes() {
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+            false => None,
+        };
+        let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
+        if pooling_type == pooling::RANK && finish.is_none() {
+            log::warn("pooling type rank: the model has no classifier, what it gives are no scores");
+        }
+        let n_vocab = if model.arch.head.logits { model.hp.n_vocab } else { 0 };
         let ctx = Context {
-            outputs: Outputs::new(model.hp.n_vocab as usize, model.hp.n_embd as usize),
+            outputs: Outputs::new(n_vocab as usize, model.hp.n_embd as usize),
             perf: Perf::new(model.load_us),
             causal: sizes.causal,
             model,
@@ -118,10 +149,9 @@ impl Context {
             params,
             pooling_type,
             kv,
-            runner,
-            shifter,
-            embd: planned.embd,
-            logits: planned.logits,
+            decoder,
+            encoder,
+            finish,
             team,
             abort: None,
             n_again: 0,
@@ -140,8 +170,8 @@ impl Context {
         ));
         log::info(format!(
             "context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used",
-            mib(self.kv.bytes()),
-            mib(self.runner.bytes())
+            mib(self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes)),
+            mib(self.runners().map(Runner::bytes).sum())
         ));
         if s.n_ctx_seq > self.model.hp.n_ctx_train {
             log::warn(format!(
@@ -153,7 +183,11 @@ impl Context {
 
     /// Computes a batch. The codes are llama_decode's: 0; 1 no room, 2 aborted, -1 invalid, -2 no memory, -3 failed.
     /// After 1 and -1 memory is as before; after 2, -2 and -3 the ubatches that finished stay and the failing one leaves no trace.
+    /// Without a memory it is the same as `encode`.
     pub fn decode(&mut self, b: &BatchView<'_>) -> i32 {
+        if self.decoder.is_none() {
+            return self.encode(b);
+        }
         if std::mem::replace(&mut self.busy, true) {
             log::error("decode: an earlier call panicked inside this context; it can only be freed");
             return code::FAILED;
@@ -196,13 +230,54 @@ impl Context {
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
         self.bring_back(batch.all_seqs().iter())?;
         let ubs = self.find_room(&batch, &limits)?;
-        self.outputs.begin(&batch.output, self.params.embeddings).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        if let Some(s) = self.encoder.iter().find_map(|e| ubs.iter().find_map(|ub| e.seen_by(ub).err())) {
+            return Err(said("llama_encode must come first: there is no text of sequence ", &s, code::INVALID));
+        }
+        self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
         let mut pool = Pool::default();
         for ub in &ubs {
             self.one(ub, &mut pool)?;
         }
-        pool.finish(self.pooling_type, &mut self.outputs);
+        self.finish(pool)?;
         Ok(batch.n_tokens())
+    }
+
+    /// An encoder's outputs are embeddings, so are those of the decoder beside it.
+    pub(super) fn keeps_embd(&self) -> bool {
+        self.params.embeddings || !self.model.encoder.is_empty()
+    }
+
+    /// Pooled embeddings, through what is behind them; so go those that are not pooled.
+    pub(super) fn finish(&mut self, pool: Pool) -> std::result::Result<(), i32> {
+        let (n_threads, rank) = (workers(self.params.n_threads), self.pooling_type == pooling::RANK);
+        let pooled = pool.finish(super::pooling::take(&self.model, self.pooling_type, self.causal && self.decoder.is_some()));
+        let Some(f) = &mut self.finish else {
+            let n = if rank { self.model.hp.n_cls_out as usize } else { usize::MAX };
+            pooled.into_iter().for_each(|(seq, mut v)| {
+                v.truncate(n);
+                self.outputs.set_seq(seq, v);
+            });
+            return Ok(());
+        };
+        let rows: Vec<&[f32]> = pooled.iter().map(|p| p.1.as_slice()).collect();
+        let done = f.run(&rows, &self.team, n_threads).map_err(|s| stopped(&s))?;
+        pooled.iter().zip(done).for_each(|((seq, _), v)| self.outputs.set_seq(*seq, v));
+        if self.pooling_type == pooling::NONE && f.width() == self.model.hp.n_embd as usize {
+            let rows: Vec<Vec<f32>> = self.outputs.embd().map_or(Vec::new(), |e| e.chunks_exact(f.width()).map(<[f32]>::to_vec).collect());
+            let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+            let done = f.run(&rows, &self.team, n_threads).map_err(|s| stopped(&s))?;
+            done.iter().enumerate().for_each(|(i, v)| self.outputs.embd_row(i).copy_from_slice(v));
+        }
+        Ok(())
+    }
+
+    fn runners(&self) -> impl Iterator<Item = &Runner> {
+        let decoder = self.decoder.iter().flat_map(|d| [&d.lowered.runner, &d.shifter]);
+        decoder.chain(self.encoder.iter().map(Encoder::runner))
+    }
+    /// Whether decodes leave something behind.
+    pub fn has_memory(&self) -> bool {
+        self.decoder.is_some()
     }
 
     /// The batch cut into ubatches that find room, one way of cutting after the other.
@@ -226,7 +301,9 @@ impl Context {
             Ok(()) => {
                 self.kv.commit(placed, ub, self.causal);
                 self.perf.n_reused += 1;
-                self.collect(ub, &rows, pool).map_err(|e| {
+                let (embd, mut pool) = (self.keeps_embd(), (self.pooling_type != pooling::NONE).then_some(pool));
+                let done = self.decoder.iter().try_for_each(|d| d.lowered.collect(ub, &rows, embd, &mut self.outputs, pool.as_deref_mut()));
+                done.map_err(|e| {
                     log::error(format!("decode: {e}"));
                     code::FAILED
                 })
@@ -241,38 +318,31 @@ impl Context {
     pub(super) fn run(&mut self, ub: &Ubatch, placed: &Placed, rows: &[u32]) -> std::result::Result<(), Stop> {
         let threads = if ub.n_tokens() == 1 { self.params.n_threads } else { self.params.n_threads_batch };
         let abort = &self.abort;
+        let cross = self.encoder.as_ref().and_then(|e| e.seen_by(ub).ok().flatten());
+        let all: Vec<Views>;
+        let views = match cross {
+            Some(c) => {
+                all = placed.views.iter().cloned().chain([c]).collect();
+                &all
+            }
+            None => &placed.views,
+        };
         let io = Io {
             ub,
-            views: &placed.views,
+            views,
             outputs: rows,
             shifts: &[],
             team: &self.team,
             active: workers(threads),
             stop: &|| abort.as_ref().is_some_and(|a| a()),
         };
-        self.runner.run(&io)
-    }
-
-    fn collect(&mut self, ub: &Ubatch, rows: &[u32], pool: &mut Pool) -> Result<()> {
-        for (o, i) in rows.iter().enumerate() {
-            let Some(row) = self.outputs.place(ub.index[*i as usize]) else { continue };
-            self.runner.read(self.logits, o..o + 1, self.outputs.logits_row(row))?;
-            if self.params.embeddings {
-                self.runner.read(self.embd, o..o + 1, self.outputs.embd_row(row))?;
-                if self.pooling_type != pooling::NONE {
-                    pool.add(ub, *i as usize, self.outputs.embd_row(row));
-                }
-            }
-        }
-        Ok(())
+        self.decoder.as_mut().map_or(Ok(()), |d| d.lowered.runner.run(&io))
     }
 
     /// Carries out pending K rotations.
     pub(super) fn flush(&mut self) -> std::result::Result<(), Stop> {
         let shifts = self.kv.take_shifts();
-        if shifts.is_empty() {
-            return Ok(());
-        }
+        let Some(d) = self.decoder.as_mut().filter(|_| !shifts.is_empty()) else { return Ok(()) };
         let none = Ubatch::default();
         let io = Io {
             ub: &none,
@@ -283,7 +353,7 @@ impl Context {
             active: workers(self.params.n_threads),
             stop: &|| false,
         };
-        self.shifter.run(&io).inspect_err(|_| {
+        d.shifter.run(&io).inspect_err(|_| {
             // Some rows are turned and some are not, and nothing tells which.
             log::error("K-shift: it failed on its way; memory is empty now");
             self.kv.clear();
@@ -356,7 +426,7 @@ impl Context {
 
     /// Time, calls and GB/s and barriers per op, for `CAMELID_TRACE`.
     pub fn trace(&self) -> String {
-        let rows = self.runner.trace();
+        let rows: Vec<_> = self.runners().flat_map(Runner::trace).collect();
         let total: u64 = rows.iter().map(|r| r.ns).sum();
         let mut s = String::from("op            calls        ms     %       MB   GB/s barriers\n");
         for r in rows {
@@ -372,51 +442,6 @@ impl Drop for Context {
     fn drop(&mut self) {
         if platform::env::flag("CAMELID_TRACE") {
             log::info(self.trace());
-        }
-    }
-}
-
-/// Pooled embeddings in the making: per sequence what the pooling type needs.
-#[derive(Default)]
-struct Pool(std::collections::BTreeMap<u32, Pooled>);
-
-struct Pooled {
-    sum: Vec<f64>,
-    n: usize,
-    first: (i32, Vec<f32>),
-    last: (i32, Vec<f32>),
-}
-
-impl Pool {
-    fn add(&mut self, ub: &Ubatch, i: usize, row: &[f32]) {
-        let pos = ub.pos_of(i);
-        for seq in ub.seqs[i].iter() {
-            let p = self.0.entry(seq).or_insert_with(|| Pooled {
-                sum: vec![0.0; row.len()],
-                n: 0,
-                first: (pos, row.to_vec()),
-                last: (pos, row.to_vec()),
-            });
-            p.sum.iter_mut().zip(row).for_each(|(s, r)| *s += f64::from(*r));
-            p.n += 1;
-            if pos < p.first.0 {
-                p.first = (pos, row.to_vec());
-            }
-            if pos >= p.last.0 {
-                p.last = (pos, row.to_vec());
-            }
-        }
-    }
-
-    fn finish(self, pooling_type: i32, out: &mut Outputs) {
-        for (seq, p) in self.0 {
-            let n = p.n as f64;
-            let v = match pooling_type {
-                pooling::MEAN => p.sum.iter().map(|s| (s / n) as f32).collect(),
-                pooling::CLS => p.first.1,
-                _ => p.last.1,
-            };
-            out.set_seq(seq, v);
         }
     }
 }

@@ -12,6 +12,9 @@ impl Context {
     /// Whether rows can be had from elsewhere instead of computing them: the one place where that is asked. `Err` says why not. Every model
     /// promises the same bits for any batch split today; one that cannot (a recurrent scan) says so here.
     pub fn is_batch_invariant(&self) -> Result<(), &'static str> {
+        if self.model.encodes() {
+            return Err("nothing is kept, or it depends on what was encoded before");
+        }
         match self.memory().compat() && self.memory().n_groups() > 1 {
             true => Err("with CAMELID_COMPAT windows may lose cells that tokens should have seen"),
             false => Ok(()),

@@ -1,13 +1,14 @@
 //! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
 //! Knows neither tokens nor plans.
 use super::params::{ContextParams, Sizes};
-use crate::backend::{BlockId, GroupId, KvGroup, KvShift, Ubatch};
+use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Ubatch};
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
 use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
+use crate::model::spec::LayerSpec;
 use platform::{Backing, Error, Result, log};
 
 /// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
@@ -17,7 +18,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    pub fn of(m: &Model) -> Groups {
+    pub fn of(layers: &[LayerSpec]) -> Groups {
         let mut windows = vec![Window::All];
         let group = |w: Window, windows: &mut Vec<Window>| {
             let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
@@ -26,20 +27,29 @@ impl Groups {
             });
             GroupId(i as u16)
         };
-        let of = m.layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
+        let of = layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
         Groups { windows, of }
     }
 
-    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
-        let mine = m.layers.iter().enumerate().filter(|(il, _)| self.of[*il].0 as usize == g);
-        mine.map(|(il, l)| {
-            let a = &l.attn;
-            let k = PlaneSpec { ty: p.type_k, heads: a.n_head_kv, head_len: a.head_k };
-            let v = PlaneSpec { ty: p.type_v, heads: a.n_head_kv, head_len: a.head_v };
-            LayerRows { il, place: m.place[il], planes: vec![k, v] }
-        })
-        .collect()
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
     }
+
+    /// None where the model keeps nothing.
+    fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
+        let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.stores();
+        let mine = m.layers.iter().enumerate().filter(stores);
+        mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect()
+    }
+}
+
+/// K and V of a layer.
+pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> LayerRows {
+    let a = &l.attn;
+    let [k, v] = [(types[0], a.head_k), (types[1], a.head_v)].map(|(ty, head_len)| PlaneSpec { ty, heads: a.n_head_kv, head_len });
+    // Latent rows are K, and V is the first part of them.
+    let planes = if a.mla.is_some_and(|m| m.absorbed) { vec![k] } else { vec![k, v] };
+    LayerRows { il, place, planes }
 }
 
 fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 pub mod batch;
 pub mod context;
+mod encoder;
 mod foresight;
 mod identity;
 pub mod kv;
 mod outputs;
 pub mod params;
 pub mod perf;
+mod pooling;
 mod rewind;
 mod runner;
 pub mod ubatch;

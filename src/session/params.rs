@@ -145,7 +145,7 @@ pub fn rope_settings(m: &Model, p: &ContextParams) -> RopeSettings {
         let factor = 1.0 / freq_scale;
         attn_factor = match train.yarn_log_mul {
             0.0 => mscale(factor, 1.0),
-            mul => mscale(factor, 1.0) / mscale(factor, mul),
+            mul => mscale(factor, if train.yarn_mul_both { mul } else { 1.0 }) / mscale(factor, mul),
         };
         // The rotation multiplies by this once more: cancel it here.
         attn_factor *= 1.0 / (1.0 + 0.1 * factor.ln());

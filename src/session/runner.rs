@@ -1,58 +1,127 @@
 //! Runs a lowered plan: segments in order, values moved between devices where the plan says so.
+use super::outputs::Outputs;
+use super::pooling::Pool;
 use crate::backend::*;
+use crate::blocks::Planned;
 use platform::Result;
 use platform::pool::Stop;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 enum Part {
-    Run(Box<dyn Exec>),
-    /// From the part before to the next run.
+    Run {
+        exec: Box<dyn Exec>,
+        /// Values made by earlier parts that this one uses.
+        incoming: Vec<T>,
+        /// Values of this part that later ones use.
+        outgoing: Vec<T>,
+    },
     Move {
         x: T,
         to: T,
-        width: usize,
-        rows: Dim,
     },
 }
 
 pub struct Runner {
     parts: Vec<Part>,
+    /// Of the values that go from part to part.
+    shapes: HashMap<T, (usize, Dim)>,
+}
+
+/// What a part reads and makes.
+fn uses(plan: &Plan, s: &Segment) -> (HashSet<T>, HashSet<T>) {
+    match s {
+        Segment::Run { steps, .. } => {
+            let ops = || plan.steps[steps.clone()].iter().map(|s| &s.op);
+            (ops().flat_map(Op::inputs).collect(), ops().flat_map(Op::outputs).collect())
+        }
+        Segment::Move { x, to } => ([*x].into(), [*to].into()),
+    }
+}
+
+/// For each part: what comes in, what goes out.
+fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
+    let all: Vec<_> = segments.iter().map(|s| uses(plan, s)).collect();
+    let made_before = |i: usize, t: &T| all[..i].iter().any(|p| p.1.contains(t));
+    let used_later = |i: usize, t: &T| all[i + 1..].iter().any(|p| p.0.contains(t));
+    let sorted = |set: &HashSet<T>, keep: &dyn Fn(&T) -> bool| {
+        let mut v: Vec<T> = set.iter().copied().filter(keep).collect();
+        v.sort_unstable();
+        v
+    };
+    all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
+}
+
+/// A plan that gives outputs, lowered, and where they are.
+pub struct Lowered {
+    pub runner: Runner,
+    embd: T,
+    logits: Option<T>,
+}
+
+impl Lowered {
+    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
+        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits })
+    }
+
+    /// The outputs of the last run, which was one of `ub` with `rows` wanted.
+    pub fn collect(&self, ub: &Ubatch, rows: &[u32], embeddings: bool, out: &mut Outputs, mut pool: Option<&mut Pool>) -> Result<()> {
+        for (o, i) in rows.iter().enumerate() {
+            let Some(row) = out.place(ub.index[*i as usize]) else { continue };
+            if let Some(t) = self.logits {
+                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+            }
+            if embeddings {
+                self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;
+                pool.iter_mut().for_each(|p| p.add(ub, *i as usize, out.embd_row(row)));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Runner {
     pub fn new(plan: &Plan, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Runner> {
-        let mut parts = Vec::new();
-        for s in plan.segments() {
+        let segments = plan.segments();
+        let (mut parts, mut shapes) = (Vec::new(), HashMap::new());
+        for (s, (incoming, outgoing)) in segments.iter().zip(carried(plan, &segments)) {
+            let shape = |t: &T| (*t, (plan.value(*t).width as usize, plan.value(*t).rows));
+            shapes.extend(outgoing.iter().map(shape));
             parts.push(match s {
                 Segment::Run { dev, steps } => {
-                    let b = backends.iter().find(|b| b.device() == dev);
+                    let b = backends.iter().find(|b| b.device() == *dev);
                     let b = b.ok_or_else(|| platform::Error::invalid(format!("no backend for device {}", dev.0)))?;
-                    Part::Run(b.lower(plan, steps, bound, limits)?)
+                    Part::Run { exec: b.lower(plan, steps.clone(), bound, limits)?, incoming, outgoing }
                 }
-                Segment::Move { x, to } => Part::Move { x, to, width: plan.value(x).width as usize, rows: plan.value(x).rows },
+                Segment::Move { x, to } => Part::Move { x: *x, to: *to },
             });
         }
-        Ok(Runner { parts })
+        Ok(Runner { parts, shapes })
     }
 
     pub fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
         let failed = |e: platform::Error| Stop::Failed(e.to_string());
-        let mut carried: Option<(T, Vec<f32>)> = None;
-        for i in 0..self.parts.len() {
-            if let Part::Move { x, to, width, rows } = self.parts[i] {
-                let n = if rows == Dim::Tokens { io.ub.n_tokens() } else { io.outputs.len() };
-                let mut v = platform::error::try_zeroed(n * width, "values between devices").map_err(failed)?;
-                if let Some(Part::Run(before)) = self.parts[..i].last() {
-                    before.read(x, 0..n, &mut v).map_err(failed)?;
+        let mut carried: HashMap<T, Vec<f32>> = HashMap::new();
+        for p in &mut self.parts {
+            match p {
+                Part::Move { x, to } => {
+                    let v = carried.get(x).cloned().ok_or_else(|| Stop::Failed(format!("{x:?} is moved before it is made")))?;
+                    carried.insert(*to, v);
                 }
-                carried = Some((to, v));
-                continue;
-            }
-            if let Part::Run(e) = &mut self.parts[i] {
-                if let Some((t, v)) = carried.take() {
-                    e.write(t, &v).map_err(failed)?;
+                Part::Run { exec, incoming, outgoing } => {
+                    for t in incoming.iter() {
+                        let v = carried.get(t).ok_or_else(|| Stop::Failed(format!("{t:?} is used before it is made")))?;
+                        exec.write(*t, v).map_err(failed)?;
+                    }
+                    exec.run(io)?;
+                    for t in outgoing.iter() {
+                        let (width, rows) = self.shapes[t];
+                        let n = if rows == Dim::Tokens { io.ub.n_tokens() } else { io.outputs.len() };
+                        let mut v = platform::error::try_zeroed(n * width, "values between devices").map_err(failed)?;
+                        exec.read(*t, 0..n, &mut v).map_err(failed)?;
+                        carried.insert(*t, v);
+                    }
                 }
-                e.run(io)?;
             }
         }
         Ok(())
@@ -61,17 +130,25 @@ impl Runner {
     /// Rows of a result, which the last run made.
     pub fn read(&self, t: T, rows: std::ops::Range<usize>, dst: &mut [f32]) -> Result<()> {
         match self.parts.last() {
-            Some(Part::Run(e)) => e.read(t, rows, dst),
+            Some(Part::Run { exec, .. }) => exec.read(t, rows, dst),
             _ => Err(platform::Error::invalid("the plan has no results")),
         }
     }
 
+    /// Rows of an input, for the next run.
+    pub fn write(&mut self, t: T, src: &[f32]) -> Result<()> {
+        match self.parts.first_mut() {
+            Some(Part::Run { exec, .. }) => exec.write(t, src),
+            _ => Err(platform::Error::invalid("the plan has no inputs")),
+        }
+    }
+
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|p| if let Part::Run(e) = p { e.bytes() } else { 0 }).sum()
+        self.parts.iter().map(|p| if let Part::Run { exec, .. } = p { exec.bytes() } else { 0 }).sum()
     }
 
     /// Per op kind, over all devices.
     pub fn trace(&self) -> Vec<TraceRow> {
-        self.parts.iter().flat_map(|p| if let Part::Run(e) = p { e.trace() } else { Vec::new() }).collect()
+        self.parts.iter().flat_map(|p| if let Part::Run { exec, .. } = p { exec.trace() } else { Vec::new() }).collect()
     }
 }

@@ -125,7 +125,7 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
         };
         let want = run(&Far::new(DeviceId(1)), 1, false);
         assert!(want.iter().all(|v| v.is_finite()) && want.iter().any(|v| *v != 0.0));
-        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        for isa in Isa::all_here() {
             let one = run(&Cpu::new(DeviceId(0), isa), 1, false);
             let scale = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             for (i, (a, b)) in one.iter().zip(&want).enumerate() {
@@ -181,7 +181,8 @@ fn norm_with_residual() {
 
 #[test]
 fn glu_softcap_and_rows() {
-    for act in [Act::Silu, Act::Gelu, Act::Relu, Act::ReluSqr, Act::SwigluOai] {
+    let cut = [Act::SiluCut(0.2), Act::CutSilu(0.2)];
+    for act in [Act::Silu, Act::Gelu, Act::Relu, Act::ReluSqr, Act::SwigluOai].into_iter().chain(cut) {
         agree(300, 1e-5, |b, x| {
             let (h, c, r) = (b.value(300, Dim::Tokens), b.value(300, Dim::Tokens), b.value(300, Dim::Outputs));
             b.step(Op::Glu { gate: x, up: x, act, out: h });
@@ -195,7 +196,10 @@ fn glu_softcap_and_rows() {
 #[test]
 fn elementwise_functions() {
     let temperature = MapFn::Temperature(Temperature { scale: 0.3, span: 4, offset: 1.0 });
-    for f in [MapFn::Clamp(0.25), MapFn::Scale(-2.0), temperature, MapFn::Act(Act::Gelu), MapFn::Act(Act::ReluSqr)] {
+    let xielu = MapFn::Act(Act::Xielu(Xielu { alpha_n: 1.5, alpha_p: 0.8, beta: 0.5, eps: -1e-6 }));
+    let hide = [true, false].map(|first_only| MapFn::Hide { from: 3, to: 290, first_only });
+    let plain = [MapFn::Clamp(0.25), MapFn::Scale(-2.0), MapFn::Plus(0.5), MapFn::Sparse(0.3), temperature, xielu];
+    for f in plain.into_iter().chain(hide).chain([MapFn::Act(Act::Gelu), MapFn::Act(Act::ReluSqr), MapFn::Act(Act::Sigmoid)]) {
         agree(300, 1e-5, |b, x| {
             let out = b.value(300, Dim::Tokens);
             b.step(Op::Map { x, y: None, f, out });
@@ -209,6 +213,60 @@ fn elementwise_functions() {
             let w = b.weight(DType::F32, [300, width, 1]);
             b.step(Op::Linear { x, outs: vec![Proj::plain(w, y)], fine: false });
             b.step(Op::Map { x, y: Some(y), f: MapFn::Gate, out });
+            (out, vec![])
+        });
+    }
+}
+
+#[test]
+fn functions_of_two_values_and_of_weights() {
+    for (f, width) in [(MapFn::Sub, 300), (MapFn::Mul, 300), (MapFn::GateSoftplus, 6), (MapFn::AddParts(2), 100), (MapFn::Rescale, 60)] {
+        agree(300, 1e-5, |b, x| {
+            let (y, out) = (b.value(width, Dim::Tokens), b.value(300, Dim::Tokens));
+            let w = b.weight(DType::F32, [300, width, 1]);
+            b.step(Op::Linear { x, outs: vec![Proj::plain(w, y)], fine: false });
+            b.step(Op::Map { x, y: Some(y), f, out });
+            (out, vec![])
+        });
+    }
+    for (how, width) in [(ByWeight::Mul, 300), (ByWeight::Mul, 1), (ByWeight::Mul, 2), (ByWeight::Add, 300), (ByWeight::Div, 300)] {
+        agree(300, 1e-5, |b, x| {
+            let out = b.value(300, Dim::Tokens);
+            let w = b.weight(DType::F32, [width, 1, 1]);
+            b.step(Op::Map { x, y: None, f: MapFn::Weight(w, how), out });
+            (out, vec![])
+        });
+    }
+}
+
+/// What these do to numbers one can see.
+#[test]
+fn streams_are_mixed_and_parts_put_together() {
+    for backend in [&Far::new(DeviceId(1)) as &dyn Backend, &Cpu::new(DeviceId(0), Isa::detect())] {
+        let mut b = Bench::new(backend);
+        let (table, x) = (b.weight(DType::F32, [6, 1, 1]), b.value(6, Dim::Tokens));
+        b.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+        // Two streams of two channels, and four numbers that swap them: [0 1; 2 0].
+        let coef = b.value(4, Dim::Tokens);
+        let cols = |x, first, len| Cols { x, first, step: 0, len };
+        b.step(Op::Gather { parts: vec![cols(x, 0, 2), cols(x, 2, 2)], n: 1, out: coef });
+        let (streams, mixed, out) = (b.value(4, Dim::Tokens), b.value(4, Dim::Tokens), b.value(9, Dim::Tokens));
+        b.step(Op::Gather { parts: vec![cols(x, 4, 2)], n: 2, out: streams });
+        b.step(Op::Mix { x: streams, coef, width: 2, out: mixed });
+        b.step(Op::Gather { parts: vec![Cols { x: mixed, first: 0, step: 1, len: 2 }, cols(x, 5, 1)], n: 3, out });
+        let ub = Ubatch { embd: vec![0.0, 1.0, 2.0, 0.0, 5.0, 7.0], ..ubatch(1, 6) };
+        let (a, b2) = ([5.0, 7.0], [10.0, 14.0]);
+        assert_eq!(b.run(&ub, &[], 1, mixed), [a, b2].concat());
+        assert_eq!(b.run(&ub, &[], 2, out), [5.0, 7.0, 7.0, 7.0, 10.0, 7.0, 10.0, 14.0, 7.0]);
+    }
+}
+
+#[test]
+fn heads_with_a_matrix_each() {
+    for ty in [DType::F32, DType::F16, DType::Q8_0] {
+        agree(4 * 64, 1e-5, |b, x| {
+            let (w, out) = (b.weight(ty, [64, 96, 4]), b.value(4 * 96, Dim::Tokens));
+            b.step(Op::Heads { x, w, out });
             (out, vec![])
         });
     }
@@ -266,9 +324,12 @@ fn functions_of_two_values_want_both() {
     assert!(cpu.lower(&b.plan, 0..1, &bound, Limits { tokens: 1, outputs: 1, workers: 1 }).is_err());
 }
 
+const RMS: HeadNorm = HeadNorm { len: 0, w: None, number: false, b: None, kind: NormKind::Rms, eps: 1e-5 };
+
 fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
     RopeSpec {
         kind,
+        at: 0,
         n_rot,
         freq_base: 10_000.0,
         freq_scale: 0.25,
@@ -286,7 +347,7 @@ fn rope(kind: RopeKind, n_rot: u32, factors: Option<WeightId>) -> RopeSpec {
 fn rope_with_norm_and_factors() {
     for kind in [RopeKind::Norm, RopeKind::Neox] {
         agree(4 * 32, 1e-5, |b, x| {
-            let norm = Some(HeadNorm { w: Some(b.weight(DType::F32, [32, 1, 1])), kind: NormKind::Rms, eps: 1e-6 });
+            let norm = Some(HeadNorm { w: Some(b.weight(DType::F32, [32, 1, 1])), eps: 1e-6, ..RMS });
             let f = b.weight(DType::F32, [12, 1, 1]);
             b.step(Op::Rope { x, n_head: 4, norm, rope: Some(rope(kind, 24, Some(f))) });
             (x, vec![])
@@ -313,7 +374,7 @@ fn rope_by_sections() {
         let sections = Some(Sections { pairs: [4, 6, 4, 2], interleaved });
         let want = run(&Far::new(DeviceId(1)), 1, sections);
         assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
-        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        for isa in Isa::all_here() {
             assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
             assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
         }
@@ -325,10 +386,39 @@ fn head_norms() {
     for (kind, weights) in [(NormKind::Rms, 0), (NormKind::Rms, 32), (NormKind::Layer, 4 * 32), (NormKind::Layer, 32)] {
         agree(4 * 32, 1e-5, |b, x| {
             let w = (weights > 0).then(|| b.weight(DType::F32, [weights, 1, 1]));
-            b.step(Op::Rope { x, n_head: 4, norm: Some(HeadNorm { w, kind, eps: 1e-5 }), rope: None });
+            b.step(Op::Rope { x, n_head: 4, norm: Some(HeadNorm { w, kind, ..RMS }), rope: None });
             (x, vec![])
         });
     }
+}
+
+/// The norm of a head's first part and the rotation of its last (latent K), a number per head, biases.
+#[test]
+fn parts_of_heads() {
+    for kind in [RopeKind::Norm, RopeKind::Neox] {
+        agree(2 * 64, 1e-5, |b, x| {
+            let norm = Some(HeadNorm { len: 40, w: Some(b.weight(DType::F32, [40, 1, 1])), ..RMS });
+            b.step(Op::Rope { x, n_head: 2, norm, rope: Some(RopeSpec { at: 40, ..rope(kind, 24, None) }) });
+            (x, vec![])
+        });
+    }
+    agree(4 * 32, 1e-5, |b, x| {
+        let number = HeadNorm { w: Some(b.weight(DType::F32, [4, 1, 1])), number: true, ..RMS };
+        b.step(Op::Rope { x, n_head: 4, norm: Some(number), rope: None });
+        let w = Some(b.weight(DType::F32, [4 * 32, 1, 1]));
+        let biased = HeadNorm { w, b: Some(b.weight(DType::F32, [4 * 32, 1, 1])), kind: NormKind::Layer, ..RMS };
+        b.step(Op::Rope { x, n_head: 4, norm: Some(biased), rope: None });
+        (x, vec![])
+    });
+}
+
+#[test]
+fn slopes_are_those_of_the_paper() {
+    let of = |n: u32| (0..n).map(|h| alibi_slope(8.0, h, n)).collect::<Vec<f32>>();
+    assert_eq!(of(8), [1, 2, 3, 4, 5, 6, 7, 8].map(|i| (-i as f32).exp2()));
+    // Three heads: those of two, then every second of four.
+    let close = of(3).iter().zip([0.0625, 0.003_906_25, 0.25]).all(|(a, b)| (a - b).abs() < 1e-7);
+    assert!(close, "{:?}", of(3));
 }
 
 /// Views of `n` tokens of one sequence stored in shuffled slots, each seeing the last `window` positions.
@@ -360,12 +450,26 @@ fn store_and_attend() {
                 let group = bench.store(2, 32, ty, 2);
                 bench.step(Op::Store { group, k: x, v: x });
                 let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
-                let spec = AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks };
+                let alibi = f32::from(window == 64) * 8.0;
+                let table = bench.weight(DType::F32, [n_head, 8, 1]);
+                let buckets = (window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
+                let spec = AttendSpec {
+                    n_head,
+                    n_head_kv: 2,
+                    head_k: 32,
+                    head_v: 32,
+                    scale: 0.3,
+                    softcap: 2.0,
+                    sinks,
+                    alibi,
+                    buckets,
+                    layer: None,
+                };
                 bench.step(Op::Attend { q, group, spec, out });
                 bench.run(&ub, &[views(n, window)], workers, out)
             };
             let want = run(&Far::new(DeviceId(1)), 1);
-            for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+            for isa in Isa::all_here() {
                 let got = run(&Cpu::new(DeviceId(0), isa), 1);
                 assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {ty:?} {n}");
                 assert_eq!(got, run(&Cpu::new(DeviceId(0), isa), 3), "{isa:?} {ty:?} {n}: other bits with three workers");
@@ -380,8 +484,11 @@ struct Experts {
     gate: Gate,
     act: Act,
     fused: bool,
+    gated: bool,
     biased: bool,
     weigh_inputs: bool,
+    /// Experts that share a chunk.
+    each: u32,
 }
 
 impl Experts {
@@ -400,6 +507,7 @@ impl Experts {
             scale: 1.5,
             n_group,
             n_group_used: 2,
+            each: self.each,
         };
         b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)], fine: false });
         b.step(Op::Route { logits, spec, ids, weights });
@@ -412,7 +520,8 @@ impl Experts {
             bias: self.biased.then(|| b.weight(DType::F32, [rows * 6, 1, 1])),
         };
         let at = |first| self.fused.then_some(first);
-        let mats = [mat(64, 96, at(0), true), mat(64, 96, at(96), false), mat(96, 64, None, true)];
+        let (up, down) = (mat(64, 96, at(96), false), mat(96, 64, None, true));
+        let mats = [if self.gated { mat(64, 96, at(0), true) } else { up }, up, down];
         let out = b.value(64, Dim::Tokens);
         b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, out });
         out
@@ -421,7 +530,7 @@ impl Experts {
 
 #[test]
 fn experts() {
-    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, biased: false, weigh_inputs: false };
+    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, gated: true, biased: false, weigh_inputs: false, each: 1 };
     for e in [
         plain(DType::F32, Gate::Softmax),
         plain(DType::Q8_0, Gate::Sigmoid),
@@ -429,6 +538,8 @@ fn experts() {
         Experts { weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
         Experts { weigh_inputs: true, fused: true, ..plain(DType::Q8_0, Gate::Sigmoid) },
         Experts { biased: true, fused: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { each: 2, ..plain(DType::F32, Gate::Softmax) },
+        Experts { gated: false, act: Act::Gelu, ..plain(DType::Q8_0, Gate::Softmax) },
     ] {
         agree(64, 2e-5, |b, x| (e.build(b, x), vec![]));
     }
@@ -445,4 +556,19 @@ fn far_memory_has_no_host_address_and_the_cpu_refuses_it() {
     let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
     let limits = Limits { tokens: 1, outputs: 1, workers: 1 };
     assert!(Cpu::new(DeviceId(0), Isa::detect()).lower(&b.plan, 0..1, &bound, limits).is_err());
+}
+
+/// The borders between buckets as Raffel et al. draw them: 32 buckets, of which each side's eight nearest are exact.
+#[test]
+fn buckets_of_distances() {
+    let both = Buckets { w: WeightId(0), n: 32, both_sides: true };
+    let near: Vec<u32> = [0, -1, -7, -8, -11, -12, -15, -16, -127, -128, -5000].map(|apart| both.of(apart)).to_vec();
+    assert_eq!(near, [0, 1, 7, 8, 8, 9, 9, 10, 15, 15, 15]);
+    assert_eq!([1, 7, 8, 16, 127, 5000].map(|apart| both.of(apart)), [17, 23, 24, 26, 31, 31]);
+    let before = Buckets { both_sides: false, ..both };
+    assert_eq!([5, 0, -15, -16, -20, -128].map(|apart| before.of(apart)), [0, 0, 15, 16, 17, 31]);
+    for b in [both, before, Buckets { n: 4, ..both }] {
+        assert_eq!(b.of(-Buckets::FAR), b.of(-1_000_000));
+        assert!((-300..=300).all(|apart| b.of(apart) < b.n));
+    }
 }

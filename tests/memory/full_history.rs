@@ -97,11 +97,15 @@ pub fn groups(m: &Model) -> (Vec<Window>, Vec<GroupId>) {
 
 fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
     let layers: Vec<LayerRows> = (0..m.layers.len())
-        .filter(|il| of[*il].0 as usize == g)
+        .filter(|il| of[*il].0 as usize == g && m.layers[*il].stores())
         .map(|il| {
             let a = &m.layers[il].attn;
             let plane = |ty, head_len| PlaneSpec { ty, heads: a.n_head_kv, head_len };
-            LayerRows { il, place: m.place[il], planes: vec![plane(p.type_k, a.head_k), plane(p.type_v, a.head_v)] }
+            let mut planes = vec![plane(p.type_k, a.head_k)];
+            if !a.mla.is_some_and(|m| m.absorbed) {
+                planes.push(plane(p.type_v, a.head_v));
+            }
+            LayerRows { il, place: m.place[il], planes }
         })
         .collect();
     Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store")
@@ -114,8 +118,10 @@ impl FullHistory {
         let stores: Vec<Store> = (0..windows.len()).map(|g| store(m, p, &of, g)).collect();
         let settings = Settings {
             rope: rope_settings(m, p),
+            cross: None,
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
+            compat: false,
         };
         let kv = Arc::new(stores.iter().map(|s| s.group().clone()).collect());
         let bound = Bound { weights: m.weights.clone(), kv };
@@ -131,7 +137,7 @@ impl FullHistory {
             windows,
             stores,
             team: Team::new(1),
-            logits: planned.logits,
+            logits: planned.logits.expect("a decoder"),
             n_vocab: m.hp.n_vocab as usize,
             n_rows: 0,
             clock: 0,

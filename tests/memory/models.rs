@@ -118,6 +118,46 @@ pub static SHAPES: &[Shape] = &[
         without: &["ffn_norm"],
         output: false,
     },
+    // Latent rows: K alone, V the first part of them.
+    Shape {
+        arch: "deepseek2",
+        n_layer: 2,
+        windowed: false,
+        keys: &[
+            ("attention.kv_lora_rank", Key::U(32)),
+            ("attention.key_length_mla", Key::U(48)),
+            ("attention.value_length_mla", Key::U(24)),
+            ("expert_feed_forward_length", Key::U(32)),
+            ("expert_shared_count", Key::U(1)),
+            ("leading_dense_block_count", Key::U(2)),
+        ],
+        layer: &[
+            ("attn_q", &[N_EMBD, N_HEAD * 48]),
+            ("attn_kv_a_mqa", &[N_EMBD, 32 + HEAD]),
+            ("attn_kv_a_norm", &[32]),
+            ("attn_k_b", &[16, 32, N_HEAD]),
+            ("attn_v_b", &[32, 24, N_HEAD]),
+            ("attn_output", &[N_HEAD * 24, N_EMBD]),
+        ],
+        without: &["attn_k", "attn_v"],
+        output: true,
+    },
+    // The last three layers look at rows of earlier ones.
+    Shape {
+        arch: "gemma4",
+        n_layer: 6,
+        windowed: true,
+        keys: &[
+            ("attention.sliding_window_pattern", Key::U(3)),
+            ("attention.shared_kv_layers", Key::U(3)),
+            ("embedding_length_per_layer_input", Key::U(0)),
+        ],
+        layer: &[POST_NORMS[0], POST_NORMS[1], QK_NORM[0], QK_NORM[1]],
+        without: &[],
+        output: false,
+    },
+    // Positions that are moved change scores, and no row.
+    Shape { arch: "refact", n_layer: 2, windowed: false, keys: &[], layer: &[], without: &[], output: true },
 ];
 
 pub use crate::rng::Rng;
@@ -192,7 +232,8 @@ fn tensors(s: &Shape) -> Vec<NewTensor> {
         ("ffn_down", &[N_FF, n]),
     ];
     for il in 0..s.n_layer {
-        for (name, shape) in common.iter().chain(s.layer).filter(|(name, _)| !s.without.contains(name)) {
+        let common = common.iter().filter(|c| !s.without.contains(&c.0) && s.layer.iter().all(|l| l.0 != c.0));
+        for (name, shape) in common.chain(s.layer) {
             let tail = if name.contains('.') { "" } else { ".weight" };
             list.push((format!("blk.{il}.{name}{tail}"), shape.to_vec()));
         }

@@ -57,7 +57,7 @@ pub fn params() -> ContextParams {
 }
 
 pub fn kv(m: &Model, p: &ContextParams) -> Kv {
-    Kv::new(m, p, &Sizes::of(m, p).expect("sizes"), &Groups::of(m)).expect("a store")
+    Kv::new(m, p, &Sizes::of(m, p).expect("sizes"), &Groups::of(&m.layers)).expect("a store")
 }
 
 /// Tokens of one sequence at `pos..pos + n`.

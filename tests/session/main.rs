@@ -1,5 +1,8 @@
 //! What a decode promises, on the bundled models through the Rust API: embeddings as input, several sequences at once, switches.
+mod encoders;
 mod loading;
+#[path = "../common/rng.rs"]
+mod rng;
 
 use llama::backend::{DType, Layout};
 use llama::gguf::{LoadMode, Source};

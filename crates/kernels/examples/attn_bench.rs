@@ -70,6 +70,8 @@ fn attend(isa: Isa, h: &Head, n: usize, tokens: usize, gqa: usize, group: usize)
                     vis: &vis,
                     scale: 1.0 / (h.head as f32).sqrt(),
                     softcap: 0.0,
+                    alibi: None,
+                    added: None,
                     state: span.as_mut_ptr(),
                     scratch: scratch.as_mut_ptr(),
                 };

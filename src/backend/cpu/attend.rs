@@ -7,7 +7,7 @@ use super::exec::{CpuOp, Ctx, Lower};
 use super::rows::{bytes_at, layer_of};
 use super::tiles::{self, Tile};
 use crate::backend::*;
-use kernels::attn::{self, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
+use kernels::attn::{self, Alibi, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
 use platform::Result;
 use platform::pool::{Stop, Worker};
 use std::ops::Range;
@@ -19,6 +19,8 @@ pub struct Attend {
     out: T,
     layer: KvLayer,
     kernel: AttnLeaf,
+    /// The bucket of each distance, `-Buckets::FAR..=Buckets::FAR`.
+    buckets: Vec<u32>,
     /// Of passes, and of joins.
     queues: [usize; 2],
 }
@@ -54,6 +56,8 @@ struct Room<'a> {
 #[derive(Default)]
 struct Sight {
     len: u8,
+    /// Position of its first place.
+    pos: i32,
     /// Per query row of a head, the places it sees.
     vis: Vec<(u8, u8)>,
     /// Of the task's first head.
@@ -78,9 +82,9 @@ struct Cut {
 
 impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
-        let layer = layer_of(l, group)?.clone();
+        let layer = layer_of(l, group, spec.layer.unwrap_or(l.il))?.clone();
         let queues = [l.needs.queue(), l.needs.queue()];
-        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), queues, spec };
+        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), buckets: buckets_of(&spec), queues, spec };
         let [q, state, kernel] = a.room_sizes();
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
         let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
@@ -178,7 +182,7 @@ impl Attend {
         let mut more = self.look(v, tile, &mut rows, heads.start, this);
         while more {
             more = self.look(v, tile, &mut rows, heads.start, next);
-            self.leaf(this, more.then_some(next), heads.len(), q, states, kernel);
+            self.leaf(c, tile, this, more.then_some(next), heads, q, states, kernel);
             std::mem::swap(&mut this, &mut next);
         }
     }
@@ -186,7 +190,7 @@ impl Attend {
     /// The next of the leaves `left` that somebody sees.
     fn look(&self, v: &Views, tile: &Tile, left: &mut Range<usize>, h: usize, sight: &mut Sight) -> bool {
         let Some(leaf) = left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)) else { return false };
-        sight.len = leaf.to;
+        (sight.len, sight.pos) = (leaf.to, leaf.tile * attn::LEAF as i32);
         sight.rows.clear();
         for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
             self.rows(s, h as u32, &mut sight.rows);
@@ -194,14 +198,52 @@ impl Attend {
         true
     }
 
-    /// A leaf for `n` heads.
-    fn leaf(&self, this: &Sight, next: Option<&Sight>, n: usize, q: &[f32], states: &mut [f32], kernel: *mut u8) {
+    /// How scores of KV head `h` fall with distance, per query row of a tile.
+    fn slopes(&self, c: &Ctx<'_>, tile: &Tile, pos: i32, h: usize) -> Option<Vec<Alibi>> {
+        let s = &self.spec;
+        let of = |head: usize| alibi_slope(s.alibi, head as u32, s.n_head);
+        let heads = h * self.per_kv()..(h + 1) * self.per_kv();
+        let row = |i: usize| {
+            let first = (pos - c.io.ub.pos_of(i)) as f32;
+            heads.clone().map(move |head| Alibi { slope: of(head), first })
+        };
+        (s.alibi > 0.0).then(|| tile.tokens().flat_map(row).collect())
+    }
+
+    /// What distance adds to scores of KV head `h`, per query row of a tile.
+    fn added(&self, c: &Ctx<'_>, tile: &Tile, pos: i32, h: usize) -> Option<Vec<[f32; attn::LEAF]>> {
+        let table = c.floats(self.spec.buckets?.w);
+        let (n_head, heads) = (self.spec.n_head as usize, h * self.per_kv()..(h + 1) * self.per_kv());
+        let row = |i: usize| {
+            let first = pos - c.io.ub.pos_of(i) + Buckets::FAR;
+            let at = move |j: usize| self.buckets[(first + j as i32).clamp(0, 2 * Buckets::FAR) as usize] as usize * n_head;
+            heads.clone().map(move |head| std::array::from_fn(|j| table[at(j) + head]))
+        };
+        Some(tile.tokens().flat_map(row).collect())
+    }
+
+    /// A leaf for `heads`.
+    #[allow(clippy::too_many_arguments, reason = "as `span`")]
+    fn leaf(
+        &self,
+        c: &Ctx<'_>,
+        tile: &Tile,
+        this: &Sight,
+        next: Option<&Sight>,
+        heads: &Range<usize>,
+        q: &[f32],
+        states: &mut [f32],
+        kernel: *mut u8,
+    ) {
+        let n = heads.len();
         // Who sees nothing of it at either end of the tile is left out.
         let first = this.vis.iter().position(|v| v.0 < v.1).unwrap_or(0);
         let end = this.vis.iter().rposition(|v| v.0 < v.1).map_or(0, |i| i + 1);
-        let [k, v] = [&self.layer.planes[0], &self.layer.planes[1]];
+        let [k, v] = [&self.layer.planes[0], &self.layer.planes[self.layer.plane_of_v()]];
         for h in 0..n {
             let at = h * this.vis.len() + first;
+            let alibi = self.slopes(c, tile, this.pos, heads.start + h);
+            let added = self.added(c, tile, this.pos, heads.start + h);
             let next = if h + 1 < n { Some(this.rows(h + 1, k, v)) } else { next.map(|s| s.rows(0, k, v)) };
             let args = LeafArgs {
                 at: this.rows(h, k, v),
@@ -217,6 +259,8 @@ impl Attend {
                 vis: &this.vis[first..end],
                 scale: self.spec.scale,
                 softcap: self.spec.softcap,
+                alibi: alibi.as_ref().map(|a| &a[first..end]),
+                added: added.as_ref().map(|a| &a[first..end]),
                 state: states[at * self.state()..].as_mut_ptr(),
                 scratch: kernel,
             };
@@ -274,9 +318,10 @@ impl Attend {
     fn rows(&self, s: &Seg, h: u32, rows: &mut Rows) {
         let mut at = s.at;
         let stretches = |plane| self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h);
-        for (k, v) in stretches(0).zip(stretches(1)) {
-            let run = KvRun { k: self.rows_at(0, k, h), v: self.rows_at(1, v, h), at, len: k.n as u8 };
-            rows.add(&run, self.layer.planes[0].head_bytes, self.layer.planes[1].head_bytes);
+        let of_v = self.layer.plane_of_v();
+        for (k, v) in stretches(0).zip(stretches(of_v)) {
+            let run = KvRun { k: self.rows_at(0, k, h), v: self.rows_at(of_v, v, h), at, len: k.n as u8 };
+            rows.add(&run, self.layer.planes[0].head_bytes, self.layer.planes[of_v].head_bytes);
             at += k.n as u8;
         }
     }
@@ -297,6 +342,11 @@ impl Attend {
             attn::span_finish(s, sinks.map(|s| s[head]), out);
         }
     }
+}
+
+fn buckets_of(s: &AttendSpec) -> Vec<u32> {
+    let all = |b: Buckets| (-Buckets::FAR..=Buckets::FAR).map(|apart| b.of(apart)).collect();
+    s.buckets.map(all).unwrap_or_default()
 }
 
 /// Adds each query's span to its total.

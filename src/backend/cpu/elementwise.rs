@@ -86,7 +86,52 @@ impl CpuOp for Map {
                 continue;
             }
             out.copy_from_slice(x);
-            terms::map_row(self.t, self.f, out, self.y.map(|y| c.arena.row(y, i)), terms::pos_of(c.io, self.rows, i));
+            if terms::passes(self.f, i) {
+                continue;
+            }
+            let y = terms::weight_of(self.f).map(|w| c.floats(w)).or(self.y.map(|y| c.arena.row(y, i)));
+            terms::map_row(self.t, self.f, out, y, terms::pos_of(c.io, self.rows, i));
+        }
+        Ok(())
+    }
+}
+
+pub struct Gather {
+    pub parts: Vec<Cols>,
+    pub n: u32,
+    pub out: T,
+    pub rows: Dim,
+}
+
+impl CpuOp for Gather {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        for i in w.share(c.n_rows(self.rows), 1) {
+            let mut out = c.arena.row_mut(w, self.out, i);
+            for at in 0..self.n {
+                for p in &self.parts {
+                    let (here, rest) = out.split_at_mut(p.len as usize);
+                    here.copy_from_slice(&c.arena.row(p.x, i)[(p.first + at * p.step) as usize..][..p.len as usize]);
+                    out = rest;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub struct Mix {
+    pub x: T,
+    pub coef: T,
+    pub width: usize,
+    pub out: T,
+    pub rows: Dim,
+    pub t: &'static Table,
+}
+
+impl CpuOp for Mix {
+    fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        for i in w.share(c.n_rows(self.rows), 1) {
+            terms::mix(self.t, c.arena.row(self.x, i), c.arena.row(self.coef, i), self.width, c.arena.row_mut(w, self.out, i));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A lowered segment: its steps, its activation memory, and the run loop with tracing.
 use super::arena::Arena;
-use super::{attend, elementwise, experts, fuse, linear, rows};
+use super::{attend, elementwise, experts, fuse, heads, linear, rows};
 use crate::backend::*;
 use kernels::Isa;
 use platform::pool::{Pieces, Stop, Worker};
@@ -202,6 +202,11 @@ impl Lower<'_> {
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
             Op::Route { logits, spec, ids, weights } => Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t }),
             Op::Experts { .. } => Box::new(experts::Experts::lower(self, &op)?),
+            Op::Heads { x, w, out } => Box::new(heads::Heads::lower(self, x, w, out)?),
+            Op::Gather { parts, n, out } => Box::new(elementwise::Gather { parts, n, rows: self.rows(out), out }),
+            Op::Mix { x, coef, width, out } => {
+                Box::new(elementwise::Mix { x, coef, width: width as usize, out, rows: self.rows(x), t })
+            }
             Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
             Op::Map { y: None, f, .. } if f.is_binary() => return Err(Error::invalid("a function of two values without the second")),
             Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),

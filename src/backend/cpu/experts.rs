@@ -19,12 +19,12 @@ pub struct Route {
 
 impl CpuOp for Route {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let spec = terms::route(&self.spec);
         let n_used = self.spec.n_used as usize;
         let (mut logits, mut ids) = (vec![0.0; self.spec.n_expert as usize], vec![0u32; n_used]);
         for i in w.share(c.n_rows(self.rows), 1) {
             logits.copy_from_slice(c.arena.row(self.logits, i));
-            float::route(self.t, &mut logits, self.spec.bias.map(|b| c.floats(b)), &spec, &mut ids, c.arena.row_mut(w, self.weights, i));
+            let bias = self.spec.bias.map(|b| c.floats(b));
+            terms::route_row(self.t, &self.spec, &mut logits, bias, &mut ids, c.arena.row_mut(w, self.weights, i));
             // Ids travel as the bits of an f32 row.
             c.arena.row_mut(w, self.ids, i).iter_mut().zip(&ids).for_each(|(o, id)| *o = f32::from_bits(*id));
         }
@@ -44,6 +44,7 @@ pub struct Experts {
     /// gate, up, down
     mats: [Mat; 3],
     act: Activation,
+    gated: bool,
     weigh_inputs: bool,
     /// Offsets in the shared scratch.
     at: Places,
@@ -87,6 +88,7 @@ impl Experts {
     pub fn lower(l: &mut Lower<'_>, op: &Op) -> Result<Experts> {
         let Op::Experts { x, ids, weights, mats, act, weigh_inputs, out } = *op else { return Err(Error::invalid("not an experts step")) };
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
+        let gated = mats[0] != mats[1];
         let lower = |m: ExpertMat| Mat::lower_expert(l, m, out);
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
         let name = || bound.weights[mats[0].w.0 as usize].name.clone();
@@ -114,6 +116,7 @@ impl Experts {
             n_ff,
             mats,
             act,
+            gated,
             weigh_inputs,
             at,
             queues,
@@ -213,7 +216,12 @@ impl Experts {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
-            terms::glu(self.t, self.act, gate, up, out);
+            if self.gated {
+                terms::glu(self.t, self.act, gate, up, out);
+            } else {
+                out.copy_from_slice(up);
+                terms::activate(self.t, self.act, out);
+            }
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
                 unsafe { f(out.as_ptr(), out.len(), 0..out.len(), self.at(c, self.at.h, row)) };
@@ -243,7 +251,9 @@ impl CpuOp for Experts {
         }
         w.sync()?;
         self.sweep(c, &g, self.queues[0], self.n_ff, &|e, rows| {
-            self.matmul(c, w, &g, 0, e, rows.clone());
+            if self.gated {
+                self.matmul(c, w, &g, 0, e, rows.clone());
+            }
             self.matmul(c, w, &g, 1, e, rows);
         });
         w.sync()?;
@@ -259,6 +269,6 @@ impl CpuOp for Experts {
     fn bytes(&self, c: &Ctx<'_>) -> u64 {
         let g = self.groups(c);
         let active = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).count();
-        self.mats.iter().map(|m| (m.row_bytes * m.rows * active) as u64).sum()
+        self.mats[usize::from(!self.gated)..].iter().map(|m| (m.row_bytes * m.rows * active) as u64).sum()
     }
 }

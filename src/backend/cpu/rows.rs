@@ -108,16 +108,14 @@ impl Rope {
         Ok(Rope { x, n_head: n_head as usize, norm, rope, t: float::table(l.isa) })
     }
 
-    fn one(&self, c: &Ctx<'_>, token: usize, head: &mut [f32], norm: Option<&[f32]>) {
+    fn one(&self, c: &Ctx<'_>, token: usize, h: usize, head: &mut [f32]) {
         if let Some(n) = &self.norm {
+            let v = terms::HeadWeights { w: n.w.map(|w| c.floats(w)), b: n.b.map(|w| c.floats(w)) };
             // The norm reads what it writes.
-            let mut copy = [0.0f32; MAX_NORMED_HEAD];
-            let copy = &mut copy[..head.len()];
-            copy.copy_from_slice(head);
-            terms::norm(self.t, n.kind, copy, norm, None, n.eps, head);
+            terms::head_norm(self.t, n, v, h, head, &mut [0.0; MAX_NORMED_HEAD]);
         }
         if let Some((r, table)) = &self.rope {
-            self.t.rope_rows(terms::rope_kind(r.kind), head, r.n_rot as usize, c.table_row(*table, token));
+            self.t.rope_rows(terms::rope_kind(r.kind), &mut head[r.at as usize..], r.n_rot as usize, c.table_row(*table, token));
         }
     }
 }
@@ -135,8 +133,7 @@ impl Rope {
 
     pub fn head(&self, c: &Ctx<'_>, w: &Worker<'_>, token: usize, h: usize) {
         let len = c.arena.width(self.x) / self.n_head;
-        let norm = self.norm.as_ref().and_then(|n| n.w).map(|w| c.floats(w));
-        self.one(c, token, c.arena.cols_mut(w, self.x, token, h * len..(h + 1) * len), terms::head_weight(norm, h, len));
+        self.one(c, token, h, c.arena.cols_mut(w, self.x, token, h * len..(h + 1) * len));
     }
 }
 
@@ -151,8 +148,7 @@ impl CpuOp for Rope {
 }
 
 /// This layer's rows in host memory.
-pub fn layer_of<'a>(l: &Lower<'a>, group: GroupId) -> Result<&'a KvLayer> {
-    let il = l.il;
+pub fn layer_of<'a>(l: &Lower<'a>, group: GroupId, il: i16) -> Result<&'a KvLayer> {
     let layer = l.bound.kv.get(group.0 as usize).and_then(|g| g.layers.get(usize::try_from(il).ok()?)?.as_ref());
     let layer = layer.ok_or_else(|| Error::invalid(format!("layer {il} has no rows in group {}", group.0)))?;
     if layer.buf.host().is_none() {
@@ -183,7 +179,7 @@ pub struct Store {
 
 impl Store {
     pub fn lower(l: &Lower<'_>, group: GroupId, k: T, v: T) -> Result<Store> {
-        let layer = layer_of(l, group)?.clone();
+        let layer = layer_of(l, group, l.il)?.clone();
         if let Some(p) = layer.planes.iter().find(|p| !kernels::attn::supports(p.ty)) {
             return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
         }
@@ -228,7 +224,7 @@ pub struct Shift {
 
 impl Shift {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, rope: RopeSpec) -> Result<Shift> {
-        let layer = layer_of(l, group)?.clone();
+        let layer = layer_of(l, group, l.il)?.clone();
         l.needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
         Ok(Shift { layer, group, rope, t: float::table(l.isa) })
     }
@@ -251,7 +247,7 @@ impl CpuOp for Shift {
                     // SAFETY: as in `Store`; entries name disjoint cells.
                     let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
                     self.t.decode_row(p.ty, row, head);
-                    self.t.rope_rows(terms::rope_kind(self.rope.kind), head, n_rot, table);
+                    self.t.rope_rows(terms::rope_kind(self.rope.kind), &mut head[self.rope.at as usize..], n_rot, table);
                     self.t.encode_row(p.ty, head, row);
                 }
             }

@@ -1,6 +1,6 @@
 //! The ops of the far backend: each the shortest plain form, with the scalar kernels. Also what the CPU backend is tested against.
 use crate::backend::*;
-use kernels::attn::{HeadRows, KvRun, LeafArgs, Rows};
+use kernels::attn::{Alibi, HeadRows, KvRun, LeafArgs, Rows};
 use kernels::quant::{self, MatArgs};
 use kernels::{Isa, attn, float};
 use platform::{Error, Result};
@@ -88,8 +88,8 @@ fn table() -> &'static float::Table {
     float::table(Isa::Scalar)
 }
 
-fn rotate(kind: RopeKind, x: &mut [f32], n_rot: usize, cs: &[f32]) {
-    table().rope_rows(terms::rope_kind(kind), x, n_rot, cs);
+fn rotate(r: &RopeSpec, head: &mut [f32], cs: &[f32]) {
+    table().rope_rows(terms::rope_kind(r.kind), &mut head[r.at as usize..], cs.len(), cs);
 }
 
 pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
@@ -108,6 +108,9 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
             f.values.insert(*out, y);
             Ok(())
         }
+        Op::Heads { x, w, out } => heads(f, *x, *w, *out),
+        Op::Gather { parts, n, out } => gather(f, parts, *n, *out),
+        Op::Mix { x, coef, width, out } => mix(f, *x, *coef, *width as usize, *out),
         Op::Map { x, y, f: func, out } => map(f, *x, *y, *func, *out),
         Op::Rows { x, out } => {
             let (x, w) = (f.get(*x)?, f.width(*x));
@@ -200,7 +203,8 @@ fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
 
 fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Option<&RopeSpec>) -> Result<()> {
     let (mut y, width) = (f.get(x)?.clone(), f.width(x));
-    let w = norm.map(|n| f.maybe(n.w)).transpose()?.flatten();
+    let of = |w: fn(&HeadNorm) -> Option<WeightId>| f.maybe(norm.and_then(w));
+    let (w, b) = (of(|n| n.w)?, of(|n| n.b)?);
     let factors = rope.map(|r| f.maybe(r.factors)).transpose()?.flatten();
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         let mut cs = vec![0.0; rope.map_or(0, |r| r.n_rot as usize)];
@@ -209,11 +213,11 @@ fn rope(f: &mut Far<'_>, x: T, n_head: usize, norm: Option<&HeadNorm>, rope: Opt
         }
         for (h, head) in y.chunks_exact_mut(width / n_head).enumerate() {
             if let Some(n) = norm {
-                let (before, w) = (head.to_vec(), terms::head_weight(w.as_deref(), h, head.len()));
-                terms::norm(table(), n.kind, &before, w, None, n.eps, head);
+                let v = terms::HeadWeights { w: w.as_deref(), b: b.as_deref() };
+                terms::head_norm(table(), n, v, h, head, &mut vec![0.0; width / n_head]);
             }
             if let Some(r) = rope {
-                rotate(r.kind, head, cs.len(), &cs);
+                rotate(r, head, &cs);
             }
         }
     }
@@ -259,8 +263,9 @@ fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Resul
 }
 
 fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T) -> Result<()> {
-    let (l, v) = (layer(f, g, il)?, &f.io.views[g.0 as usize]);
+    let (l, v) = (layer(f, g, spec.layer.unwrap_or(il))?, &f.io.views[g.0 as usize]);
     let sinks = f.maybe(spec.sinks)?;
+    let buckets = spec.buckets.map(|b| Ok::<_, Error>((b, f.maybe(Some(b.w))?.unwrap_or_default()))).transpose()?;
     let (head_k, head_v, per_kv) = (spec.head_k as usize, spec.head_v as usize, spec.n_head / spec.n_head_kv);
     let mut y = vec![0.0; f.n(q) * f.width(out)];
     for (n, (q, y)) in f.get(q)?.chunks_exact(head_k).zip(y.chunks_exact_mut(head_v)).enumerate() {
@@ -282,7 +287,12 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
                 attn::span_init(&mut span);
             }
             last = Some(this);
-            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), &mut span)?;
+            let slope = (spec.alibi > 0.0).then(|| alibi_slope(spec.alibi, h, spec.n_head));
+            let alibi = slope.map(|slope| Alibi { slope, first: (leaf.tile * attn::LEAF as i32 - f.io.ub.pos_of(i)) as f32 });
+            let first = leaf.tile * attn::LEAF as i32 - f.io.ub.pos_of(i);
+            let at = |j: usize, (b, w): &(Buckets, Vec<f32>)| w[(b.of(first + j as i32) * spec.n_head + h) as usize];
+            let added = buckets.as_ref().map(|b| std::array::from_fn(|j| at(j, b)));
+            one_leaf(l, v, leaf, h / per_kv, spec, q, (a, b), (alibi, added), &mut span)?;
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
@@ -292,14 +302,25 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call site; the kernel's own arguments")]
-fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &[f32], vis: (u8, u8), span: &mut [f32]) -> Result<()> {
-    let (k, val) = (leaf_rows(l, v, leaf, 0, h)?, leaf_rows(l, v, leaf, 1, h)?);
+fn one_leaf(
+    l: &KvLayer,
+    v: &Views,
+    leaf: &Leaf,
+    h: u32,
+    spec: &AttendSpec,
+    q: &[f32],
+    vis: (u8, u8),
+    (alibi, added): (Option<Alibi>, Option<[f32; attn::LEAF]>),
+    span: &mut [f32],
+) -> Result<()> {
+    let of_v = l.plane_of_v();
+    let (k, val) = (leaf_rows(l, v, leaf, 0, h)?, leaf_rows(l, v, leaf, of_v, h)?);
     let (head_k, head_v) = (spec.head_k as usize, spec.head_v as usize);
     let mut scratch = vec![0u64; attn::scratch_bytes(head_k, head_v, 1) / 8 + 16];
     let scratch = scratch.as_mut_ptr().cast::<u8>();
     let mut rows = Rows::default();
     let run = KvRun { k: k.as_ptr(), v: val.as_ptr(), at: 0, len: leaf.to };
-    rows.add(&run, l.planes[0].head_bytes, l.planes[1].head_bytes);
+    rows.add(&run, l.planes[0].head_bytes, l.planes[of_v].head_bytes);
     let args = LeafArgs {
         at: HeadRows { rows: &rows, k: 0, v: 0 },
         next: None,
@@ -307,13 +328,15 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
         head_k,
         head_v,
         k_type: l.planes[0].ty,
-        v_type: l.planes[1].ty,
+        v_type: l.planes[of_v].ty,
         q: q.as_ptr(),
         q_stride: head_k,
         n_q: 1,
         vis: &[vis],
         scale: spec.scale,
         softcap: spec.softcap,
+        alibi: alibi.as_ref().map(std::slice::from_ref),
+        added: added.as_ref().map(std::slice::from_ref),
         state: span.as_mut_ptr(),
         // SAFETY: 128 spare bytes were allocated to align in.
         scratch: unsafe { scratch.add(scratch.align_offset(64)) },
@@ -324,11 +347,11 @@ fn one_leaf(l: &KvLayer, v: &Views, leaf: &Leaf, h: u32, spec: &AttendSpec, q: &
 }
 
 fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Result<()> {
-    let (s, bias) = (terms::route(spec), f.maybe(spec.bias)?);
+    let bias = f.maybe(spec.bias)?;
     let (mut all_ids, mut all_weights) = (Vec::new(), Vec::new());
     for x in f.get(logits)?.chunks_exact(spec.n_expert as usize) {
         let (mut id, mut w) = (vec![0u32; spec.n_used as usize], vec![0.0; spec.n_used as usize]);
-        float::route(table(), &mut x.to_vec(), bias.as_deref(), &s, &mut id, &mut w);
+        terms::route_row(table(), spec, &mut x.to_vec(), bias.as_deref(), &mut id, &mut w);
         all_ids.extend(id.into_iter().map(f32::from_bits));
         all_weights.extend(w);
     }
@@ -362,13 +385,50 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let (g, u) = (expert(f, mats[0], e, &x)?, expert(f, mats[1], e, &x)?);
-            let mut h = vec![0.0; g.len()];
-            terms::glu(table(), *a, &g, &u, &mut h);
+            let mut h = expert(f, mats[1], e, &x)?;
+            if mats[0] == mats[1] {
+                terms::activate(table(), *a, &mut h);
+            } else {
+                let (g, u) = (expert(f, mats[0], e, &x)?, h.clone());
+                terms::glu(table(), *a, &g, &u, &mut h);
+            }
             table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
         }
     }
     f.values.insert(*out, y);
+    Ok(())
+}
+
+fn heads(f: &mut Far<'_>, x: T, w: WeightId, out: T) -> Result<()> {
+    let [k, rows, n_head] = f.bound.weights[w.0 as usize].shape.map(|d| d as usize);
+    let mut y = vec![0.0; f.n(x) * f.width(out)];
+    for (i, y) in y.chunks_exact_mut(rows).enumerate() {
+        let h = i % n_head;
+        y.copy_from_slice(&f.matmul_rows(w, h * rows..(h + 1) * rows, &f.get(x)?[i * k..(i + 1) * k], 1)?);
+    }
+    f.values.insert(out, y);
+    Ok(())
+}
+
+fn gather(f: &mut Far<'_>, parts: &[Cols], n: u32, out: T) -> Result<()> {
+    let mut y = Vec::new();
+    for i in 0..f.n(out) {
+        for (at, p) in (0..n).flat_map(|at| parts.iter().map(move |p| (at, p))) {
+            let row = &f.get(p.x)?[i * f.width(p.x)..];
+            y.extend_from_slice(&row[(p.first + at * p.step) as usize..][..p.len as usize]);
+        }
+    }
+    f.values.insert(out, y);
+    Ok(())
+}
+
+fn mix(f: &mut Far<'_>, x: T, coef: T, width: usize, out: T) -> Result<()> {
+    let mut y = vec![0.0; f.n(x) * f.width(out)];
+    for (i, y) in y.chunks_exact_mut(f.width(out)).enumerate() {
+        let row = |t: T| Ok::<_, Error>(&f.get(t)?[i * f.width(t)..][..f.width(t)]);
+        terms::mix(table(), row(x)?, row(coef)?, width, y);
+    }
+    f.values.insert(out, y);
     Ok(())
 }
 
@@ -378,9 +438,10 @@ fn map(f: &mut Far<'_>, x: T, y: Option<T>, func: MapFn, out: T) -> Result<()> {
     if y.is_none() && func.is_binary() {
         return Err(Error::invalid("a function of two values without the second"));
     }
-    for (i, v) in v.chunks_exact_mut(width).enumerate() {
+    let weight = f.maybe(terms::weight_of(func))?;
+    for (i, v) in v.chunks_exact_mut(width).enumerate().filter(|(i, _)| !terms::passes(func, *i)) {
         let pos = terms::pos_of(f.io, f.plan.value(x).rows, i);
-        terms::map_row(table(), func, v, y.map(|(y, w)| &y[i * w..][..w]), pos);
+        terms::map_row(table(), func, v, weight.as_deref().or(y.map(|(y, w)| &y[i * w..][..w])), pos);
     }
     f.values.insert(out, v);
     Ok(())
@@ -397,7 +458,7 @@ fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
             let at = l.row_at(0, s.block, slot, h);
             l.buf.read(&[Copy2d::flat(0, at, row.len())], &mut row)?;
             table().decode_row(p.ty, &row, &mut head);
-            rotate(r.kind, &mut head, cs.len(), &cs);
+            rotate(r, &mut head, &cs);
             table().encode_row(p.ty, &head, &mut row);
             l.buf.write(&[Copy2d::flat(at, 0, row.len())], &row)?;
         }

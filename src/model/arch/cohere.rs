@@ -10,7 +10,7 @@ const BASE: Arch = Arch {
 };
 
 fn side_by_side(attn: Attention, ffn: Ffn) -> LayerSpec {
-    LayerSpec { attn, ffn, norms: Norms::SHARED, residual_scale: 1.0 }
+    layer_of(attn, ffn, Norms::SHARED)
 }
 
 pub static COMMAND_R: Arch = Arch {
@@ -57,7 +57,7 @@ fn windowed(hp: &HParams, il: u32, rotates: bool) -> Attention {
 
 fn experts(hp: &HParams) -> Ffn {
     let n_ff = if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { hp.n_ff_exp * hp.n_expert_shared };
-    let shared = (hp.n_expert_shared > 0).then_some(Shared { n_ff, gated: false, scaled: true, in_up: false });
+    let shared = (hp.n_expert_shared > 0).then(|| shared(n_ff)).flatten().map(|s| Shared { scaled: true, ..s });
     // The mean of routed and shared experts.
     let mix = if shared.is_some() { 0.5 } else { 1.0 };
     Ffn::Moe(Moe { gate: hp.gate(Gate::Sigmoid), renorm: hp.expert_weights_norm, scaled: true, shared, mix, ..moe(hp, hp.n_ff_exp) })

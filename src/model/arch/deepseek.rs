@@ -96,7 +96,7 @@ pub static GLM4MOE: Arch = Arch {
             attn: if hp.has(Role::QNorm) { head_normed(hp, il) } else { attention(hp, il, RopeKind::Neox) },
             ffn: after_lead(hp, il, Moe { shared, select_bias: Want::Must, ..of_file(hp, Gate::Sigmoid) }),
             norms: Norms::PRE_AFTER_ATTN,
-            residual_scale: 1.0,
+            ..plain(hp, il, RopeKind::Neox)
         }
     },
     size: |hp| match hp.n_layer {

@@ -48,7 +48,7 @@ pub static EXAONE_MOE: Arch = Arch {
         };
         let s = plain(hp, il, RopeKind::Neox);
         let ffn = if il < hp.n_layer_dense_lead { s.ffn } else { Ffn::Moe(m) };
-        LayerSpec { attn: Attention { rope, ..a }, ffn, norms: Norms::PRE, residual_scale: 1.0 }
+        LayerSpec { attn: Attention { rope, ..a }, ffn, norms: Norms::PRE, ..plain(hp, il, RopeKind::Neox) }
     },
     size: |hp| match hp.n_layer {
         32 => "30B.A3B",

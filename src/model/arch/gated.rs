@@ -21,7 +21,7 @@ pub static MELLUM: Arch = Arch {
             attn: Attention { qk_norm: QkNorm::Head, ..windowed(hp, il, RopeBase::SwaUnscaled) },
             ffn: Ffn::Moe(Moe { renorm: true, scaled: true, ..moe(hp, n_ff) }),
             norms: Norms::PRE,
-            residual_scale: 1.0,
+            ..plain(hp, il, RopeKind::Neox)
         }
     },
     size: |hp| if hp.n_layer == 28 { "12B.A2.5B" } else { "?B" },
@@ -51,7 +51,7 @@ pub static AFMOE: Arch = Arch {
             attn: Attention { rope, qk_norm: QkNorm::Head, gates: Gates::PerChannel, ..a },
             ffn: if il < hp.n_layer_dense_lead { s.ffn } else { Ffn::Moe(m) },
             norms: Norms::PRE_AND_POST,
-            residual_scale: 1.0,
+            ..plain(hp, il, RopeKind::Neox)
         }
     },
     size: |hp| match hp.n_layer {

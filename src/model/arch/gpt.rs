@@ -6,7 +6,7 @@ const BASE: Arch = Arch {
     keys: &[req(Key::NormEps)],
     rope: None,
     norm: Norm::Layer { weight: true, bias: true },
-    embed: Embed { positions: true, ..PLAIN.embed },
+    embed: Embed { positions: Want::Must, ..PLAIN.embed },
     layer: |hp, il| LayerSpec { attn: Attention { rope: None, ..attn(hp, il) }, ffn: ffn(hp, il), ..plain(hp, il, RopeKind::Neox) },
     ..PLAIN
 };
@@ -75,7 +75,7 @@ pub static GPTNEOX: Arch = Arch {
         attn: attn(hp, il),
         ffn: ffn(hp, il),
         norms: if hp.use_par_res { Norms::PARALLEL } else { Norms::PRE },
-        residual_scale: 1.0,
+        ..plain(hp, il, RopeKind::Neox)
     },
     size: |hp| match (hp.n_layer, hp.n_ff[0]) {
         (6, 512) => "14M",

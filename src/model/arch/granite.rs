@@ -14,16 +14,13 @@ const BASE: Arch = Arch {
 fn layer(hp: &HParams, il: u32, residual: f32) -> LayerSpec {
     let a = attention(hp, il, RopeKind::Norm);
     let shared = (hp.n_ff_shexp > 0).then(|| shared(hp.n_ff_shexp)).flatten();
-    LayerSpec {
-        attn: Attention { rope_factors: file_factors(hp), out_bias: Want::May, scale: file_scale(hp), ..a },
-        ffn: if hp.n_expert == 0 {
-            Ffn::Dense(Dense { bias: Want::May, ..dense(hp, il, Act::Silu) })
-        } else {
-            Ffn::Moe(Moe { renorm: true, shared, ..moe(hp, hp.n_ff[il as usize]) })
-        },
-        norms: Norms::PRE,
-        residual_scale: given(hp.residual_scale).unwrap_or(residual),
-    }
+    let attn = Attention { rope_factors: file_factors(hp), out_bias: Want::May, scale: file_scale(hp), ..a };
+    let ffn = if hp.n_expert == 0 {
+        Ffn::Dense(Dense { bias: Want::May, ..dense(hp, il, Act::Silu) })
+    } else {
+        Ffn::Moe(Moe { renorm: true, shared, ..moe(hp, hp.n_ff[il as usize]) })
+    };
+    LayerSpec { residual_scale: given(hp.residual_scale).unwrap_or(residual), ..layer_of(attn, ffn, Norms::PRE) }
 }
 
 /// A file may say that it does not rotate.

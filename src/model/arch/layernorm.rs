@@ -87,8 +87,25 @@ pub static DBRX: Arch = Arch {
         attn: clamped(hp, il, RopeKind::Neox),
         ffn: Ffn::Moe(Moe { renorm: true, ..moe(hp, hp.n_ff[il as usize]) }),
         norms: Norms { ffn: Some(Role::AttnOutNorm), ..Norms::PRE },
-        residual_scale: 1.0,
+        ..plain(hp, il, RopeKind::Neox)
     },
     size: |hp| if hp.n_layer == 40 { "16x12B" } else { "?B" },
+    ..BASE
+};
+
+/// The text model of a speech model: no biases but those of norms; the embeddings are the head.
+pub static POCKETTTS: Arch = Arch {
+    name: "pockettts",
+    rope: Some(RopeKind::Norm),
+    layer: |hp, il| LayerSpec {
+        ffn: Ffn::Dense(Dense { gating: Gating::None, ..dense(hp, il, Act::Gelu) }),
+        ..plain(hp, il, RopeKind::Norm)
+    },
+    head: Head { tied: true, ..PLAIN.head },
+    size: |hp| match hp.n_layer {
+        6 => "109M",
+        24 => "335M",
+        _ => "?B",
+    },
     ..BASE
 };

@@ -1,18 +1,26 @@
 //! One value per architecture. This folder is the only place where their names stand.
+mod alibi;
+mod bert;
 mod cohere;
 mod deepseek;
+mod diffusion;
 mod exaone;
 mod gated;
 mod gemma;
 mod glm;
 mod gpt;
 mod granite;
+mod latent;
 mod layernorm;
 mod llama;
+mod loops;
+mod mixtures;
 mod olmo;
 mod openai;
 mod phi;
 mod qwen;
+mod variants;
+mod t5;
 
 use super::spec::Arch;
 
@@ -39,11 +47,15 @@ pub const ALL: &[&Arch] = &[
     &qwen::QWEN2VL,
     &qwen::QWEN3,
     &qwen::QWEN3MOE,
+    &qwen::QWEN3TTS,
     &qwen::QWEN3VL,
     &qwen::QWEN3VLMOE,
     &gemma::GEMMA,
     &gemma::GEMMA2,
     &gemma::GEMMA3,
+    &gemma::GEMMA_EMBEDDING,
+    &gemma::GEMMA3N,
+    &gemma::GEMMA4,
     &phi::PHI2,
     &phi::PHI3,
     &phi::PHIMOE,
@@ -86,6 +98,53 @@ pub const ALL: &[&Arch] = &[
     &layernorm::NEMOTRON,
     &layernorm::OLMO,
     &layernorm::DBRX,
+    &layernorm::POCKETTTS,
+    &alibi::BAICHUAN,
+    &alibi::BLOOM,
+    &alibi::MPT,
+    &alibi::REFACT,
+    &alibi::JAIS,
+    &latent::DEEPSEEK2,
+    &latent::MISTRAL4,
+    &latent::DEEPSEEK32,
+    &latent::GLM_DSA,
+    &latent::DOTS3NOTE,
+    &latent::HY_V4,
+    &latent::MINICPM3,
+    &mixtures::GROK,
+    &mixtures::ARCTIC,
+    &mixtures::HY_V3,
+    &mixtures::LAGUNA,
+    &mixtures::MIMO2,
+    &mixtures::SMALLTHINKER,
+    &mixtures::GROVEMOE,
+    &mixtures::MAPLE,
+    &mixtures::MINIMAX_M3,
+    &mixtures::STEP35,
+    &loops::NANBEIGE,
+    &loops::HRM_TEXT,
+    &loops::TALKIE,
+    &variants::APERTUS,
+    &variants::BITNET,
+    &variants::CHAMELEON,
+    &variants::PLAMO3,
+    &variants::MUSE_GLIMMER,
+    &variants::DECI,
+    &variants::COGVLM,
+    &bert::BERT,
+    &bert::NOMIC_BERT,
+    &bert::NOMIC_BERT_MOE,
+    &bert::JINA_BERT_V2,
+    &bert::JINA_BERT_V3,
+    &t5::T5,
+    &t5::T5ENCODER,
+    &bert::MODERN_BERT,
+    &bert::NEO_BERT,
+    &bert::EUROBERT,
+    &diffusion::DREAM,
+    &diffusion::LLADA,
+    &diffusion::LLADA_MOE,
+    &diffusion::RND1,
 ];
 
 pub fn find(name: &str) -> Option<&'static Arch> {

@@ -12,7 +12,7 @@ pub static GPT_OSS: Arch = Arch {
             attn: Attention { rope_base, sinks: true, out_bias: Want::Must, ..a },
             ffn: Ffn::Moe(Moe { act: Act::SwigluOai, gate: Gate::SoftmaxWeight, bias: true, ..moe(hp, hp.n_ff_exp) }),
             norms: Norms::PRE_AFTER_ATTN,
-            residual_scale: 1.0,
+            ..plain(hp, il, RopeKind::Neox)
         }
     },
     size: |hp| match hp.n_layer {

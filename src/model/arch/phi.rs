@@ -27,7 +27,7 @@ pub static PHI2: Arch = Arch {
         attn: Attention { out_bias: Want::Must, ..attention(hp, il, RopeKind::Neox) },
         ffn: Ffn::Dense(Dense { gating: Gating::None, bias: Want::Must, ..dense(hp, il, Act::Gelu) }),
         norms: Norms::SHARED,
-        residual_scale: 1.0,
+        ..plain(hp, il, RopeKind::Neox)
     },
     head: Head { bias: Want::Must, ..PLAIN.head },
     size: |hp| match hp.n_layer {

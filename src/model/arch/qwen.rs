@@ -25,7 +25,7 @@ pub static QWEN2MOE: Arch = Arch {
     name: "qwen2moe",
     layer: |hp, il| {
         let n_ff = hp.n_ff[il as usize];
-        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false });
+        let shared = Some(Shared { n_ff: if hp.n_ff_shexp > 0 { hp.n_ff_shexp } else { n_ff }, gated: true, scaled: false, in_up: false, plain_names: false, act: None });
         LayerSpec { ffn: Ffn::Moe(Moe { shared, ..moe(hp, expert_width(hp, il)) }), ..plain(hp, il, RopeKind::Neox) }
     },
     size: |hp| match hp.n_layer {
@@ -41,12 +41,13 @@ fn normed(hp: &HParams, il: u32) -> Attention {
 }
 
 /// Old files give no expert width: the dense width is then spread over the experts in use.
-fn expert_width(hp: &HParams, il: u32) -> u32 {
+pub(super) fn expert_width(hp: &HParams, il: u32) -> u32 {
     if hp.n_ff_exp > 0 { hp.n_ff_exp } else { hp.n_ff[il as usize] / hp.n_expert_used.max(1) }
 }
 
 pub static QWEN3: Arch = Arch {
     name: "qwen3",
+    classifier: Classifier { out: true, softmax: true, ..PLAIN.classifier },
     layer: |hp, il| LayerSpec {
         attn: normed(hp, il),
         ffn: Ffn::Dense(Dense { scaled: true, ..dense(hp, il, Act::Silu) }),
@@ -99,6 +100,17 @@ pub static QWEN2VL: Arch = Arch { name: "qwen2vl", keys: &[req(Key::RmsEps), req
 /// Qwen 3 with M-RoPE; images come as embeddings with a part for each of the first layers, which are not taken.
 pub static QWEN3VL: Arch = Arch {
     name: "qwen3vl",
+    classifier: Classifier { out: true, softmax: true, ..PLAIN.classifier },
+    keys: &[req(Key::RmsEps), req(Key::Sections)],
+    interleaved: true,
+    layer: |hp, il| unscaled(QWEN3.layer_spec(hp, il)),
+    size: |hp| (QWEN3.size)(hp),
+    ..PLAIN
+};
+
+/// The language model of a speech model.
+pub static QWEN3TTS: Arch = Arch {
+    name: "qwen3tts",
     keys: &[req(Key::RmsEps), req(Key::Sections)],
     interleaved: true,
     layer: |hp, il| unscaled(QWEN3.layer_spec(hp, il)),
@@ -119,6 +131,7 @@ fn unscaled(s: LayerSpec) -> LayerSpec {
     let ffn = match s.ffn {
         Ffn::Dense(d) => Ffn::Dense(Dense { scaled: false, ..d }),
         Ffn::Moe(m) => Ffn::Moe(Moe { scaled: false, ..m }),
+        bare => bare,
     };
     LayerSpec { ffn, ..s }
 }

@@ -4,7 +4,7 @@
 //! computed as if alone. Where queries of a tile see different cells, the cells they all see are done together and the rest one by one.
 
 use super::kv::{Bf16, F16, F32, Iq4Nl, KvRow, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-use super::{HeadRows, LEAF, LeafArgs, QUERY_BLOCK, state_len};
+use super::{Alibi, HeadRows, LEAF, LeafArgs, QUERY_BLOCK, state_len};
 use crate::DType;
 use crate::float::math;
 use crate::float::simd::{N, Simd};
@@ -107,6 +107,20 @@ fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
     }
 }
 
+/// What distance does to scores, per query; for one query where there is one.
+#[derive(Clone, Copy)]
+struct ByDistance<'a> {
+    alibi: Option<&'a [Alibi]>,
+    added: Option<&'a [[f32; LEAF]]>,
+}
+
+impl<'a> ByDistance<'a> {
+    #[inline(always)]
+    fn from(self, i: usize) -> ByDistance<'a> {
+        ByDistance { alibi: self.alibi.map(|a| &a[i..]), added: self.added.map(|a| &a[i..]) }
+    }
+}
+
 /// The block of queries being worked on.
 struct Block<'a> {
     vis: &'a [(u8, u8)],
@@ -117,6 +131,7 @@ struct Block<'a> {
     /// Scores, then probabilities. `[QUERY_BLOCK][LEAF]`
     p: *mut [f32; LEAF],
     len: usize,
+    by: ByDistance<'a>,
     tiles: [Tile; QUERY_BLOCK],
     n_tiles: usize,
 }
@@ -305,9 +320,12 @@ unsafe fn scores<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
     }
 }
 
+const PLACES: [f32; N] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+
 /// Turns one query's scores into probabilities (0 where it sees nothing) and brings m, l and acc of its state up to them.
 #[inline(always)]
-fn soften<S: Simd>(s: S, p: &mut [f32; LEAF], sees: Range<usize>, scale: f32, softcap: f32, state: &mut [f32]) {
+fn soften<S: Simd>(s: S, p: &mut [f32; LEAF], sees: Range<usize>, a: &LeafArgs, by: ByDistance<'_>, state: &mut [f32]) {
+    let (scale, softcap) = (a.scale, a.softcap);
     let mask = (u64::MAX >> (LEAF - sees.len())) << sees.start;
     let rows = p.as_chunks_mut::<N>().0;
     let none = s.splat(f32::NEG_INFINITY);
@@ -317,6 +335,13 @@ fn soften<S: Simd>(s: S, p: &mut [f32; LEAF], sees: Range<usize>, scale: f32, so
         let mut v = s.mul(s.load(&rows[i]), s.splat(scale));
         if softcap != 0.0 {
             v = s.mul(s.splat(softcap), math::tanh(s, s.div(v, s.splat(softcap))));
+        }
+        if let Some(f) = by.alibi.and_then(<[_]>::first) {
+            let apart = s.abs(s.add(s.load(&PLACES), s.splat(f.first + (i * N) as f32)));
+            v = s.fma(s.splat(-f.slope), apart, v);
+        }
+        if let Some(f) = by.added.and_then(<[_]>::first) {
+            v = s.add(v, s.load(&f.as_chunks::<N>().0[i]));
         }
         *x = s.pick((mask >> (i * N)) as u16, v, none);
         top = s.max(*x, top);
@@ -549,7 +574,7 @@ unsafe fn block<S: Enter>(s: S, a: &LeafArgs, b: &Block, k: &Side<'_>, v: &Side<
             if !sees.is_empty() {
                 let n = state_len(a.head_v);
                 let state = std::slice::from_raw_parts_mut(b.state.add(i * n), n);
-                soften(s, &mut *b.p.add(i), sees, a.scale, a.softcap, state);
+                soften(s, &mut *b.p.add(i), sees, a, b.by.from(i), state);
             }
         }
         match v.ty {
@@ -596,9 +621,9 @@ pub(super) unsafe fn leaf<S: Enter>(s: S, a: &LeafArgs) {
             let first = i * QUERY_BLOCK;
             let q = a.q.add(first * a.q_stride);
             let state = a.state.add(first * state_len(a.head_v));
-            let len = usize::from(a.len);
-            let mut b =
-                Block { vis, q, q_stride: a.q_stride, state, p: p.cast(), len, tiles: [const { Tile::NONE }; QUERY_BLOCK], n_tiles: 0 };
+            let (len, by) = (usize::from(a.len), ByDistance { alibi: a.alibi, added: a.added }.from(first));
+            let tiles = [const { Tile::NONE }; QUERY_BLOCK];
+            let mut b = Block { vis, q, q_stride: a.q_stride, state, p: p.cast(), len, by, tiles, n_tiles: 0 };
             b.cut(S::WIDE);
             block(s, a, &b, &k, &v);
         }

@@ -66,6 +66,14 @@ pub struct HeadRows<'a> {
     pub v: usize,
 }
 
+/// A score falls by `slope` for each position between a cell and the query (ALiBi, Press et al. 2022).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alibi {
+    pub slope: f32,
+    /// Position of the leaf's first place less the query's.
+    pub first: f32,
+}
+
 /// Queries that go through a leaf together: their rows and scores fit the first cache beside a few K rows.
 const QUERY_BLOCK: usize = 32;
 
@@ -92,6 +100,10 @@ pub struct LeafArgs<'a> {
     pub scale: f32,
     /// 0: none; else s = cap * tanh(q.k * scale / cap).
     pub softcap: f32,
+    /// Per query, where scores fall with distance.
+    pub alibi: Option<&'a [Alibi]>,
+    /// Per query what is added to the score of each place.
+    pub added: Option<&'a [[f32; LEAF]]>,
     /// `[n_q][2 + head_v]`: m, l, acc.
     pub state: *mut f32,
     /// `scratch_bytes` bytes, any alignment, any content.
@@ -160,7 +172,7 @@ impl leaf::Enter for crate::float::avx2::Avx2 {
 
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.
 pub fn attn_leaf(isa: Isa) -> AttnLeaf {
-    pick(ATTN_LEAF, isa.min(Isa::detect()))
+    pick(ATTN_LEAF, isa.or_less())
 }
 
 /// The types K and V may be stored in, each on its own.

@@ -15,17 +15,17 @@ pub unsafe fn leaf(a: &LeafArgs) {
             unsafe {
                 let q = std::slice::from_raw_parts(a.q.add(i * a.q_stride), a.head_k);
                 let state = std::slice::from_raw_parts_mut(a.state.add(i * (2 + a.head_v)), 2 + a.head_v);
-                one(a, q, state, from, to);
+                one(a, i, q, state, from, to);
             }
         }
     }
 }
 
-/// One query with at least one visible cell.
+/// Query `i`, with at least one visible cell.
 ///
 /// # Safety
 /// See `AttnLeaf`; `from..to` lies in the leaf.
-unsafe fn one(a: &LeafArgs, q: &[f32], state: &mut [f32], from: usize, to: usize) {
+unsafe fn one(a: &LeafArgs, i: usize, q: &[f32], state: &mut [f32], from: usize, to: usize) {
     let mut s = [f32::NEG_INFINITY; LEAF];
     for (j, s) in s.iter_mut().enumerate().take(to).skip(from) {
         let mut dot = 0.0;
@@ -34,6 +34,8 @@ unsafe fn one(a: &LeafArgs, q: &[f32], state: &mut [f32], from: usize, to: usize
             dot += q * unsafe { value(row(a, j).0, a.k_type, c) };
         }
         *s = if a.softcap == 0.0 { dot * a.scale } else { a.softcap * (dot * a.scale / a.softcap).tanh() };
+        *s -= a.alibi.map_or(0.0, |f| f[i].slope * (f[i].first + j as f32).abs());
+        *s += a.added.map_or(0.0, |f| f[i][j]);
     }
     let m = s.iter().copied().fold(state[0], f32::max);
     let base = if m == f32::NEG_INFINITY { 0.0 } else { m };

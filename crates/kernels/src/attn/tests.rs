@@ -12,6 +12,10 @@ struct Case {
     n: usize,
     n_q: usize,
     softcap: f32,
+    /// What is added by distance, behind the query's place modulo its length; empty: nothing.
+    added: Vec<f32>,
+    /// Slope of the queries, which stand at the last cell that they see; 0: none.
+    slope: f32,
     /// K and V as floats, after a round trip through their types. `[n][head]`
     k: Vec<f32>,
     v: Vec<f32>,
@@ -37,7 +41,26 @@ impl Case {
         let (v_bytes, v) = stored(types.1, &rng.row(n * heads.1, 1.0), heads.1);
         let q = rng.row(n_q * heads.0, 2.0);
         let vis = (0..n_q).map(|i| (0, (i + n - n_q.min(n) + 1).min(n))).collect();
-        Case { head_k: heads.0, head_v: heads.1, types, n, n_q, softcap: 0.0, k, v, k_bytes, v_bytes, q, vis }
+        Case {
+            head_k: heads.0,
+            head_v: heads.1,
+            types,
+            n,
+            n_q,
+            softcap: 0.0,
+            slope: 0.0,
+            added: Vec::new(),
+            k,
+            v,
+            k_bytes,
+            v_bytes,
+            q,
+            vis,
+        }
+    }
+    /// What is added to the score of cell `j` for a query whose window ends at `end`.
+    fn added_at(&self, end: usize, j: usize) -> f32 {
+        if self.added.is_empty() { 0.0 } else { self.added[end.abs_diff(j) % self.added.len()] }
     }
     fn scale(&self) -> f32 {
         1.0 / (self.head_k as f32).sqrt()
@@ -76,6 +99,10 @@ impl Case {
         // Latest first: the order of runs must not matter.
         let mut rows = Rows::default();
         (0..len).step_by(run).map(cut).rev().for_each(|r| rows.add(&r, ks, vs));
+        let of = |v: &(usize, usize)| Alibi { slope: self.slope, first: first as f32 + 1.0 - v.1 as f32 };
+        let alibi: Vec<Alibi> = self.vis[queries.clone()].iter().map(of).collect();
+        let of = |v: &(usize, usize)| std::array::from_fn(|j| self.added_at(v.1, first + j));
+        let added: Vec<[f32; LEAF]> = self.vis[queries.clone()].iter().map(of).collect();
         let mut scratch = guarded(&vec![0xAAu8; scratch_bytes(self.head_k, self.head_v, vis.len())]);
         let args = LeafArgs {
             at: HeadRows { rows: &rows, k: 0, v: 0 },
@@ -91,6 +118,8 @@ impl Case {
             vis: &vis,
             scale: self.scale(),
             softcap: self.softcap,
+            alibi: (self.slope != 0.0).then_some(&alibi),
+            added: (!self.added.is_empty()).then_some(&added),
             state: state.as_mut_ptr(),
             scratch: scratch.as_mut_ptr(),
         };
@@ -104,7 +133,8 @@ impl Case {
         let score = |j: usize| {
             let dot: f64 = q.iter().zip(&self.k[j * self.head_k..]).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             let (s, cap) = (dot * f64::from(self.scale()), f64::from(self.softcap));
-            if cap == 0.0 { s } else { cap * (s / cap).tanh() }
+            let capped = if cap == 0.0 { s } else { cap * (s / cap).tanh() };
+            capped - f64::from(self.slope) * (self.vis[i].1 as f64 - 1.0 - j as f64).abs() + f64::from(self.added_at(self.vis[i].1, j))
         };
         let s: Vec<f64> = (self.vis[i].0..self.vis[i].1).map(score).collect();
         let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -176,6 +206,24 @@ fn softcap_is_applied_to_scaled_scores() {
     let mut case = Case::new(&mut Rng(3), (64, 64), (DType::F16, DType::F16), 100, 10);
     case.softcap = 3.0;
     all_levels().into_iter().for_each(|isa| case.check(isa));
+}
+
+#[test]
+fn scores_fall_with_distance() {
+    for n_q in [1, 3, 70] {
+        let mut case = Case::new(&mut Rng(4), (64, 72), (DType::F16, DType::F32), 200, n_q);
+        case.slope = 0.125;
+        all_levels().into_iter().for_each(|isa| case.check(isa));
+    }
+}
+
+#[test]
+fn numbers_are_added_by_distance() {
+    for n_q in [1, 3, 70] {
+        let mut case = Case::new(&mut Rng(5), (64, 72), (DType::F32, DType::F16), 200, n_q);
+        case.added = Rng(6).row(7, 2.0);
+        all_levels().into_iter().for_each(|isa| case.check(isa));
+    }
 }
 
 /// Random windows, some empty.
@@ -313,6 +361,7 @@ impl Case {
             n: b - a,
             q: self.q.clone(),
             vis: self.vis.clone(),
+            added: self.added.clone(),
             ..*self
         }
     }

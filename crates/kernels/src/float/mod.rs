@@ -158,6 +158,6 @@ impl Table {
 /// The kernels for level `isa`, or for the best this CPU has where that is less.
 pub fn table(isa: Isa) -> &'static Table {
     static TABLES: [OnceLock<Table>; Isa::ALL.len()] = [const { OnceLock::new() }; Isa::ALL.len()];
-    let isa = isa.min(Isa::detect());
+    let isa = isa.or_less();
     TABLES[isa as usize].get_or_init(|| Table::new(isa))
 }

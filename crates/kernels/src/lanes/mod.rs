@@ -10,6 +10,8 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx_vnni;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod sums;
 
 /// A body that runs inside `Lanes::enter`, compiled for that instruction set.

@@ -213,7 +213,7 @@ mod tests {
             let mut want = vec![0; rows.len()];
             // SAFETY: both have the bytes of all rows.
             unsafe { to_groups_plain(ty, rows.as_ptr(), row_bytes, n_groups, want.as_mut_ptr()) };
-            for isa in Isa::ALL.into_iter().filter(|&i| i <= Isa::detect()) {
+            for isa in Isa::all_here() {
                 let mut got = vec![0; rows.len()];
                 // SAFETY: as above.
                 unsafe { pick(TO_GROUPS, isa)(ty, rows.as_ptr(), row_bytes, n_groups, got.as_mut_ptr()) };

@@ -152,6 +152,8 @@ impl<C: Chunks> Kernels<C> {
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: mat_mul::<C, lanes::avx512::Avx512> },
         #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::AvxVnni, run: mat_mul::<C, lanes::avx_vnni::AvxVnni> },
+        #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: mat_mul::<C, lanes::avx2::Avx2> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<C::Oracle> },
     ];
@@ -160,6 +162,8 @@ impl<C: Chunks> Kernels<C> {
         Impl { needs: Isa::Avx512Vnni, run: group_mul::<C, lanes::avx512_vnni::Avx512Vnni> },
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: group_mul::<C, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::AvxVnni, run: group_mul::<C, lanes::avx_vnni::AvxVnni> },
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: group_mul::<C, lanes::avx2::Avx2> },
     ];

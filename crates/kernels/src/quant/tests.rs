@@ -37,7 +37,7 @@ fn scale_offsets(ty: DType) -> &'static [usize] {
 }
 
 fn levels() -> impl Iterator<Item = Isa> {
-    Isa::ALL.into_iter().filter(|&i| i <= Isa::detect())
+    Isa::all_here()
 }
 
 /// `n_rows` rows of `ty` with finite scales; `fill`: random bytes or one byte everywhere (the extremes).
