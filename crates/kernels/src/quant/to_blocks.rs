@@ -1,7 +1,6 @@
 //! Floats to rows of the simpler types, bit-identical to the original's reference quantisers. K types are in `to_k_blocks`.
 use crate::DType;
 use crate::quant::iq4_xs::VALUES;
-use crate::quant::q8_0::Block;
 use crate::quant::{mxfp4, plain, to_k_blocks as k};
 
 /// Stores `x` as a row of `ty`. `false`, and nothing written, if there is no quantiser for `ty` or the lengths do not fit.
@@ -13,18 +12,18 @@ pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
         DType::F32 => each(x, out, f32::to_le_bytes),
         DType::F16 => each(x, out, |v| half::f16::from_f32(v).to_le_bytes()),
         DType::BF16 => each(x, out, |v| bf16(v).to_le_bytes()),
-        DType::Q8_0 => blocks::<32, 34>(x, out, |x, out| q8_0(x, out)),
-        DType::Q4_0 => blocks::<32, 18>(x, out, |x, out| q4_0(x, out)),
-        DType::Q4_1 => blocks::<32, 20>(x, out, |x, out| q4_1(x, out)),
-        DType::Q5_0 => blocks::<32, 22>(x, out, |x, out| q5_0(x, out)),
-        DType::Q5_1 => blocks::<32, 24>(x, out, |x, out| q5_1(x, out)),
-        DType::IQ4_NL => blocks::<32, 18>(x, out, iq4_nl),
-        DType::MXFP4 => blocks::<32, 17>(x, out, mxfp4),
-        DType::NVFP4 => blocks::<64, 36>(x, out, nvfp4),
-        DType::TQ1_0 => blocks::<256, 54>(x, out, tq1_0),
-        DType::TQ2_0 => blocks::<256, 66>(x, out, tq2_0),
-        DType::Q1_0 => blocks::<128, 18>(x, out, q1_0),
-        DType::Q2_0 => blocks::<64, 18>(x, out, q2_0),
+        DType::Q8_0 => blocks(x, out, q8_0),
+        DType::Q4_0 => blocks(x, out, q4_0),
+        DType::Q4_1 => blocks(x, out, q4_1),
+        DType::Q5_0 => blocks(x, out, q5_0),
+        DType::Q5_1 => blocks(x, out, q5_1),
+        DType::IQ4_NL => blocks(x, out, iq4_nl),
+        DType::MXFP4 => blocks(x, out, mxfp4),
+        DType::NVFP4 => blocks(x, out, nvfp4),
+        DType::TQ1_0 => blocks(x, out, tq1_0),
+        DType::TQ2_0 => blocks(x, out, tq2_0),
+        DType::Q1_0 => blocks(x, out, q1_0),
+        DType::Q2_0 => blocks(x, out, q2_0),
         DType::Q2_K => blocks(x, out, k::q2_k),
         DType::Q3_K => blocks(x, out, k::q3_k),
         DType::Q4_K => blocks(x, out, k::q4_k),
@@ -55,7 +54,7 @@ fn bf16(v: f32) -> u16 {
 }
 
 /// Scale amax / 127, values rounded half away from zero by the scale *before* it is cut to f16.
-fn q8_0(x: &[f32], out: &mut [u8]) {
+fn q8_0(x: &[f32; 32], out: &mut [u8; 34]) {
     let amax = x.iter().fold(0.0f32, |a, v| if a > v.abs() { a } else { v.abs() });
     let d = amax / 127.0;
     let id = if d != 0.0 { 1.0 / d } else { 0.0 };
@@ -63,7 +62,6 @@ fn q8_0(x: &[f32], out: &mut [u8]) {
     for (q, v) in out[2..].iter_mut().zip(x) {
         *q = (v * id).round() as i8 as u8;
     }
-    const _: () = assert!(size_of::<Block>() == 34);
 }
 
 pub(super) fn put_f16(out: &mut [u8], v: f32) {

@@ -81,7 +81,7 @@ impl Blocks for M {
             let s = u64::from(u16::from_le_bytes(*s));
             d |= (s as u16 >> 12) << (4 * i);
             let four = s & 7 | (s & 0x38) << 5 | (s & 0x1c0) << 10 | (s & 0xe00) << 15;
-            factors[i / 2] += 2 * four << (32 * (i % 2));
+            factors[i / 2] += (2 * four) << (32 * (i % 2));
         }
         to.put_factors(f16(d) / 8.0, factors);
     }

@@ -77,7 +77,7 @@ pub(super) fn signs_and_factors(words: [u32; 8], signs_of: &mut [u64; 4]) -> [u6
 pub(super) fn factors_of_32(scales: [u8; 8]) -> [u64; 2] {
     let mut f = [ONES; 2];
     for (j, s) in scales.into_iter().enumerate() {
-        f[j / 4] += u64::from(s) * 0x0202 << (16 * (j % 4));
+        f[j / 4] += (u64::from(s) * 0x0202) << (16 * (j % 4));
     }
     f
 }

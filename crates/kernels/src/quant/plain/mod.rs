@@ -171,6 +171,8 @@ impl<F: Blocks> Kernels<F> {
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: walk::mat_mul::<F, crate::lanes::avx512::Avx512> },
         #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::AvxVnni, run: walk::mat_mul::<F, crate::lanes::avx_vnni::AvxVnni> },
+        #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: walk::mat_mul::<F, crate::lanes::avx2::Avx2> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<Truth<F>> },
     ];

@@ -35,7 +35,7 @@ const ZERO: u8 = 63;
 fn digits<const N: usize>(mut bytes: [u8; N], out: &mut [u8]) {
     for out in out.as_chunks_mut::<N>().0 {
         for (q, out) in bytes.iter_mut().zip(out) {
-            *out = ZERO + (u16::from(*q) * 3 >> 8) as u8;
+            *out = ZERO + ((u16::from(*q) * 3) >> 8) as u8;
             *q = q.wrapping_mul(3);
         }
     }
