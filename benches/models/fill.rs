@@ -24,6 +24,22 @@ const CODECS: &[Codec] = &[
     Codec { ty: DType::Q4_K, shape_up: |b, std| scale_and_min(b, std / 258.0, 7.5) },
     Codec { ty: DType::Q5_K, shape_up: |b, std| scale_and_min(b, std / 526.0, 15.5) },
     Codec { ty: DType::Q6_K, shape_up: q6_k },
+    Codec { ty: DType::Q4_1, shape_up: q4_1 },
+    Codec { ty: DType::Q2_K, shape_up: q2_k },
+    Codec { ty: DType::Q3_K, shape_up: |b, std| last_scale(b, std / 43.0) },
+    Codec { ty: DType::IQ3_S, shape_up: |b, std| signed_scale(b, std / 157.0) },
+    Codec { ty: DType::IQ3_XXS, shape_up: |b, std| signed_scale(b, std / 142.0) },
+    Codec { ty: DType::IQ2_S, shape_up: |b, std| signed_scale(b, std / 62.0) },
+    Codec { ty: DType::IQ2_XS, shape_up: |b, std| signed_scale(b, std / 62.0) },
+    Codec { ty: DType::IQ2_XXS, shape_up: |b, std| signed_scale(b, std / 62.0) },
+    Codec { ty: DType::IQ1_S, shape_up: |b, std| signed_scale(b, std / 7.4) },
+    Codec { ty: DType::IQ1_M, shape_up: iq1_m },
+    Codec { ty: DType::TQ1_0, shape_up: |b, std| last_scale(b, std / 0.82) },
+    Codec { ty: DType::TQ2_0, shape_up: tq2_0 },
+    Codec { ty: DType::Q1_0, shape_up: signed_scale },
+    Codec { ty: DType::Q2_0, shape_up: |b, std| signed_scale(b, std / 1.22) },
+    Codec { ty: DType::MXFP4, shape_up: mxfp4 },
+    Codec { ty: DType::NVFP4, shape_up: nvfp4 },
 ];
 
 /// Writes weights of standard deviation `std`; they depend on the tensor's name, type and size only.
@@ -102,6 +118,49 @@ fn q8_0(b: &mut [u8], std: f32) {
 fn q5_1(b: &mut [u8], std: f32) {
     let d = set_scale(&mut b[..2], std / 9.2);
     b[2..4].copy_from_slice(&(to_f16(15.5 * d) | 0x8000).to_le_bytes());
+}
+
+/// d, m, values of 0 to 15.
+fn q4_1(b: &mut [u8], std: f32) {
+    let d = set_scale(&mut b[..2], std / 4.6);
+    b[2..4].copy_from_slice(&(to_f16(7.5 * d) | 0x8000).to_le_bytes());
+}
+
+/// Scales and minima of four bits, values of 0 to 3, d, dmin.
+fn q2_k(b: &mut [u8], std: f32) {
+    scale_and_min(&mut b[80..], std / 14.0, 1.5);
+}
+
+/// A scale at the end, of either sign.
+fn last_scale(b: &mut [u8], d: f32) {
+    let at = b.len() - 2;
+    signed_scale(&mut b[at..], d);
+}
+
+/// Two bits each: 3 is no ternary value.
+fn tq2_0(b: &mut [u8], std: f32) {
+    b.iter_mut().for_each(|q| *q &= !((*q & *q >> 1 & 0x55) << 1));
+    last_scale(b, std / 0.7);
+}
+
+/// The scale's bits are the top nibbles of the last four words.
+fn iq1_m(b: &mut [u8], std: f32) {
+    let mut d = [b[0], b[1]];
+    signed_scale(&mut d, std / 7.4);
+    for j in 0..4 {
+        b[49 + 2 * j] = b[49 + 2 * j] & 15 | (u16::from_le_bytes(d) >> (4 * j) & 15) as u8 * 16;
+    }
+}
+
+/// A power of two, and values that are twice 0 to 6 (their root mean square: 5.9).
+fn mxfp4(b: &mut [u8], std: f32) {
+    b[0] = ((std / 5.9).to_bits() >> 23) as u8 + 1 + (b[0] & 1);
+}
+
+/// Four scales of three bits below the smallest normal number of their format, 2^-6; values 0 to 6.
+fn nvfp4(b: &mut [u8], std: f32) {
+    let d = (std / 2.9 * 512.0).round().clamp(1.0, 6.0) as u8;
+    b[..4].iter_mut().for_each(|s| *s = d + (*s & 1));
 }
 
 /// d, dmin, 12 bytes of 6-bit scales and minima, values around `middle`.

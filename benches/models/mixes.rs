@@ -32,6 +32,26 @@ pub const MIXES: &[Mix] = &[
     Mix { name: "iq4_xs", ftype: 30, base: DType::IQ4_XS, rule: Rule::Iq4 },
     Mix { name: "f16", ftype: 1, base: DType::F16, rule: Rule::Nothing },
     Mix { name: "bf16", ftype: 32, base: DType::BF16, rule: Rule::Nothing },
+    // One type in all layers: what is measured is the type, not a mix that a quantiser would choose.
+    Mix { name: "q4_1", ftype: 3, base: DType::Q4_1, rule: Rule::Nothing },
+    Mix { name: "q5_0", ftype: 8, base: DType::Q5_0, rule: Rule::Nothing },
+    Mix { name: "q5_1", ftype: 9, base: DType::Q5_1, rule: Rule::Nothing },
+    Mix { name: "q2_k", ftype: 10, base: DType::Q2_K, rule: Rule::Nothing },
+    Mix { name: "q3_k", ftype: 11, base: DType::Q3_K, rule: Rule::Nothing },
+    Mix { name: "iq4_nl", ftype: 25, base: DType::IQ4_NL, rule: Rule::Nothing },
+    Mix { name: "iq3_s", ftype: 26, base: DType::IQ3_S, rule: Rule::Nothing },
+    Mix { name: "iq3_xxs", ftype: 23, base: DType::IQ3_XXS, rule: Rule::Nothing },
+    Mix { name: "iq2_s", ftype: 28, base: DType::IQ2_S, rule: Rule::Nothing },
+    Mix { name: "iq2_xs", ftype: 20, base: DType::IQ2_XS, rule: Rule::Nothing },
+    Mix { name: "iq2_xxs", ftype: 19, base: DType::IQ2_XXS, rule: Rule::Nothing },
+    Mix { name: "iq1_m", ftype: 31, base: DType::IQ1_M, rule: Rule::Nothing },
+    Mix { name: "iq1_s", ftype: 24, base: DType::IQ1_S, rule: Rule::Nothing },
+    Mix { name: "tq1_0", ftype: 36, base: DType::TQ1_0, rule: Rule::Nothing },
+    Mix { name: "tq2_0", ftype: 37, base: DType::TQ2_0, rule: Rule::Nothing },
+    Mix { name: "mxfp4", ftype: 38, base: DType::MXFP4, rule: Rule::Nothing },
+    Mix { name: "nvfp4", ftype: 39, base: DType::NVFP4, rule: Rule::Nothing },
+    Mix { name: "q1_0", ftype: 40, base: DType::Q1_0, rule: Rule::Nothing },
+    Mix { name: "q2_0", ftype: 41, base: DType::Q2_0, rule: Rule::Nothing },
 ];
 
 impl Mix {
