@@ -548,7 +548,7 @@ impl Arch {
         match self.stacks {
             Stacks::One => None,
             Stacks::Encoder => Some(0),
-            Stacks::EncoderDecoder { .. } => Some(hp.n_layer_dec as i32),
+            Stacks::EncoderDecoder { .. } => Some(i32::try_from(hp.n_layer_dec).unwrap_or(i32::MAX)),
         }
     }
 
