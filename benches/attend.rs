@@ -129,9 +129,8 @@ fn plan(cpu: &Cpu, s: &Shape, n_blocks: u32, store: u32) -> (Plan, Bound, usize)
     let layer = |i| Some(KvLayer { buf: Arc::clone(&buf), block_bytes, cells_per_block: CELLS_PER_BLOCK, planes: planes(i) });
     let kv = vec![KvGroup { layers: (0..n_layers).map(layer).collect() }];
     let scale = 1.0 / (s.head as f32).sqrt();
-    let (n_head, n_head_kv, head) = (s.n_head, s.n_head_kv, s.head);
-    let (softcap, sinks, alibi, buckets, layer) = (0.0, None, 0.0, None, None);
-    let spec = AttendSpec { n_head, n_head_kv, head_k: head, head_v: head, scale, softcap, sinks, alibi, buckets, layer };
+    let (n_head, n_head_kv) = (s.n_head, s.n_head_kv);
+    let spec = AttendSpec { n_head, n_head_kv, head_k: s.head, head_v: s.head, scale, ..AttendSpec::default() };
     let step = |il| Step { op: Op::Attend { q: T(0), group: GroupId(0), spec: spec.clone(), out: T(1) }, il, dev, seen_as: vec![] };
     let steps = (0..n_layers as i16).map(step).collect();
     (Plan { values, steps }, Bound { weights: Arc::default(), kv: Arc::new(kv) }, n_layers)

@@ -17,7 +17,7 @@ PACKAGE_SHA256 = '0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90
 # Names a program links, and the file of the package that they stand for.
 LINKS = {'libllama.so.0': 'libllama.v0.5.0.so', 'libllama.so': 'libllama.v0.5.0.so', 'libggml.so': 'libggml.v0.5.0.so'}
 # The build of the original's kernels that stands for an instruction set; it takes the best that lies beside it.
-BACKENDS = {'avx2': 'haswell', 'avx512': 'skylakex'}
+BACKENDS = {'avx2': 'haswell', 'avxvnni': 'alderlake', 'avx512': 'skylakex'}
 TIMEOUT_S = 900
 
 

@@ -1441,7 +1441,7 @@ LLAMA_API struct llama_sampler *llama_sampler_init_mirostat(int32_t n_vocab, uin
 // Keeps the surprise near tau by learning rate eta, by truncation (arXiv 2007.14966).
 LLAMA_API struct llama_sampler *llama_sampler_init_mirostat_v2(uint32_t seed, float tau, float eta);
 
-// Only what a GBNF grammar allows. NULL where the grammar cannot be read.
+// Only what a GBNF grammar allows. NULL where the grammar cannot be read; an empty one allows everything.
 LLAMA_API
 struct llama_sampler *llama_sampler_init_grammar(const struct llama_vocab *vocab,
                                                  const char *grammar_str,

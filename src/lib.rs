@@ -10,6 +10,7 @@
 //! | [`model`] | architectures as values, hyper-parameters, weights bound to names |
 //! | [`memory`] | who sits where in the KV store; windows; blocks of bytes |
 //! | [`sampling`], [`chat`] | from logits to a token, from messages to a prompt |
+//! | [`grammar`] | what a GBNF grammar allows next |
 //! | [`backend`] | the op vocabulary, buffers, and who computes: `cpu/`, `far/` |
 //! | [`gguf`], [`vocab`] | model files, tokenizers |
 //! | `kernels`, `platform` | crates below: compute kernels, the operating system |
@@ -19,6 +20,7 @@ pub mod cache;
 pub mod capi;
 pub mod chat;
 pub mod gguf;
+pub mod grammar;
 pub mod memory;
 pub mod model;
 pub mod sampling;

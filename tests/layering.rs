@@ -47,6 +47,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("minijinja", &["src/chat/"]),
     ("hashbrown", &["src/vocab/texts.rs"]),
     ("unicode_properties", &["src/vocab/unicode.rs"]),
+    ("unicode_normalization", &["src/vocab/unicode.rs"]),
+    ("fancy_regex", &["src/grammar/trigger.rs"]),
 ];
 
 /// A source file without comments, string contents and tests.

@@ -153,7 +153,7 @@ pub struct HeadNorm {
     pub eps: f32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AttendSpec {
     pub n_head: u32,
     pub n_head_kv: u32,

@@ -245,9 +245,7 @@ fn attended(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
         _ => attention::write(w, &spec.attn, cur),
     };
     if spec.attn.cross {
-        let rows = w.plan.value(out).rows;
-        let (sum, cur) = w.add_norm(Stream { x, add: Some(out), rows }, Some(Role::CrossNorm), "cross_inp", "attn_norm_cross");
-        (x, out) = (sum, cross::across(w, &spec.attn, cur));
+        (x, out) = cross::write(w, &spec.attn, x, out);
     }
     if last {
         (x, out) = (w.rows(x), w.rows(out));

@@ -184,20 +184,28 @@ impl Sampler for Link {
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         src.downcast_ref::<Link>().is_some_and(|src| self.take_over(src))
     }
+    fn keeps_best(&self) -> Option<usize> {
+        self.ours()?.keeps_best()
+    }
     fn seed(&self) -> Option<u32> {
-        let s = self.sampler();
-        // SAFETY: a handle with our table has our state.
-        unsafe {
-            match &s {
-                s if is(s, &SINGLE) => s.ctx.cast::<Single>().as_ref()?.seed(),
-                s if is(s, &CHAIN) => s.ctx.cast::<LinkChain>().as_ref()?.seed(),
-                _ => None,
-            }
-        }
+        self.ours()?.seed()
     }
 }
 
 impl Link {
+    /// The sampler behind a handle of ours.
+    fn ours(&self) -> Option<&dyn Sampler> {
+        let s = self.sampler();
+        // SAFETY: a handle with our table has our state.
+        unsafe {
+            match &s {
+                s if is(s, &SINGLE) => Some(s.ctx.cast::<Single>().as_ref()?),
+                s if is(s, &CHAIN) => Some(s.ctx.cast::<LinkChain>().as_ref()?),
+                _ => None,
+            }
+        }
+    }
+
     /// The state of `src`, by the table's own function or by a clone that is put in the place of what was here.
     fn take_over(&mut self, src: &Link) -> bool {
         if !std::ptr::eq(self.sampler().iface, src.sampler().iface) {

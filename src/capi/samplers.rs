@@ -1,12 +1,12 @@
 //! llama.h: The samplers that come with the library. NULL is returned where there is no memory or a parameter makes no sense.
-#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
-use super::boundary::{guard, with};
+#![allow(unused_variables, reason = "the names of llama.h")]
+use super::boundary::{attempt, guard, with};
 use super::links;
 use super::ptr;
-use super::stubs::stub;
 use super::types::*;
-use crate::sampling::{self, Bias, Sampler, Words};
-use crate::vocab::Vocab;
+use crate::grammar::Pattern;
+use crate::sampling::{self, Bias, Sampler, Triggers, Words};
+use crate::vocab::{Pieces, Vocab};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -82,14 +82,16 @@ pub unsafe extern "C" fn llama_sampler_init_mirostat_v2(seed: u32, tau: f32, eta
     new(|| sampling::mirostat_v2(seed, tau, eta))
 }
 
-/// Only what a GBNF grammar allows. NULL where the grammar cannot be read.
+/// Only what a GBNF grammar allows. NULL where the grammar cannot be read; an empty one allows everything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_sampler_init_grammar(
     vocab: Option<&llama_vocab>,
     grammar_str: *const c_char,
     grammar_root: *const c_char,
 ) -> *mut llama_sampler {
-    stub("llama_sampler_init_grammar", std::ptr::null_mut())
+    // SAFETY: NULL or terminated strings.
+    let (text, root) = unsafe { (ptr::text(grammar_str), ptr::text(grammar_root)) };
+    grammar("llama_sampler_init_grammar", vocab, text, root, || Ok(None))
 }
 
 /// Old name of `llama_sampler_init_grammar_lazy_patterns`.
@@ -104,7 +106,19 @@ pub unsafe extern "C" fn llama_sampler_init_grammar_lazy(
     trigger_tokens: *const llama_token,
     num_trigger_tokens: usize,
 ) -> *mut llama_sampler {
-    stub("llama_sampler_init_grammar_lazy", std::ptr::null_mut())
+    // SAFETY: NULL or terminated strings, NULL or as many of them and as many tokens as the numbers say.
+    let (text, root, words, tokens) = unsafe {
+        (
+            ptr::text(grammar_str),
+            ptr::text(grammar_root),
+            texts(trigger_words, num_trigger_words),
+            ptr::slice(trigger_tokens, num_trigger_tokens),
+        )
+    };
+    grammar("llama_sampler_init_grammar_lazy", vocab, text, root, || {
+        let patterns = if words.is_empty() { Vec::new() } else { vec![Pattern::of_words(&words)?] };
+        Ok(Some(Triggers { patterns, tokens: tokens.unwrap_or_default().to_vec() }))
+    })
 }
 
 /// A grammar that starts when the output matches a pattern (it then gets the first group) or has a trigger token.
@@ -118,7 +132,39 @@ pub unsafe extern "C" fn llama_sampler_init_grammar_lazy_patterns(
     trigger_tokens: *const llama_token,
     num_trigger_tokens: usize,
 ) -> *mut llama_sampler {
-    stub("llama_sampler_init_grammar_lazy_patterns", std::ptr::null_mut())
+    // SAFETY: NULL or terminated strings, NULL or as many of them and as many tokens as the numbers say.
+    let (text, root, patterns, tokens) = unsafe {
+        let patterns = texts(trigger_patterns, num_trigger_patterns);
+        (ptr::text(grammar_str), ptr::text(grammar_root), patterns, ptr::slice(trigger_tokens, num_trigger_tokens))
+    };
+    grammar("llama_sampler_init_grammar_lazy_patterns", vocab, text, root, || {
+        let patterns = patterns.iter().map(|p| Pattern::new(p)).collect::<platform::Result<_>>()?;
+        Ok(Some(Triggers { patterns, tokens: tokens.unwrap_or_default().to_vec() }))
+    })
+}
+
+/// `n` strings; NULLs among them are skipped.
+///
+/// # Safety
+/// `p` is NULL or has `n` pointers, each NULL or a terminated string.
+unsafe fn texts<'a>(p: *mut *const c_char, n: usize) -> Vec<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    let list = unsafe { ptr::slice(p, n) }.unwrap_or_default();
+    // SAFETY: as above.
+    list.iter().filter_map(|s| unsafe { ptr::text(*s) }).collect()
+}
+
+fn grammar(
+    name: &str,
+    vocab: Option<&llama_vocab>,
+    text: Option<&[u8]>,
+    root: Option<&[u8]>,
+    triggers: impl FnOnce() -> platform::Result<Option<Triggers>>,
+) -> *mut llama_sampler {
+    let Some(text) = text.filter(|t| !t.is_empty()) else { return new(|| sampling::empty(c"grammar")) };
+    with(name, vocab.zip(root), std::ptr::null_mut(), |(v, root)| {
+        attempt(std::ptr::null_mut(), || Ok(links::single(sampling::grammar(Arc::new(VocabWords(v.0.clone())), text, root, triggers()?)?)))
+    })
 }
 
 /// Makes the last n tokens less likely: repeat divides or multiplies the logit, freq and present are subtracted.
@@ -145,9 +191,7 @@ pub unsafe extern "C" fn llama_sampler_init_dry(
     num_breakers: usize,
 ) -> *mut llama_sampler {
     // SAFETY: NULL or num_breakers pointers, each NULL or a terminated string.
-    let strings = unsafe { ptr::slice(seq_breakers, num_breakers) }.unwrap_or_default();
-    // SAFETY: as above.
-    let strings: Vec<&[u8]> = strings.iter().filter_map(|s| unsafe { ptr::text(*s) }).collect();
+    let strings = unsafe { texts(seq_breakers, num_breakers) };
     with("llama_sampler_init_dry", vocab, std::ptr::null_mut(), |v| {
         let find = || sampling::breakers(&VocabWords(v.0.clone()), &strings);
         new(|| sampling::dry(dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n, find))
@@ -197,6 +241,19 @@ impl Words for VocabWords {
     }
     fn piece(&self, token: i32) -> Vec<u8> {
         self.0.token_to_piece(token, 0, false).unwrap_or_default().into_owned()
+    }
+    fn whole_piece(&self, token: i32) -> Vec<u8> {
+        self.0.token_to_piece(token, 0, true).unwrap_or_default().into_owned()
+    }
+    fn pieces(&self) -> platform::Result<&Pieces> {
+        self.0.pieces()
+    }
+    fn ends(&self) -> Vec<i32> {
+        self.0.eog_tokens().collect()
+    }
+    fn special(&self, text: &[u8]) -> Option<i32> {
+        let tokens = self.0.tokenize(text, false, true).ok()?;
+        if let [token] = tokens[..] { Some(token) } else { None }
     }
     fn text(&self, token: i32) -> Vec<u8> {
         self.0.detokenize(&[token], false, true).unwrap_or_default()

@@ -405,18 +405,14 @@ pub fn layer_tensors(hp: &HParams, norm: &NormSpec, s: &LayerSpec) -> Vec<Tensor
     let (attn, ffn) = (s.halves == Halves::Both || s.halves == Halves::Linear, s.halves != Halves::Nothing);
     let lacks = |r: &Role| Some(*r) == s.norms.attn && !attn || Some(*r) == s.norms.ffn && !ffn;
     let mut out: Vec<Tensor> = s.norms.roles().filter(|r| !lacks(r)).flat_map(|r| norm_tensors(norm, r, n)).collect();
+    if s.attn.cross {
+        out.extend(cross_tensors(n, norm, &s.attn));
+    }
     match s.halves {
         Halves::Both => out.extend(attention_tensors(n, &s.attn)),
         Halves::Linear => out.push(must(Role::AttnOut.weight(), &[n, n])),
         Halves::Ffn => {}
         Halves::Nothing => return vec![],
-    }
-    if s.attn.cross {
-        let a = &s.attn;
-        let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
-        out.extend(norm_tensors(norm, Role::CrossNorm, n));
-        out.extend([(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[n, rows])));
-        out.push(must(Role::CrossOut.weight(), &[a.n_head * a.head_v, n]));
     }
     out.extend(match &s.ffn {
         Ffn::Dense(d) => dense_tensors(hp.n_embd, d),
@@ -482,6 +478,13 @@ fn mla_tensors(n: u32, a: &Attention, m: &Mla, n_rot: u32) -> Vec<Tensor> {
     }
     out.extend(m.pe_norm.then(|| must(Role::KNorm.weight(), &[n_rot])));
     out
+}
+
+fn cross_tensors(n: u32, norm: &NormSpec, a: &Attention) -> Vec<Tensor> {
+    let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
+    let inputs = [(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[n, rows]));
+    let out = must(Role::CrossOut.weight(), &[a.n_head * a.head_v, n]);
+    norm_tensors(norm, Role::CrossNorm, n).into_iter().chain(inputs).chain([out]).collect()
 }
 
 fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {

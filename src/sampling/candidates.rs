@@ -20,6 +20,8 @@ pub struct Candidates<'a> {
 
 /// Up to this many are selected by heap, more by buckets of the logit: the original's switch.
 const HEAP_MAX: usize = 128;
+/// So many logits are looked at together.
+const BLOCK: usize = 64;
 /// Buckets cover logits from -10 to 10, evenly; what lies outside falls into the first or the last.
 const N_BUCKETS: usize = 128;
 const BUCKET_SCALE: f32 = N_BUCKETS as f32 / 20.0;
@@ -41,6 +43,30 @@ pub(super) fn max(a: f32, b: f32) -> f32 {
 impl<'a> Candidates<'a> {
     pub fn new(data: &'a mut [TokenData]) -> Candidates<'a> {
         Candidates { data, selected: None, sorted: false }
+    }
+
+    /// The list that [`Candidates::keep_best`] would leave of one candidate per logit, written to `out` without making that one.
+    /// `None`: it would not go by heap, or there is no memory.
+    pub fn best_of(logits: &[f32], n: usize, out: &'a mut Vec<TokenData>) -> Option<Candidates<'a>> {
+        if n == 0 || n > HEAP_MAX || n >= logits.len() || out.try_reserve(n).is_err() {
+            return None;
+        }
+        let token = |id: usize| TokenData { id: id as i32, logit: logits[id], p: 0.0 };
+        out.clear();
+        out.extend((0..n).map(token));
+        order::make_heap(out, before);
+        for (block, start) in logits[n..].chunks(BLOCK).zip((n..).step_by(BLOCK)) {
+            let least = out[0].logit;
+            if block.iter().fold(false, |any, l| any | (*l > least)) {
+                for (logit, id) in block.iter().zip(start..) {
+                    if *logit > out[0].logit {
+                        order::replace_top(out, token(id), before);
+                    }
+                }
+            }
+        }
+        order::sort_heap(out, before);
+        Some(Candidates { data: out, selected: None, sorted: true })
     }
 
     /// Keeps the first `n`.

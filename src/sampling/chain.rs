@@ -96,15 +96,25 @@ pub fn sample(s: &mut dyn Sampler, logits: &[f32]) -> Result<i32> {
 }
 
 fn sample_into(s: &mut dyn Sampler, logits: &[f32], cur: &mut Vec<TokenData>) -> Result<i32> {
-    cur.clear();
-    cur.try_reserve(logits.len()).map_err(|_| Error::no_memory(format!("no memory for {} candidates", logits.len())))?;
-    cur.extend(logits.iter().zip(0..).map(|(&logit, id)| TokenData { id, logit, p: 0.0 }));
-    let mut c = Candidates::new(cur);
+    let mut best = Vec::new();
+    let short = s.keeps_best().and_then(|n| Candidates::best_of(logits, n, &mut best));
+    let mut c = match short {
+        Some(short) => short,
+        None => one_each(logits, cur)?,
+    };
     s.apply(&mut c);
     let chosen = c.selected.and_then(|i| c.data.get(i)).map(|t| t.id);
     let token = chosen.ok_or_else(|| Error::invalid(format!("sampler {:?} selected no token", s.name())))?;
     s.accept(token);
     Ok(token)
+}
+
+/// A candidate for every logit.
+fn one_each<'a>(logits: &[f32], cur: &'a mut Vec<TokenData>) -> Result<Candidates<'a>> {
+    cur.clear();
+    cur.try_reserve(logits.len()).map_err(|_| Error::no_memory(format!("no memory for {} candidates", logits.len())))?;
+    cur.extend(logits.iter().zip(0..).map(|(&logit, id)| TokenData { id, logit, p: 0.0 }));
+    Ok(Candidates::new(cur))
 }
 
 impl<E: Sampler + TryClone> Sampler for Chain<E> {
@@ -113,6 +123,9 @@ impl<E: Sampler + TryClone> Sampler for Chain<E> {
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         self.timed(|links| links.iter_mut().for_each(|s| s.apply(c)));
+    }
+    fn keeps_best(&self) -> Option<usize> {
+        self.links.first()?.keeps_best()
     }
     fn accept(&mut self, token: i32) {
         self.timed(|links| links.iter_mut().for_each(|s| s.accept(token)));

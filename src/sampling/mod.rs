@@ -10,6 +10,7 @@ mod chain;
 mod dist;
 mod dry;
 mod empty;
+mod grammar;
 mod greedy;
 mod infill;
 mod logit_bias;
@@ -28,6 +29,7 @@ pub use chain::{Chain, Perf, TryClone, sample};
 pub use dist::dist;
 pub use dry::{Breakers, breakers, dry};
 pub use empty::empty;
+pub use grammar::{Triggers, grammar};
 pub use greedy::greedy;
 pub use infill::infill;
 pub use logit_bias::{Bias, logit_bias};
@@ -47,6 +49,10 @@ pub trait Sampler: Any + Send {
     /// The name `llama_sampler_name` shows; a C string since C keeps the pointer. A `?` in front marks a step whose settings do nothing.
     fn name(&self) -> &CStr;
     fn apply(&mut self, c: &mut Candidates<'_>);
+    /// All but so many of the largest logits are thrown away before anything else: nobody need make a list of them.
+    fn keeps_best(&self) -> Option<usize> {
+        None
+    }
     /// A token was taken: remember it.
     fn accept(&mut self, _token: i32) {}
     fn reset(&mut self) {}
@@ -66,6 +72,9 @@ impl Sampler for Box<dyn Sampler> {
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         (**self).apply(c);
+    }
+    fn keeps_best(&self) -> Option<usize> {
+        (**self).keeps_best()
     }
     fn accept(&mut self, token: i32) {
         (**self).accept(token);

@@ -28,18 +28,38 @@ pub fn partial_sort<T: Copy>(v: &mut [T], n: usize, less: impl Fn(&T, &T) -> boo
     if n == 0 {
         return;
     }
-    make_heap(&mut v[..n], less);
-    for i in n..v.len() {
-        if less(&v[i], &v[0]) {
-            let value = v[i];
-            v[i] = v[0];
-            settle(&mut v[..n], 0, value, less);
+    let (heap, rest) = v.split_at_mut(n);
+    make_heap(heap, less);
+    // Almost none of a long list comes before the last of the best: blocks without one are passed over at a glance.
+    for block in rest.chunks_mut(BLOCK) {
+        let last = heap[0];
+        if !block.iter().fold(false, |any, x| any | less(x, &last)) {
+            continue;
+        }
+        for x in block {
+            if less(x, &heap[0]) {
+                let value = std::mem::replace(x, heap[0]);
+                replace_top(heap, value, less);
+            }
         }
     }
-    for end in (1..n).rev() {
-        let value = v[end];
-        v[end] = v[0];
-        settle(&mut v[..end], 0, value, less);
+    sort_heap(heap, less);
+}
+
+/// Long enough that the glance pays, short enough that a hit costs little.
+const BLOCK: usize = 32;
+
+/// Puts `value` in the place of the last of the best.
+pub fn replace_top<T: Copy>(heap: &mut [T], value: T, less: impl Fn(&T, &T) -> bool + Copy) {
+    settle(heap, 0, value, less);
+}
+
+/// A heap in order.
+pub fn sort_heap<T: Copy>(heap: &mut [T], less: impl Fn(&T, &T) -> bool + Copy) {
+    for end in (1..heap.len()).rev() {
+        let value = heap[end];
+        heap[end] = heap[0];
+        settle(&mut heap[..end], 0, value, less);
     }
 }
 
@@ -117,7 +137,7 @@ fn sift_left<T: Copy>(v: &mut [T], mut i: usize, less: impl Fn(&T, &T) -> bool) 
     v[i] = value;
 }
 
-fn make_heap<T: Copy>(v: &mut [T], less: impl Fn(&T, &T) -> bool + Copy) {
+pub fn make_heap<T: Copy>(v: &mut [T], less: impl Fn(&T, &T) -> bool + Copy) {
     for parent in (0..v.len() / 2).rev() {
         settle(v, parent, v[parent], less);
     }

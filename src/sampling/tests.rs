@@ -203,6 +203,27 @@ fn a_clone_goes_on_as_the_original_would() {
     }
 }
 
+/// The best of many logits are found without a list of all, in the order that the list would have given.
+#[test]
+fn the_best_of_logits_are_those_of_the_list() {
+    for (kind, seed) in [("ties", 1), ("flat", 2), ("peak", 3), ("wide", 4)] {
+        for n in [41, 300, 5000] {
+            let mut list = Logits::list(seed, kind, n);
+            list[n / 3].logit = f32::NAN;
+            let logits: Vec<f32> = list.iter().map(|t| t.logit).collect();
+            for k in [1, 2, 40] {
+                let mut want = list.clone();
+                let mut c = Candidates::new(&mut want);
+                c.keep_best(k);
+                let mut got = Vec::new();
+                let best = Candidates::best_of(&logits, k, &mut got).unwrap();
+                assert_eq!(hash(best.data), hash(c.data), "{kind} {n} {k}");
+            }
+            assert!(Candidates::best_of(&logits, 129, &mut Vec::new()).is_none());
+        }
+    }
+}
+
 #[test]
 fn copies_between_kinds_are_refused() {
     let (mut a, b) = (chain_of(["greedy"].into_iter()), chain_of(["dist 1"].into_iter()));

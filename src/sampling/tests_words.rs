@@ -31,6 +31,18 @@ impl Words for Recorded {
     fn piece(&self, token: i32) -> Vec<u8> {
         bytes(&self.0["piece"][token.to_string()])
     }
+    fn whole_piece(&self, token: i32) -> Vec<u8> {
+        self.piece(token)
+    }
+    fn pieces(&self) -> platform::Result<&crate::vocab::Pieces> {
+        Err(platform::Error::unsupported("not recorded"))
+    }
+    fn ends(&self) -> Vec<i32> {
+        ints(&self.0["eog"]).iter().map(|t| *t as i32).collect()
+    }
+    fn special(&self, _: &[u8]) -> Option<i32> {
+        None
+    }
     fn text(&self, token: i32) -> Vec<u8> {
         bytes(&self.0["text"][token.to_string()])
     }

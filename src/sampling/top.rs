@@ -28,6 +28,9 @@ impl Sampler for TopK {
     fn apply(&mut self, c: &mut Candidates<'_>) {
         keep_top(c, self.0);
     }
+    fn keeps_best(&self) -> Option<usize> {
+        Some(self.0)
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
         Some(Box::new(self.clone()))
     }

@@ -15,6 +15,8 @@ pub struct Outputs {
     row_of: Vec<Option<u32>>,
     planned: Vec<Option<u32>>,
     n_rows: usize,
+    /// The batch at hand gave logits: an encoder gives none.
+    has_logits: bool,
     /// Pooled embeddings per sequence.
     seq: BTreeMap<u32, Vec<f32>>,
 }
@@ -37,6 +39,7 @@ impl Outputs {
         self.planned = wanted.iter().map(|w| w.then(|| (next, next += 1).0)).collect();
         self.row_of = vec![None; wanted.len()];
         self.n_rows = n;
+        self.has_logits = false;
         self.seq.clear();
         Ok(())
     }
@@ -47,7 +50,9 @@ impl Outputs {
         self.row_of[i as usize] = Some(row);
         Some(row as usize)
     }
+    /// To be filled.
     pub fn logits_row(&mut self, row: usize) -> &mut [f32] {
+        self.has_logits = true;
         &mut self.logits[row * self.n_vocab..(row + 1) * self.n_vocab]
     }
     pub fn embd_row(&mut self, row: usize) -> &mut [f32] {
@@ -76,7 +81,7 @@ impl Outputs {
     }
 
     pub fn logits_ith(&mut self, i: i32) -> Option<&mut [f32]> {
-        let row = self.row(i).filter(|_| self.n_vocab > 0)?;
+        let row = self.row(i).filter(|_| self.has_logits)?;
         Some(self.logits_row(row))
     }
     pub fn embd_ith(&mut self, i: i32) -> Option<&mut [f32]> {
@@ -86,9 +91,9 @@ impl Outputs {
     pub fn embd_seq(&mut self, seq: u32) -> Option<&mut [f32]> {
         self.seq.get_mut(&seq).map(Vec::as_mut_slice)
     }
-    /// All rows; `None` before the first decode, and where the model makes none.
+    /// All rows; `None` before the first decode, and where it gave none.
     pub fn logits(&mut self) -> Option<&mut [f32]> {
-        (self.n_rows * self.n_vocab > 0).then_some(&mut self.logits[..self.n_rows * self.n_vocab])
+        self.has_logits.then_some(&mut self.logits[..self.n_rows * self.n_vocab])
     }
     pub fn embd(&mut self) -> Option<&mut [f32]> {
         let n = self.n_rows * self.n_embd;
@@ -121,7 +126,8 @@ mod tests {
     fn an_output_that_was_not_reached_is_not_there() {
         let mut o = Outputs::new(1, 1);
         o.begin(&[true, true], false).expect("small");
-        o.place(0);
+        let row = o.place(0).expect("wanted");
+        o.logits_row(row);
         assert!(o.logits_ith(1).is_none() && o.logits_ith(-1).is_none() && o.logits_ith(-2).is_some());
     }
 }

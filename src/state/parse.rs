@@ -199,5 +199,6 @@ impl Plane<'_> {
 
 /// Types that rows can be read from.
 fn can_store(t: DType) -> bool {
-    matches!(t, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0)
+    let blocks = matches!(t, DType::Q8_0 | DType::Q5_1 | DType::Q5_0 | DType::Q4_1 | DType::Q4_0 | DType::IQ4_NL);
+    blocks || matches!(t, DType::F32 | DType::F16 | DType::BF16)
 }

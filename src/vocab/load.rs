@@ -4,7 +4,9 @@ use super::pre::{self, Pre};
 use super::session::{DNA_MARK, Dna, Session};
 use super::special::{self, NONE, SpecialIds, attr};
 use super::texts::Texts;
-use super::{Coder, Flags, Vocab, VocabType, bpe::Bpe, spm, spm::Spm};
+use super::{
+    Coder, Flags, Lexicon, Vocab, VocabType, bpe::Bpe, charsmap::Charsmap, plamo2::Plamo2, rwkv::Rwkv, spm, spm::Spm, ugm::Ugm, wpm::Wpm,
+};
 use crate::gguf::{Array, Meta};
 use platform::{Error, Result, log};
 
@@ -48,18 +50,19 @@ impl Vocab {
             return without_tokens(meta, arch);
         }
         let pre_name = meta.str(&key("pre"))?.unwrap_or_default();
-        let pre = (model.kind == VocabType::Bpe).then(|| pre_tokenizer(if name == "gemma4" { name } else { pre_name }));
+        let pre = (model.kind == VocabType::Bpe).then(|| pre_tokenizer(if name == "gemma4" { name } else { pre_name })).transpose()?;
         let texts = texts(meta)?;
         let mut attrs = attrs(meta, texts.len())?;
         let scores = scores(meta, texts.len())?;
-        let coder = coder(meta, model, pre, &texts)?;
         let flags = flags(meta, model.kind, pre)?;
         let mut ids = model.ids.clone();
         if pre.is_some_and(|p| p.no_default_bos) {
             ids.bos = NONE;
         }
         disable_out_of_range(&mut ids, texts.len());
-        ids.nl = newline(&coder, model.kind, &texts)?.unwrap_or(ids.pad);
+        let lexicon = Lexicon { texts: &texts, scores: &scores, attrs: &attrs, unk: ids.unk };
+        let coder = coder(meta, model, pre, &lexicon, &flags)?;
+        ids.nl = newline(&coder, &lexicon).unwrap_or(ids.pad);
         read_ids(meta, &mut ids, texts.len())?;
         ids.detect(&texts, &mut attrs);
         special::mark_unused(&texts, &mut attrs);
@@ -74,7 +77,22 @@ impl Vocab {
         let suppress = suppressed(meta, texts.len())?;
         let n_tokens = texts.len() as u32;
         let shown = (name == "hybriddna").then(|| without_marks(&texts)).transpose()?;
-        Ok(Vocab { kind: model.kind, n_tokens, texts, shown, scores, attrs, ids, eog, suppress, flags, coder, specials, user_defined })
+        Ok(Vocab {
+            kind: model.kind,
+            n_tokens,
+            texts,
+            shown,
+            scores,
+            attrs,
+            ids,
+            eog,
+            suppress,
+            flags,
+            coder,
+            specials,
+            user_defined,
+            pieces: Default::default(),
+        })
     }
 }
 
@@ -92,21 +110,20 @@ fn without_tokens(meta: &Meta, arch: &str) -> Result<Vocab> {
         eog: Default::default(),
         suppress: Vec::new(),
         flags: Flags::default(),
-        coder: Coder::Missing("of a model without a vocabulary"),
+        coder: Coder::None,
         specials: Specials::default(),
         user_defined: Specials::default(),
+        pieces: Default::default(),
     })
 }
 
-fn pre_tokenizer(name: &str) -> &'static Pre {
+fn pre_tokenizer(name: &str) -> Result<&'static Pre> {
     if name.is_empty() {
         log::warn("the file names no pre-tokenizer; 'default' is used, which may cost quality: convert the model again");
-        return &pre::DEFAULT;
+        return Ok(&pre::DEFAULT);
     }
-    pre::by_name(name).unwrap_or_else(|| {
-        log::warn(format!("unknown pre-tokenizer '{name}'; 'default' is used, which may cost quality"));
-        &pre::DEFAULT
-    })
+    let known = || pre::names().collect::<Vec<_>>().join(", ");
+    pre::by_name(name).ok_or_else(|| Error::unsupported(format!("unknown pre-tokenizer '{name}'; known are {}", known())))
 }
 
 fn texts(meta: &Meta) -> Result<Texts> {
@@ -177,13 +194,23 @@ fn attrs(meta: &Meta, n_tokens: usize) -> Result<Vec<u32>> {
     Ok(types.iter().map(of).collect())
 }
 
-fn coder(meta: &Meta, model: &Model, pre: Option<&'static Pre>, texts: &Texts) -> Result<Coder> {
-    let Some(pre) = pre else {
-        return Ok(match model.kind {
-            VocabType::Spm => Coder::Spm(Box::new(Spm::new(texts))),
-            _ => Coder::Missing(model.name),
-        });
-    };
+fn coder(meta: &Meta, model: &Model, pre: Option<&'static Pre>, lexicon: &Lexicon<'_>, flags: &Flags) -> Result<Coder> {
+    Ok(match model.kind {
+        VocabType::Spm => Coder::Spm(Box::new(Spm::new(lexicon.texts))),
+        VocabType::Bpe => byte_pairs(meta, model, pre.unwrap_or(&pre::DEFAULT), lexicon.texts)?,
+        VocabType::Wpm => Coder::Wpm(Box::new(word_pieces(meta, lexicon.texts)?)),
+        VocabType::Ugm => {
+            let merge_spaces = flag(meta, "remove_extra_whitespaces", false)?;
+            Coder::Ugm(Box::new(Ugm::new(lexicon, charsmap(meta)?, flags.add_space_prefix, merge_spaces)?))
+        }
+        VocabType::Rwkv => Coder::Rwkv(Box::new(Rwkv::new(lexicon.texts)?)),
+        VocabType::Plamo2 => Coder::Plamo2(Box::new(Plamo2::new(lexicon)?)),
+        VocabType::Test => Coder::Test,
+        VocabType::None => Coder::None,
+    })
+}
+
+fn byte_pairs(meta: &Meta, model: &Model, pre: &'static Pre, texts: &Texts) -> Result<Coder> {
     let merges = match meta.array(&key("merges"))? {
         Some(Array::Str(list)) => &list[..],
         Some(_) => return Err(Error::invalid("key tokenizer.ggml.merges is not an array of strings")),
@@ -192,6 +219,20 @@ fn coder(meta: &Meta, model: &Model, pre: Option<&'static Pre>, texts: &Texts) -
     };
     let lowercase = flag(meta, "normalizer.lowercase", !pre.names.contains(&"whitespace"))?;
     Ok(Coder::Bpe(Box::new(Bpe::new(texts, merges, pre)?), Session::new(model.name, lowercase, texts)))
+}
+
+fn word_pieces(meta: &Meta, texts: &Texts) -> Result<Wpm> {
+    let lowercase = flag(meta, "normalizer.lowercase", true)?;
+    Wpm::new(texts, lowercase, flag(meta, "normalizer.strip_accents", lowercase)?)
+}
+
+fn charsmap(meta: &Meta) -> Result<Charsmap> {
+    match meta.array(&key("precompiled_charsmap"))? {
+        None => Ok(Charsmap::default()),
+        Some(Array::U8(bytes)) => Charsmap::new(bytes),
+        Some(Array::I8(bytes)) => Charsmap::new(&bytes.iter().map(|b| b.cast_unsigned()).collect::<Vec<_>>()),
+        Some(_) => Err(Error::invalid("key tokenizer.ggml.precompiled_charsmap is not an array of bytes")),
+    }
 }
 
 fn flag(meta: &Meta, name: &str, default: bool) -> Result<bool> {
@@ -209,7 +250,6 @@ fn flags(meta: &Meta, kind: VocabType, pre: Option<&Pre>) -> Result<Flags> {
         add_sep: bool("add_sep_token", pre.map_or(of_kind(&[VocabType::Wpm]), |p| p.add_sep))?,
         clean_spaces: pre.map_or(of_kind(&[VocabType::Wpm]), |p| p.clean_spaces),
         escape_spaces: pre.is_none_or(|p| p.escape_spaces),
-        remove_extra_whitespaces: bool("remove_extra_whitespaces", false)?,
     })
 }
 
@@ -237,17 +277,17 @@ fn read_ids(meta: &Meta, ids: &mut SpecialIds, n_tokens: usize) -> Result<()> {
 }
 
 /// The token that a line break becomes.
-fn newline(coder: &Coder, kind: VocabType, texts: &Texts) -> Result<Option<i32>> {
-    Ok(match (coder, kind) {
-        (Coder::Bpe(bpe, session), _) => {
+fn newline(coder: &Coder, lexicon: &Lexicon<'_>) -> Option<i32> {
+    match coder {
+        Coder::Spm(_) => spm::byte_token(lexicon.texts, b'\n').map(|id| id as i32),
+        Coder::Wpm(_) => None,
+        _ => {
             let mut ids = Vec::new();
-            session.tokenize(bpe, texts, b"\n", &mut ids)?;
+            // A vocabulary that cannot spell a line break has none.
+            coder.tokenize(lexicon, b"\n", &mut ids).ok()?;
             ids.first().copied()
         }
-        (_, VocabType::Spm) => spm::byte_token(texts, b'\n').map(|id| id as i32),
-        (_, VocabType::Rwkv) => texts.find(b"\\n").map(|id| id as i32),
-        _ => None,
-    })
+    }
 }
 
 /// Tokens that a sampler should never choose; ids that are out of range are dropped.

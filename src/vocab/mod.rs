@@ -6,34 +6,50 @@
 //! | `load` | metadata to [`Vocab`] |
 //! | `special` | ids with a role, texts that end a generation, attributes |
 //! | `partition` | special tokens in a text |
-//! | `bpe`, `spm`, `merge` | the tokenizers, and the joining of neighbours that they share |
+//! | `bpe`, `spm`, `merge` | byte pairs and SentencePiece, and the joining of neighbours that they share |
 //! | `session` | what some models do to a text before `bpe` |
 //! | `pre/` | how BPE cuts text into words |
-//! | `piece` | tokens back to text |
+//! | `wpm`, `ugm`, `charsmap`, `rwkv`, `plamo2` | the other tokenizers, and the normaliser of `ugm` |
+//! | `trie` | the tree of texts that they search |
+//! | `piece`, `pieces` | tokens back to text; the texts of all tokens as a tree |
 //! | `texts`, `unicode` | token texts by id and by text; code points and their classes |
 #![forbid(unsafe_code)]
 mod bpe;
+mod charsmap;
 mod load;
 mod merge;
 mod partition;
 mod piece;
+mod pieces;
+mod plamo2;
 mod pre;
+mod rwkv;
 mod session;
 mod special;
 mod spm;
 mod texts;
+mod trie;
+mod ugm;
 mod unicode;
+mod wpm;
 
 use bpe::Bpe;
 use partition::{Fragment, Specials};
 use piece::SPACE_MARK;
+pub use pieces::Pieces;
+use plamo2::Plamo2;
 use platform::{Error, Result, log};
+use rwkv::Rwkv;
 use session::Session;
 pub use special::{NONE, SpecialIds, attr};
 use spm::Spm;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::sync::OnceLock;
+pub use texts::Map;
 use texts::Texts;
+use ugm::Ugm;
+use wpm::Wpm;
 
 /// Longest text in bytes: three times as much, which is what replacement characters may need, still counts in u32.
 const MAX_TEXT: usize = 1 << 30;
@@ -56,8 +72,39 @@ pub enum VocabType {
 enum Coder {
     Spm(Box<Spm>),
     Bpe(Box<Bpe>, Session),
-    /// Known by name, not built yet.
-    Missing(&'static str),
+    Wpm(Box<Wpm>),
+    Ugm(Box<Ugm>),
+    Rwkv(Box<Rwkv>),
+    Plamo2(Box<Plamo2>),
+    /// Of models made for tests: a number for every few bytes.
+    Test,
+    /// There are no tokens to speak of.
+    None,
+}
+
+/// What tokenizers ask about tokens.
+struct Lexicon<'a> {
+    texts: &'a Texts,
+    scores: &'a [f32],
+    attrs: &'a [u32],
+    unk: i32,
+}
+
+impl Lexicon<'_> {
+    fn score(&self, id: u32) -> f32 {
+        self.scores.get(id as usize).copied().unwrap_or(0.0)
+    }
+    fn attr(&self, id: u32) -> u32 {
+        self.attrs.get(id as usize).copied().unwrap_or(0)
+    }
+    /// The token for what has none.
+    fn unknown(&self, what: impl FnOnce() -> String) -> Result<i32> {
+        if self.unk >= 0 {
+            Ok(self.unk)
+        } else {
+            Err(Error::invalid(format!("the vocabulary has no token for {} and no unknown token", what())))
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,8 +118,6 @@ struct Flags {
     clean_spaces: bool,
     /// Spaces are written as U+2581.
     escape_spaces: bool,
-    #[expect(dead_code, reason = "the Unigram tokenizer will ask")]
-    remove_extra_whitespaces: bool,
 }
 
 pub struct Vocab {
@@ -91,6 +136,7 @@ pub struct Vocab {
     /// All special tokens, and those that are found even when special tokens are not to be parsed.
     specials: Specials,
     user_defined: Specials,
+    pieces: OnceLock<Pieces>,
 }
 
 impl Vocab {
@@ -199,25 +245,30 @@ impl Vocab {
     /// Text to tokens. `add_special`: with BOS and EOS as the model wants them. `parse_special`: control tokens in the text are read as such.
     /// Text that is not UTF-8 is read with a replacement character for each wrong byte (SPM keeps the bytes).
     pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
-        if let Coder::Missing(name) = self.coder {
-            return Err(Error::unsupported(format!("tokenizer '{name}'")));
+        if let Coder::None = self.coder {
+            return Err(Error::invalid("the model has no vocabulary to tokenize with"));
         }
         if text.len() > MAX_TEXT {
             return Err(Error::invalid(format!("a text of {} bytes is too long to tokenize", text.len())));
         }
         let mut out = room(text.len() + 2)?;
-        if add_special && self.flags.add_bos && self.ids.bos != NONE {
-            out.push(self.ids.bos);
-        }
+        let (first, last) = if add_special { self.frame() } else { (None, None) };
+        out.extend(first);
         self.tokenize_fragments(text, parse_special, &mut out)?;
-        let add_eos = add_special && self.flags.add_eos && self.ids.eos != NONE;
-        if add_special {
-            self.warn_if_doubled(&out, add_eos);
-        }
-        if add_eos {
-            out.push(self.ids.eos);
-        }
+        self.warn_if_doubled(&out, first, last);
+        out.extend(last);
         Ok(out)
+    }
+
+    /// The tokens that go before and after a text.
+    fn frame(&self) -> (Option<i32>, Option<i32>) {
+        let (bos, eos) = match self.kind {
+            VocabType::Spm | VocabType::Bpe | VocabType::Ugm => (self.flags.add_bos, self.flags.add_eos.then_some(self.ids.eos)),
+            VocabType::Wpm => (true, Some(self.ids.sep)),
+            // The others take no notice of their flags.
+            VocabType::Rwkv | VocabType::Plamo2 | VocabType::Test | VocabType::None => (false, None),
+        };
+        (bos.then_some(self.ids.bos).filter(|id| *id != NONE), eos.filter(|id| *id != NONE))
     }
 
     fn tokenize_fragments(&self, text: &[u8], parse_special: bool, out: &mut Vec<i32>) -> Result<()> {
@@ -241,23 +292,48 @@ impl Vocab {
     }
 
     fn tokenize_raw(&self, text: &[u8], needs_space: bool, out: &mut Vec<i32>) -> Result<()> {
+        let lexicon = Lexicon { texts: &self.texts, scores: &self.scores, attrs: &self.attrs, unk: self.ids.unk };
         match &self.coder {
-            Coder::Spm(spm) => spm.tokenize(&self.texts, &self.scores, &escape_spaces(text, needs_space)?, self.ids.unk, out),
-            Coder::Bpe(bpe, session) if self.flags.escape_spaces => session.tokenize(bpe, &self.texts, &escape_spaces(text, false)?, out),
-            Coder::Bpe(bpe, session) => session.tokenize(bpe, &self.texts, text, out),
-            Coder::Missing(_) => Ok(()),
+            Coder::Spm(_) => self.coder.tokenize(&lexicon, &escape_spaces(text, needs_space)?, out),
+            Coder::Bpe(..) if self.flags.escape_spaces => self.coder.tokenize(&lexicon, &escape_spaces(text, false)?, out),
+            coder => coder.tokenize(&lexicon, text, out),
         }
     }
 
-    fn warn_if_doubled(&self, out: &[i32], add_eos: bool) {
+    fn warn_if_doubled(&self, out: &[i32], first: Option<i32>, last: Option<i32>) {
         let twice = |what: &str| log::warn(format!("the prompt has {what} already, and the model asks for one more: now there are two"));
-        if self.flags.add_bos && out.len() >= 2 && out[1] == self.ids.bos {
-            twice("a BOS token");
+        if first.is_some() && out.get(1) == first.as_ref() {
+            twice("a first token");
         }
-        if add_eos && out.last() == Some(&self.ids.eos) {
-            twice("an EOS token");
+        if last.is_some() && out.last() == last.as_ref() {
+            twice("a last token");
         }
     }
+}
+
+impl Coder {
+    /// Appends the tokens of a text without special tokens.
+    fn tokenize(&self, lexicon: &Lexicon<'_>, text: &[u8], out: &mut Vec<i32>) -> Result<()> {
+        match self {
+            Coder::Spm(spm) => spm.tokenize(lexicon, text, out),
+            Coder::Bpe(bpe, session) => session.tokenize(bpe, lexicon.texts, text, out),
+            Coder::Wpm(wpm) => wpm.tokenize(lexicon, text, out),
+            Coder::Ugm(ugm) => ugm.tokenize(lexicon, text, out),
+            Coder::Rwkv(rwkv) => rwkv.tokenize(lexicon, text, out),
+            Coder::Plamo2(plamo2) => plamo2.tokenize(text, out),
+            Coder::Test => {
+                hash_chunks(lexicon.texts.len(), text, out);
+                Ok(())
+            }
+            Coder::None => Ok(()),
+        }
+    }
+}
+
+/// The vocabulary of test models: five bytes, read as a number to the base 31, are a token.
+fn hash_chunks(n_tokens: usize, text: &[u8], out: &mut Vec<i32>) {
+    let hash = |chunk: &[u8]| chunk.iter().fold(0_usize, |h, b| h * 31 + usize::from(*b));
+    out.extend(text.chunks(5).filter_map(|chunk| Some(hash(chunk).checked_rem(n_tokens)? as i32)));
 }
 
 /// Spaces as U+2581, with one more in front if asked for.

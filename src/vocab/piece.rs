@@ -1,4 +1,5 @@
 //! Tokens back to text.
+use super::plamo2::byte_named;
 use super::special::attr;
 use super::{Vocab, VocabType, unicode};
 use platform::{Error, Result};
@@ -29,8 +30,10 @@ impl Vocab {
             VocabType::None => Cow::Borrowed(&[]),
             VocabType::Test => Cow::Owned(format!("{id:x}").into_bytes()),
             VocabType::Rwkv => Cow::Owned(unescape_rwkv(text)),
-            VocabType::Plamo2 if a & attr::BYTE != 0 && text.len() == 6 => Cow::Owned(vec![hex_byte(text)]),
-            VocabType::Plamo2 => Cow::Borrowed(text),
+            VocabType::Plamo2 => match byte_named(text).filter(|_| a & attr::BYTE != 0) {
+                Some(byte) => Cow::Owned(vec![byte]),
+                None => Cow::Borrowed(text),
+            },
             _ if as_written => Cow::Borrowed(text),
             _ if a & attr::NORMAL != 0 && self.kind == VocabType::Bpe && !self.flags.escape_spaces => Cow::Owned(decode_text(text)),
             _ if a & attr::NORMAL != 0 => unescape_spaces(text),
@@ -146,7 +149,7 @@ fn hex_byte(text: &[u8]) -> u8 {
 }
 
 /// RWKV texts are written with the escapes of a Python literal.
-fn unescape_rwkv(text: &[u8]) -> Vec<u8> {
+pub fn unescape_rwkv(text: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((b, tail)) = rest.split_first() {
         let escape = tail.first().filter(|_| *b == b'\\');

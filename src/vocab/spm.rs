@@ -3,8 +3,8 @@
 use super::merge::{Merger, Symbol};
 use super::piece::SPACE_MARK;
 use super::texts::Texts;
-use super::unicode;
-use platform::{Error, Result};
+use super::{Lexicon, unicode};
+use platform::Result;
 
 const UNKNOWN: u32 = u32::MAX;
 
@@ -33,14 +33,14 @@ impl Spm {
         Spm { by_word, ..*self }
     }
 
-    /// Appends the tokens of `text`, in which spaces are already U+2581. `unknown` stands for bytes that have no token.
-    pub fn tokenize(&self, tokens: &Texts, scores: &[f32], text: &[u8], unknown: i32, out: &mut Vec<i32>) -> Result<()> {
+    /// Appends the tokens of `text`, in which spaces are already U+2581.
+    pub fn tokenize(&self, lexicon: &Lexicon<'_>, text: &[u8], out: &mut Vec<i32>) -> Result<()> {
         let mut merger = Merger::default();
         let mut rest = text;
         while !rest.is_empty() {
             let (word, tail) = rest.split_at(self.word_len(rest));
-            self.merge(tokens, scores, word, &mut merger)?;
-            merger.symbols().try_for_each(|s| self.emit(word, s, unknown, out))?;
+            self.merge(lexicon, word, &mut merger)?;
+            merger.symbols().try_for_each(|s| self.emit(lexicon, word, s, out))?;
             rest = tail;
         }
         Ok(())
@@ -62,23 +62,23 @@ impl Spm {
         text.len()
     }
 
-    fn merge(&self, tokens: &Texts, scores: &[f32], word: &[u8], merger: &mut Merger) -> Result<()> {
+    fn merge(&self, lexicon: &Lexicon<'_>, word: &[u8], merger: &mut Merger) -> Result<()> {
         merger.begin(word.len())?;
         let mut rest = word;
         while let Some(lead) = rest.first() {
             let (head, tail) = rest.split_at(unicode::len_by_lead(*lead).min(rest.len()));
-            merger.push(head.len(), tokens.find(head).unwrap_or(UNKNOWN));
+            merger.push(head.len(), lexicon.texts.find(head).unwrap_or(UNKNOWN));
             rest = tail;
         }
         merger.run(|l, r| {
             let joined = word.get(l.start as usize..(r.start + r.len) as usize).filter(|t| t.len() <= self.longest)?;
-            let id = tokens.find(joined)?;
-            Some((best_first(scores.get(id as usize).copied().unwrap_or(0.0)), id))
+            let id = lexicon.texts.find(joined)?;
+            Some((best_first(lexicon.score(id)), id))
         });
         Ok(())
     }
 
-    fn emit(&self, text: &[u8], symbol: &Symbol, unknown: i32, out: &mut Vec<i32>) -> Result<()> {
+    fn emit(&self, lexicon: &Lexicon<'_>, text: &[u8], symbol: &Symbol, out: &mut Vec<i32>) -> Result<()> {
         if symbol.id != UNKNOWN {
             out.push(symbol.id as i32);
             return Ok(());
@@ -86,8 +86,7 @@ impl Spm {
         for b in text.get(symbol.start as usize..(symbol.start + symbol.len) as usize).unwrap_or_default() {
             match self.byte_token[usize::from(*b)] {
                 Some(id) => out.push(id as i32),
-                None if unknown >= 0 => out.push(unknown),
-                None => return Err(Error::invalid(format!("the vocabulary has neither a token for byte 0x{b:02X} nor an unknown token"))),
+                None => out.push(lexicon.unknown(|| format!("byte 0x{b:02X}"))?),
             }
         }
         Ok(())

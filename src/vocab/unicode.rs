@@ -1,10 +1,11 @@
 //! Code points as the tokenizers see them: lenient UTF-8, one class bit per code point, the GPT-2 byte alphabet.
-//! The only door to `unicode-properties`, whose version is pinned because a category decides where a word ends.
+//! The only door to `unicode-properties`, whose version is pinned because a category decides where a word ends, and to
+//! `unicode-normalization`, which is asked about assigned code points only: their decompositions never change.
 use super::room;
 use platform::Result;
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use unicode_properties::{GeneralCategoryGroup as Group, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup as Group, UnicodeGeneralCategory};
 
 /// Class bits. Every code point has exactly one: no white space is also a letter, number, mark, punctuation or symbol.
 pub const NUMBER: u8 = 1;
@@ -14,11 +15,13 @@ pub const PUNCT: u8 = 8;
 pub const SYMBOL: u8 = 16;
 /// The regex `\s`: the 25 code points of White_Space.
 pub const SPACE: u8 = 32;
-/// Control, format, private use, unassigned, surrogates.
-pub const OTHER: u8 = 64;
+/// Control, format, private use, surrogates.
+pub const CONTROL: u8 = 64;
+/// Unassigned, separators that are no white space, beyond Unicode.
+pub const OTHER: u8 = 128;
 
 /// What a byte that is no part of a code point reads as.
-const REPLACEMENT: u32 = 0xFFFD;
+pub const REPLACEMENT: u32 = 0xFFFD;
 const PAGE: usize = 256;
 const N_PAGES: usize = 0x11_0000 / PAGE;
 
@@ -31,7 +34,7 @@ pub fn class(cp: u32) -> u8 {
 }
 
 fn look_up(cp: u32) -> u8 {
-    let Some(c) = char::from_u32(cp) else { return OTHER };
+    let Some(c) = char::from_u32(cp) else { return CONTROL }; // a surrogate
     if c.is_whitespace() {
         return SPACE;
     }
@@ -41,6 +44,7 @@ fn look_up(cp: u32) -> u8 {
         Group::Mark => MARK,
         Group::Punctuation => PUNCT,
         Group::Symbol => SYMBOL,
+        Group::Other if c.general_category() != GeneralCategory::Unassigned => CONTROL,
         Group::Separator | Group::Other => OTHER,
     }
 }
@@ -51,6 +55,15 @@ pub fn to_lower(cp: u32) -> u32 {
         return cp;
     }
     char::from_u32(cp).and_then(|c| c.to_lowercase().next()).map_or(cp, u32::from)
+}
+
+/// The first code point of the canonical decomposition: a letter without what stands on it.
+pub fn without_accents(cp: u32) -> u32 {
+    let mut first = None;
+    if let Some(c) = char::from_u32(cp).filter(|c| !c.is_ascii() && class(cp) != OTHER) {
+        unicode_normalization::char::decompose_canonical(c, |part| first = first.or(Some(part)));
+    }
+    first.map_or(cp, u32::from)
 }
 
 /// Length of a UTF-8 sequence by its first byte; 1 for a byte that cannot start one.
@@ -168,7 +181,7 @@ mod tests {
             ('_', PUNCT),
             ('\u{85}', SPACE),
             ('\u{3000}', SPACE),
-            ('\u{200b}', OTHER),
+            ('\u{200b}', CONTROL),
             ('\u{2ffc}', SYMBOL), // new in 15.1
             ('\u{1c89}', OTHER),  // a letter from 16.0 on
             ('\u{10ffff}', OTHER),
@@ -176,7 +189,15 @@ mod tests {
             assert_eq!(class(c.into()), want, "{c:?}");
         }
         assert_eq!(class(u32::MAX), OTHER);
-        assert_eq!(class(0xD800), OTHER);
+        assert_eq!(class(0xD800), CONTROL);
+    }
+
+    #[test]
+    fn decompositions() {
+        for (c, first) in [('é', 'e'), ('a', 'a'), ('한', '\u{1112}'), ('\u{212b}', 'A'), ('ǖ', 'u'), ('ß', 'ß'), ('が', 'か')] {
+            assert_eq!(without_accents(c.into()), u32::from(first), "{c}");
+        }
+        assert_eq!(without_accents(0xD800), 0xD800);
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
         };
         let want = run(&Far::new(DeviceId(1)), 1, false);
         assert!(want.iter().all(|v| v.is_finite()) && want.iter().any(|v| *v != 0.0));
-        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        for isa in Isa::all_here() {
             let one = run(&Cpu::new(DeviceId(0), isa), 1, false);
             let scale = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             for (i, (a, b)) in one.iter().zip(&want).enumerate() {
@@ -374,7 +374,7 @@ fn rope_by_sections() {
         let sections = Some(Sections { pairs: [4, 6, 4, 2], interleaved });
         let want = run(&Far::new(DeviceId(1)), 1, sections);
         assert_ne!(want, run(&Far::new(DeviceId(1)), 1, None));
-        for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+        for isa in Isa::all_here() {
             assert_eq!(run(&Cpu::new(DeviceId(0), isa), 1, sections), want, "{isa:?}");
             assert_eq!(run(&Cpu::new(DeviceId(0), isa), 3, sections), want, "{isa:?}, three workers");
         }
@@ -469,7 +469,7 @@ fn store_and_attend() {
                 bench.run(&ub, &[views(n, window)], workers, out)
             };
             let want = run(&Far::new(DeviceId(1)), 1);
-            for isa in Isa::ALL.into_iter().filter(|i| *i <= Isa::detect()) {
+            for isa in Isa::all_here() {
                 let got = run(&Cpu::new(DeviceId(0), isa), 1);
                 assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {ty:?} {n}");
                 assert_eq!(got, run(&Cpu::new(DeviceId(0), isa), 3), "{isa:?} {ty:?} {n}: other bits with three workers");

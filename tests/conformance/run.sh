@@ -1,30 +1,24 @@
 #!/bin/sh
 # Conformance with results recorded from the original, where the folder that holds them is there: run.sh LIBDIR FOLDER [PYTHON]
 #
-# The architectures and vocabularies below are those that the library claims; add a name when it learns one.
+# Everything there but the recurrent and hybrid architectures, which are not built yet: take a name out when the library learns it.
 set -u
 lib=$1
 shared=$2
 python=${3:-python3}
-ARCHS='llama|llama4|mistral3|internlm2|xverse|smollm3|arcee|seed_oss|exaone|exaone4|qwen2|qwen2moe|qwen3|qwen3moe|gemma|gemma2|gemma3'
-ARCHS="$ARCHS|phi2|phi3|phimoe|command-r|cohere2|cohere2moe|gpt-oss|granite|granitemoe|minicpm|deepseek|dots1|bailingmoe|bailingmoe2|glm4moe"
-ARCHS="$ARCHS|hunyuan-moe|hunyuan-dense|hunyuan_vl|ernie4_5|ernie4_5-moe|olmo|olmo2|olmoe|chatglm|glm4|gpt2|starcoder|starcoder2|codeshell|gptneox"
-ARCHS="$ARCHS|falcon|stablelm|orion|nemotron|dbrx|maincoder|pangu-embedded|plamo|openelm|exaone-moe|qwen|qwen2vl|jais2|paddleocr"
-ARCHS="$ARCHS|deepseek2|mistral4|minicpm3|deepseek32|glm-dsa|dots3note|hy_v4|baichuan|bloom|mpt|refact|jais|grok|arctic|hy_v3|laguna|mimo2"
-ARCHS="$ARCHS|smallthinker|grovemoe|maple|minimax-m3|muse-glimmer|nanbeige|plamo3|qwen3tts|pockettts|talkie|hrm_text|deci|cogvlm"
-ARCHS="$ARCHS|minimax-m2|mellum|afmoe|spark2_5|qwen3vl|qwen3vlmoe|granite_swa|dream|llada|llada-moe|rnd1"
-# Those that the folder calls x-NAME.
-X='gemma3n|gemma4|step35|apertus|bitnet|bert|nomic-bert|jina-bert-v2|jina-bert-v3|modern-bert|neo-bert|eurobert|gemma-embedding|t5|t5encoder'
-ARCHS="^(($ARCHS)-(dense|moe)|x-($X))$"
-VOCABS='^(llama-spm|phi-3|llama-bpe|gpt-2|qwen2|qwen35|command-r|deepseek-coder|deepseek-llm|falcon|gemma-4|mpt|refact|starcoder)$'
+LEFT='bailingmoe3|deepseek4|falcon-h1|glm5-next|granitehybrid|jamba|kimi-k3|kimi-linear|lfm2|lfm2moe|mamba|mamba2|minimax-01|nemotron_h|nemotron_h_moe'
+LEFT="$LEFT|plamo2|qwen35|qwen35moe|qwen3next|qwen4exp"
+LEFT="($LEFT)-(dense|moe)|x-(arwkv7|rwkv6|rwkv7)"
+# The original's recorded logits hide the tokens that it does not say in the first row of a batch only.
+COMPAT='x-chameleon'
 
 if [ ! -d "$shared/conformance" ]; then
     echo "SKIPPED: conformance. There is no $shared/conformance (set SHARED= to the folder that has it)."
     exit 0
 fi
 status=0
-PYTHONDONTWRITEBYTECODE=1 "$python" "$shared/conformance/run.py" --lib "$lib" --arch "$ARCHS" || status=1
-# Tokens that it does not say are hidden in every row; the original's recorded logits hide them in the first of a batch.
-CAMELID_COMPAT=1 PYTHONDONTWRITEBYTECODE=1 "$python" "$shared/conformance/run.py" --lib "$lib" --arch '^x-chameleon$' || status=1
-PYTHONDONTWRITEBYTECODE=1 "$python" "$shared/conformance/vocab/vocab.py" --lib "$lib" --vocab "$VOCABS" || status=1
+export PYTHONDONTWRITEBYTECODE=1
+"$python" "$shared/conformance/run.py" --lib "$lib" --arch "^(?!($LEFT|$COMPAT)$)" || status=1
+CAMELID_COMPAT=1 "$python" "$shared/conformance/run.py" --lib "$lib" --arch "^($COMPAT)$" || status=1
+"$python" "$shared/conformance/vocab/vocab.py" --lib "$lib" || status=1
 exit $status

@@ -297,6 +297,7 @@ fn a_decoder_looks_at_what_was_encoded() {
         let mut c = context(&m, 1, 0);
         assert_eq!(decode(&mut c, a), -1, "nothing was encoded");
         assert_eq!(encode(&mut c, s), 0);
+        assert!(c.outputs.logits_ith(-1).is_none() && c.outputs.embd_ith(-1).is_some());
         assert_eq!(decode(&mut c, a), 0);
         alone.push(logits(&mut c, 9));
     }

@@ -145,7 +145,7 @@ fn main() {
     let (head, gqa) = (arg(1, 128), arg(2, 4));
     for isa in [Isa::Avx2, Isa::Avx512].into_iter().filter(|i| *i <= Isa::detect()) {
         println!("{} peak {:.1} GFLOP/s", isa.name(), (0..3).map(|_| peak(isa)).fold(0.0, f64::max) * 1e-9);
-        for ty in [DType::F16, DType::Q8_0, DType::F32] {
+        for ty in [DType::F16, DType::Q8_0, DType::F32, DType::Q5_1, DType::Q5_0, DType::Q4_1, DType::Q4_0, DType::IQ4_NL] {
             for (what, n, tokens) in
                 [("decode  4k", 4096, 1), ("decode 16k", 16384, 1), ("prefill 512", 512, 512), ("prefill 512 at 4k", 4608, 512)]
             {

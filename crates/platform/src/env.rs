@@ -17,7 +17,7 @@ pub const SWITCHES: &[Switch] = &[
     },
     Switch {
         name: "CAMELID_ISA",
-        values: "scalar|avx2|avx512|avx512vnni|avx512bf16",
+        values: "scalar|avx2|avxvnni|avx512|avx512vnni|avx512bf16",
         help: "highest instruction set the kernels may use (default: what the CPU has)",
     },
     Switch {

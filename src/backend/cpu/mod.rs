@@ -35,7 +35,7 @@ pub struct Cpu {
 impl Cpu {
     /// A CPU backend whose kernels use `isa` at most.
     pub fn new(device: DeviceId, isa: Isa) -> Cpu {
-        Cpu { device, isa: isa.min(Isa::detect()), guard: Guard::system() }
+        Cpu { device, isa: isa.or_less(), guard: Guard::system() }
     }
     /// For tests: somebody else says what memory there is.
     #[must_use]
@@ -51,7 +51,7 @@ impl Cpu {
                 platform::log::warn(format!("CAMELID_ISA={s}: unknown, using what the CPU has"));
                 Isa::detect()
             }
-            Some((_, Some(i))) => i.min(Isa::detect()),
+            Some((_, Some(i))) => i.or_less(),
             None => Isa::detect(),
         }
     }

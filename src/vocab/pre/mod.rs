@@ -6,7 +6,7 @@ mod table;
 use super::{room, unicode};
 use platform::Result;
 use std::cell::Cell;
-pub use table::{DEFAULT, Pre, by_name};
+pub use table::{DEFAULT, Pre, by_name, names};
 
 /// One alternative of a pattern: where a match that starts at `pos` ends, or `pos` if there is none.
 pub type Rule = fn(&Text<'_>, usize) -> usize;

@@ -48,6 +48,11 @@ pub fn by_name(name: &str) -> Option<&'static Pre> {
     ALL.iter().chain([&DEFAULT]).find(|p| p.names.contains(&name))
 }
 
+/// Every name there is.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().chain([&DEFAULT]).flat_map(|p| p.names).copied()
+}
+
 const GPT2: &[Rule] = &[contraction, space_letters, space_numbers, space_marks, spaces_before_word, spaces];
 const LLAMA3: &[Rule] = &[contraction_any_case, word, numbers_up_to_3, marks_newlines, newlines, spaces_before_word, spaces];
 const QWEN2: &[Rule] = &[contraction_any_case, word, number, marks_newlines, newlines, spaces_before_word, spaces];

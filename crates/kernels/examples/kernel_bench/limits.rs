@@ -23,6 +23,7 @@ struct Peak {
 
 const PEAKS: &[Peak] = &[
     Peak { name: VNNI, there: || has!("avx512vnni"), macs: 64, run: vnni },
+    Peak { name: VNNI256, there: || has!("avxvnni"), macs: 32, run: vnni256 },
     Peak { name: MADD512, there: || has!("avx512bw"), macs: 64, run: maddubs512 },
     Peak { name: MADD256, there: || has!("avx2"), macs: 32, run: maddubs256 },
     Peak { name: BF16_DOT, there: || has!("avx512bf16"), macs: 32, run: bf16_dot },
@@ -31,6 +32,7 @@ const PEAKS: &[Peak] = &[
 ];
 
 const VNNI: &str = "int8 VNNI";
+const VNNI256: &str = "int8 VNNI, 256 bits";
 const MADD512: &str = "int8 maddubs, 512 bits";
 const MADD256: &str = "int8 maddubs, 256 bits";
 const BF16_DOT: &str = "bf16 dot";
@@ -87,6 +89,7 @@ impl Limits {
                 }
             }
             _ if isa >= Isa::Avx512Vnni => VNNI,
+            _ if isa == Isa::AvxVnni => VNNI256,
             _ => {
                 if wide {
                     MADD512
@@ -193,6 +196,10 @@ macro_rules! chains {
 
 fn vnni() {
     chains!("vpdpbusd zmm\\r, zmm12, zmm12");
+}
+
+fn vnni256() {
+    chains!("{{vex}} vpdpbusd ymm\\r, ymm12, ymm12");
 }
 
 /// Bytes to pairs, pairs added: the least that a kernel without VNNI does.

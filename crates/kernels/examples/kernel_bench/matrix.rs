@@ -16,9 +16,6 @@ const TOKENS: usize = 512;
 /// Rows that the oracle computes again.
 const CHECKED: usize = 16;
 
-const TYPES: [DType; 10] =
-    [DType::Q4_0, DType::IQ4_XS, DType::Q4_K, DType::Q5_K, DType::Q6_K, DType::Q8_0, DType::MXFP4, DType::F16, DType::BF16, DType::F32];
-
 /// Rows as the file has them, or sixteen side by side.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Layout {
@@ -36,10 +33,11 @@ pub struct Case {
 
 /// Every format whose name holds `filter`, in every layout it has, with every kernel for this CPU but the oracle.
 pub fn cases(filter: &str) -> impl Iterator<Item = Case> {
-    let levels = || Isa::ALL.into_iter().rev().filter(|&i| i > Isa::Scalar && i <= Isa::detect());
+    let levels = || Isa::ALL.into_iter().rev().filter(|&i| i > Isa::Scalar && i.or_less() == i);
     let of_type =
         move |ty| [Layout::Groups, Layout::Rows].into_iter().flat_map(move |layout| levels().map(move |isa| Case { ty, layout, isa }));
-    TYPES.into_iter().filter(move |t| t.name().contains(filter)).flat_map(of_type).filter(|c| c.is_new())
+    let types = DType::TABLE.iter().map(|row| row.0);
+    types.filter(move |t| t.name().to_lowercase().contains(filter)).flat_map(of_type).filter(|c| c.is_new())
 }
 
 impl Case {
@@ -246,8 +244,9 @@ fn weights(ty: DType, bytes: usize) -> Buffer {
 /// Upper bytes of scales (f16, or a power of two), and of floats: numbers far from overflow.
 fn small_scale(ty: DType, b: &mut [u8]) {
     match ty {
-        DType::Q4_K | DType::Q5_K => (b[1], b[3]) = (0x10, 0x10),
-        DType::Q6_K => b[209] = 0x10,
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => (b[1], b[3]) = (0x10, 0x10),
+        DType::Q2_K => (b[81], b[83]) = (0x10, 0x10),
+        DType::Q3_K | DType::Q6_K | DType::TQ1_0 | DType::TQ2_0 | DType::IQ1_M => b[ty.block_bytes() - 1] = 0x10,
         DType::MXFP4 => b[0] = 120,
         DType::F32 | DType::F16 | DType::BF16 => b[ty.block_bytes() - 1] = b[ty.block_bytes() - 1] & 0x80 | 0x3c,
         _ => b[1] = 0x10,

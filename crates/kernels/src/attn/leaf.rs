@@ -3,15 +3,35 @@
 //! A tile's queries share what they load, never what they add: every (query, cell) score and every (query, channel) chain is
 //! computed as if alone. Where queries of a tile see different cells, the cells they all see are done together and the rest one by one.
 
-use super::kv::{Bf16, F16, F32, KvRow, Q8_0};
+use super::kv::{Bf16, F16, F32, Iq4Nl, KvRow, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use super::{Alibi, HeadRows, LEAF, LeafArgs, QUERY_BLOCK, state_len};
 use crate::DType;
 use crate::float::math;
 use crate::float::simd::{N, Simd};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Up to this many queries read stored rows as they stand; more are worth turning the leaf into f32 first.
 const DIRECT: usize = 8;
+
+/// Types that no tile reads as they stand: what it takes to unpack a number of four or five bits, twice, is more than a store and a load.
+fn packed(ty: DType) -> bool {
+    matches!(ty, DType::Q5_1 | DType::Q5_0 | DType::Q4_1 | DType::Q4_0 | DType::IQ4_NL)
+}
+
+/// An instruction set that functions can be compiled for. One function per piece of work: all in one would take the compiler minutes.
+pub(super) trait Enter: Simd {
+    /// # Safety
+    /// The work's own contract.
+    unsafe fn enter<W: Work>(self, work: &W);
+}
+
+/// What becomes a function of its own.
+pub(super) trait Work {
+    /// # Safety
+    /// The work's own contract.
+    unsafe fn run<S: Enter>(&self, s: S);
+}
 
 /// One row pointer per place; null where nobody looks.
 type Places = [*const u8; LEAF];
@@ -172,6 +192,7 @@ fn seen(a: &LeafArgs) -> Range<usize> {
 unsafe fn unpack<'a, S: Simd, R: KvRow>(s: S, side: &Side<'_>, seen: &Range<usize>, to: *mut f32, at: &'a mut Places) -> Side<'a> {
     let pitch = side.width.next_multiple_of(N);
     for j in seen.clone() {
+        side.ask(j);
         let (row, out) = (side.row(j), to.wrapping_add(j * pitch));
         for c in (0..side.width).step_by(N) {
             // SAFETY: the caller's word; `c + 16` stays within the pitch.
@@ -187,13 +208,18 @@ unsafe fn unpack<'a, S: Simd, R: KvRow>(s: S, side: &Side<'_>, seen: &Range<usiz
 /// # Safety
 /// As `unpack`.
 #[inline(always)]
-unsafe fn unpack_any<'a, S: Simd>(s: S, side: Side<'a>, seen: &Range<usize>, to: *mut f32, at: &'a mut Places) -> Side<'a> {
+unsafe fn unpack_any<'a, S: Enter>(s: S, side: Side<'a>, seen: &Range<usize>, to: *mut f32, at: &'a mut Places) -> Side<'a> {
     // SAFETY: the caller's word.
     unsafe {
         match side.ty {
             DType::F16 => unpack::<S, F16>(s, &side, seen, to, at),
             DType::BF16 => unpack::<S, Bf16>(s, &side, seen, to, at),
             DType::Q8_0 => unpack::<S, Q8_0>(s, &side, seen, to, at),
+            DType::Q5_1 => unpack::<S, Q5_1>(s, &side, seen, to, at),
+            DType::Q5_0 => unpack::<S, Q5_0>(s, &side, seen, to, at),
+            DType::Q4_1 => unpack::<S, Q4_1>(s, &side, seen, to, at),
+            DType::Q4_0 => unpack::<S, Q4_0>(s, &side, seen, to, at),
+            DType::IQ4_NL => unpack::<S, Iq4Nl>(s, &side, seen, to, at),
             _ => Side { lines: 0, ..side },
         }
     }
@@ -460,12 +486,29 @@ unsafe fn alone<S: Simd, R: KvRow>(s: S, b: &Block, i: usize, side: &Side<'_>, p
     }
 }
 
+/// `alone` as a function.
+struct Alone<'a, R> {
+    b: &'a Block<'a>,
+    i: usize,
+    side: &'a Side<'a>,
+    places: Range<usize>,
+    row: PhantomData<R>,
+}
+
+impl<R: KvRow> Work for Alone<'_, R> {
+    #[inline(always)]
+    unsafe fn run<S: Enter>(&self, s: S) {
+        // SAFETY: the caller's word.
+        unsafe { alone::<S, R>(s, self.b, self.i, self.side, self.places.clone()) }
+    }
+}
+
 /// P.V of a block.
 ///
 /// # Safety
 /// The block's and the side's pointers are live.
 #[inline(always)]
-unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
+unsafe fn values<S: Enter, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
     let quiet = Side { lines: 0, ..*side };
     for t in b.tiles() {
         let first = t.first;
@@ -475,7 +518,7 @@ unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
         unsafe {
             for i in first..first + t.n {
                 let r = b.sees(i);
-                alone::<S, R>(s, b, i, side, r.start..r.end.min(together.start));
+                s.enter(&Alone::<R> { b, i, side, places: r.start..r.end.min(together.start), row: PhantomData });
             }
             match t.n {
                 4 => channels::<S, R, 4, 4>(s, b, first, side, together.clone()),
@@ -486,9 +529,29 @@ unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
             }
             for i in first..first + t.n {
                 let r = b.sees(i);
-                alone::<S, R>(s, b, i, side, together.end.max(r.start)..r.end);
+                s.enter(&Alone::<R> { b, i, side, places: together.end.max(r.start)..r.end, row: PhantomData });
             }
         }
+    }
+}
+
+/// `scores` and `values` as functions.
+struct Scores<'a, R>(&'a Block<'a>, &'a Side<'a>, PhantomData<R>);
+struct Values<'a, R>(&'a Block<'a>, &'a Side<'a>, PhantomData<R>);
+
+impl<R: KvRow> Work for Scores<'_, R> {
+    #[inline(always)]
+    unsafe fn run<S: Enter>(&self, s: S) {
+        // SAFETY: the caller's word.
+        unsafe { scores::<S, R>(s, self.0, self.1) }
+    }
+}
+
+impl<R: KvRow> Work for Values<'_, R> {
+    #[inline(always)]
+    unsafe fn run<S: Enter>(&self, s: S) {
+        // SAFETY: the caller's word.
+        unsafe { values::<S, R>(s, self.0, self.1) }
     }
 }
 
@@ -497,14 +560,14 @@ unsafe fn values<S: Simd, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
 /// # Safety
 /// See `AttnLeaf`.
 #[inline(always)]
-unsafe fn block<S: Simd>(s: S, a: &LeafArgs, b: &Block, k: &Side<'_>, v: &Side<'_>) {
+unsafe fn block<S: Enter>(s: S, a: &LeafArgs, b: &Block, k: &Side<'_>, v: &Side<'_>) {
     // SAFETY: the caller's word; the states of a block are its own.
     unsafe {
         match k.ty {
-            DType::F16 => scores::<S, F16>(s, b, k),
-            DType::BF16 => scores::<S, Bf16>(s, b, k),
-            DType::Q8_0 => scores::<S, Q8_0>(s, b, k),
-            _ => scores::<S, F32>(s, b, k),
+            DType::F16 => s.enter(&Scores::<F16>(b, k, PhantomData)),
+            DType::BF16 => s.enter(&Scores::<Bf16>(b, k, PhantomData)),
+            DType::Q8_0 => s.enter(&Scores::<Q8_0>(b, k, PhantomData)),
+            _ => s.enter(&Scores::<F32>(b, k, PhantomData)),
         }
         for i in 0..b.vis.len() {
             let sees = b.sees(i);
@@ -515,10 +578,10 @@ unsafe fn block<S: Simd>(s: S, a: &LeafArgs, b: &Block, k: &Side<'_>, v: &Side<'
             }
         }
         match v.ty {
-            DType::F16 => values::<S, F16>(s, b, v),
-            DType::BF16 => values::<S, Bf16>(s, b, v),
-            DType::Q8_0 => values::<S, Q8_0>(s, b, v),
-            _ => values::<S, F32>(s, b, v),
+            DType::F16 => s.enter(&Values::<F16>(b, v, PhantomData)),
+            DType::BF16 => s.enter(&Values::<Bf16>(b, v, PhantomData)),
+            DType::Q8_0 => s.enter(&Values::<Q8_0>(b, v, PhantomData)),
+            _ => s.enter(&Values::<F32>(b, v, PhantomData)),
         }
     }
 }
@@ -528,7 +591,7 @@ unsafe fn block<S: Simd>(s: S, a: &LeafArgs, b: &Block, k: &Side<'_>, v: &Side<'
 /// # Safety
 /// See `AttnLeaf`.
 #[inline(always)]
-pub(super) unsafe fn leaf<S: Simd>(s: S, a: &LeafArgs) {
+pub(super) unsafe fn leaf<S: Enter>(s: S, a: &LeafArgs) {
     let seen = seen(a);
     if seen.is_empty() {
         return;
@@ -546,9 +609,12 @@ pub(super) unsafe fn leaf<S: Simd>(s: S, a: &LeafArgs) {
         let p = a.scratch.add(a.scratch.align_offset(64)).cast::<f32>();
         let wide_k = p.add(QUERY_BLOCK.min(a.n_q) * LEAF);
         let wide_v = wide_k.add(LEAF * a.head_k.next_multiple_of(N));
-        if a.n_q > DIRECT {
-            (k_at, v_at) = ([std::ptr::null(); LEAF], [std::ptr::null(); LEAF]);
+        if a.n_q > DIRECT || packed(k.ty) {
+            k_at = [std::ptr::null(); LEAF];
             k = unpack_any(s, k, &seen, wide_k, &mut k_at);
+        }
+        if a.n_q > DIRECT || packed(v.ty) {
+            v_at = [std::ptr::null(); LEAF];
             v = unpack_any(s, v, &seen, wide_v, &mut v_at);
         }
         for (i, vis) in a.vis[..a.n_q.min(a.vis.len())].chunks(QUERY_BLOCK).enumerate() {

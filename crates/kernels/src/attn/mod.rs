@@ -86,7 +86,7 @@ pub struct LeafArgs<'a> {
     pub next: Option<HeadRows<'a>>,
     /// Cells of this leaf, at most `LEAF`.
     pub len: u8,
-    /// Multiples of 8 (of 32 for Q8_0).
+    /// Multiples of 8 (of 32 for types with blocks of 32).
     pub head_k: usize,
     pub head_v: usize,
     pub k_type: DType,
@@ -140,14 +140,45 @@ unsafe fn leaf_avx2(a: &LeafArgs) {
     unsafe { leaf::leaf(crate::float::avx2::Avx2::new(), a) }
 }
 
+#[cfg(target_arch = "x86_64")]
+impl leaf::Enter for crate::float::avx512::Avx512 {
+    #[inline(always)]
+    unsafe fn enter<W: leaf::Work>(self, work: &W) {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+        unsafe fn run<W: leaf::Work>(s: crate::float::avx512::Avx512, work: &W) {
+            // SAFETY: the caller's word.
+            unsafe { work.run(s) }
+        }
+        // SAFETY: `self` says that the CPU has the level; the rest is the caller's word.
+        unsafe { run(self, work) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl leaf::Enter for crate::float::avx2::Avx2 {
+    #[inline(always)]
+    unsafe fn enter<W: leaf::Work>(self, work: &W) {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn run<W: leaf::Work>(s: crate::float::avx2::Avx2, work: &W) {
+            // SAFETY: the caller's word.
+            unsafe { work.run(s) }
+        }
+        // SAFETY: `self` says that the CPU has the level; the rest is the caller's word.
+        unsafe { run(self, work) }
+    }
+}
+
 /// The leaf kernel for level `isa`, or for the best this CPU has where that is less.
 pub fn attn_leaf(isa: Isa) -> AttnLeaf {
-    pick(ATTN_LEAF, isa.min(Isa::detect()))
+    pick(ATTN_LEAF, isa.or_less())
 }
 
 /// The types K and V may be stored in, each on its own.
 pub fn supports(t: DType) -> bool {
-    matches!(t, DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0)
+    let blocks = matches!(t, DType::Q8_0 | DType::Q5_1 | DType::Q5_0 | DType::Q4_1 | DType::Q4_0 | DType::IQ4_NL);
+    blocks || matches!(t, DType::F32 | DType::F16 | DType::BF16)
 }
 
 /// Floats of one query's state.

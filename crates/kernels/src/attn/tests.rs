@@ -13,7 +13,7 @@ struct Case {
     n_q: usize,
     softcap: f32,
     /// What is added by distance, behind the query's place modulo its length; empty: nothing.
-    added: Vec<f32>,
+    added: &'static [f32],
     /// Slope of the queries, which stand at the last cell that they see; 0: none.
     slope: f32,
     /// K and V as floats, after a round trip through their types. `[n][head]`
@@ -41,22 +41,7 @@ impl Case {
         let (v_bytes, v) = stored(types.1, &rng.row(n * heads.1, 1.0), heads.1);
         let q = rng.row(n_q * heads.0, 2.0);
         let vis = (0..n_q).map(|i| (0, (i + n - n_q.min(n) + 1).min(n))).collect();
-        Case {
-            head_k: heads.0,
-            head_v: heads.1,
-            types,
-            n,
-            n_q,
-            softcap: 0.0,
-            slope: 0.0,
-            added: Vec::new(),
-            k,
-            v,
-            k_bytes,
-            v_bytes,
-            q,
-            vis,
-        }
+        Case { head_k: heads.0, head_v: heads.1, types, n, n_q, softcap: 0.0, slope: 0.0, added: &[], k, v, k_bytes, v_bytes, q, vis }
     }
     /// What is added to the score of cell `j` for a query whose window ends at `end`.
     fn added_at(&self, end: usize, j: usize) -> f32 {
@@ -167,7 +152,8 @@ fn all_levels() -> Vec<Isa> {
     std::iter::once(Isa::Scalar).chain(levels()).collect()
 }
 
-const TYPES: [DType; 4] = [DType::F32, DType::F16, DType::BF16, DType::Q8_0];
+const TYPES: [DType; 9] =
+    [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q5_1, DType::Q5_0, DType::Q4_1, DType::Q4_0, DType::IQ4_NL];
 
 #[test]
 fn every_type_pair_is_attention() {
@@ -220,7 +206,7 @@ fn scores_fall_with_distance() {
 fn numbers_are_added_by_distance() {
     for n_q in [1, 3, 70] {
         let mut case = Case::new(&mut Rng(5), (64, 72), (DType::F32, DType::F16), 200, n_q);
-        case.added = Rng(6).row(7, 2.0);
+        case.added = &[0.7, -1.3, 2.0, 0.1, -0.4, 1.1, -2.2];
         all_levels().into_iter().for_each(|isa| case.check(isa));
     }
 }
@@ -237,7 +223,9 @@ fn windows(rng: &mut Rng, n: usize, n_q: usize) -> Vec<(usize, usize)> {
 #[test]
 fn bits_depend_on_neither_company_nor_runs() {
     let mut rng = Rng(4);
-    for (kt, vt) in [(DType::F32, DType::F32), (DType::F16, DType::F16), (DType::BF16, DType::Q8_0), (DType::Q8_0, DType::F16)] {
+    let floats = [(DType::F32, DType::F32), (DType::F16, DType::F16)];
+    let mixed = [(DType::BF16, DType::Q8_0), (DType::Q8_0, DType::F16), (DType::Q4_0, DType::Q5_1), (DType::F16, DType::IQ4_NL)];
+    for (kt, vt) in floats.into_iter().chain(mixed) {
         for n_q in [2, 5, 8, 9, 33, 70] {
             for windowed in [false, true] {
                 let mut case = Case::new(&mut rng, (96, 96), (kt, vt), 200, n_q);
@@ -358,6 +346,7 @@ impl Case {
             n: b - a,
             q: self.q.clone(),
             vis: self.vis.clone(),
+            added: self.added.clone(),
             ..*self
         }
     }

@@ -19,7 +19,7 @@ pub(crate) mod simd;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::{DType, Impl, Isa, isa::pick};
+use crate::{DType, Impl, Isa, attn, isa::pick, quant};
 pub use rope::{RopeFreq, RopeKind, RopeSections, rope_cache, rope_cache_multi};
 pub use route::{Gate, RouteSpec, route, top_k};
 use std::sync::OnceLock;
@@ -138,7 +138,7 @@ impl Table {
             DType::F16 => self.f32_to_f16(x, out),
             DType::BF16 => self.f32_to_bf16(x, out),
             DType::Q8_0 => self.f32_to_q8_0(x, out),
-            _ => return false,
+            _ => return attn::supports(t) && quant::from_f32(t, x, out),
         }
         true
     }
@@ -149,7 +149,7 @@ impl Table {
             DType::F16 => self.f16_to_f32(x, out),
             DType::BF16 => self.bf16_to_f32(x, out),
             DType::Q8_0 => self.q8_0_to_f32(x, out),
-            _ => return false,
+            _ => return attn::supports(t) && quant::to_f32(t, x, out),
         }
         true
     }
@@ -158,6 +158,6 @@ impl Table {
 /// The kernels for level `isa`, or for the best this CPU has where that is less.
 pub fn table(isa: Isa) -> &'static Table {
     static TABLES: [OnceLock<Table>; Isa::ALL.len()] = [const { OnceLock::new() }; Isa::ALL.len()];
-    let isa = isa.min(Isa::detect());
+    let isa = isa.or_less();
     TABLES[isa as usize].get_or_init(|| Table::new(isa))
 }

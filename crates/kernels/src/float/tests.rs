@@ -73,7 +73,7 @@ impl Rng {
 
 /// The levels above the oracle that this CPU has.
 pub(crate) fn levels() -> Vec<Isa> {
-    Isa::ALL.into_iter().filter(|i| *i > Isa::Scalar && *i <= Isa::detect()).collect()
+    Isa::all_here().filter(|i| *i > Isa::Scalar).collect()
 }
 
 #[track_caller]

@@ -1,9 +1,33 @@
 //! AVX2 with FMA and F16C: 256-bit vectors, products of unsigned with signed bytes that saturate at 16 bits. Knows no format.
 use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Words};
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
+pub(crate) type Avx2 = Ymm<Plain>;
+
+/// Vectors of 256 bits with products `D`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Ymm<D>(PhantomData<D>);
+
+/// Products of unsigned with signed bytes, and their sums in pairs.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+/// How panels are multiplied with 256 bits. Safety of all: as `Lanes`.
+pub(crate) trait Products: Copy + 'static {
+    /// See `Lanes`, for all below.
+    unsafe fn enter<K: Kernel>(k: &K);
+    unsafe fn small_factor(s: __m256i) -> __m256i;
+    unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
+        acc: &mut [__m256i; T],
+        w: &[__m256i; N],
+        s: __m256i,
+        x: &[*const i8; T],
+    );
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m256i; T], w: &[__m256i; 8], x: &[*const i8; T]) -> [__m256i; T];
+    unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m256i; T];
+    unsafe fn panel_signed_small<const T: usize>(acc: &mut [__m256i; T], w: &[__m256i; 8], s: __m256i, x: &[*const i8; T], sums: &[i32; T]);
+}
 
 /// Two sub-blocks, or the partial sums of two.
 pub(crate) type Two = [__m256i; 2];
@@ -115,7 +139,7 @@ unsafe fn signed16(w: __m256i, x: __m256i) -> __m256i {
 /// # Safety
 /// Four bytes at `p`.
 #[inline(always)]
-unsafe fn splat4(p: *const i8) -> __m256i {
+pub(crate) unsafe fn splat4(p: *const i8) -> __m256i {
     // SAFETY: the file's contract.
     unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
 }
@@ -186,7 +210,76 @@ impl Words for __m256i {
     }
 }
 
-impl Lanes for Avx2 {
+impl Products for Plain {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+    unsafe fn enter<K: Kernel>(k: &K) {
+        // SAFETY: the CPU has AVX2 by the caller's promise, which also covers the kernel's own contract.
+        unsafe { k.run::<Avx2>() }
+    }
+    #[inline(always)]
+    unsafe fn small_factor(s: __m256i) -> __m256i {
+        // SAFETY: the file's contract. Its i16 twice: both halves of a lane's products are multiplied by it.
+        unsafe { _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32::<16>(s)) }
+    }
+    #[inline(always)]
+    unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
+        acc: &mut [__m256i; T],
+        w: &[__m256i; N],
+        s: __m256i,
+        x: &[*const i8; T],
+    ) {
+        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127, 2 * 2 * 63 * 127 and 2 * 127 * 127 are below 2^15.
+        let run = (1 << (7 - BITS)).min(N);
+        // SAFETY: the file's contract.
+        unsafe {
+            for first in (0..N).step_by(run) {
+                let mut sums = [_mm256_setzero_si256(); T];
+                for (i, &w) in w.iter().enumerate().skip(first).take(run) {
+                    for t in 0..T {
+                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w, splat4(x[t].add(4 * i))));
+                    }
+                }
+                for t in 0..T {
+                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(sums[t], s));
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m256i; T], w: &[__m256i; 8], x: &[*const i8; T]) -> [__m256i; T] {
+        let mut acc = start;
+        // SAFETY: the file's contract.
+        unsafe { Self::panel_small::<BITS, 8, T>(&mut acc, w, _mm256_set1_epi16(1), x) };
+        acc
+    }
+    #[inline(always)]
+    unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m256i; T] {
+        // SAFETY: the file's contract.
+        unsafe {
+            let mut acc = [_mm256_setzero_si256(); T];
+            Self::panel_signed_small::<T>(&mut acc, w, _mm256_set1_epi16(1), x, sums);
+            acc
+        }
+    }
+    #[inline(always)]
+    unsafe fn panel_signed_small<const T: usize>(
+        acc: &mut [__m256i; T],
+        w: &[__m256i; 8],
+        s: __m256i,
+        x: &[*const i8; T],
+        _sums: &[i32; T],
+    ) {
+        for (i, &w) in w.iter().enumerate() {
+            for t in 0..T {
+                // SAFETY: the file's contract.
+                acc[t] = unsafe { _mm256_add_epi32(acc[t], _mm256_madd_epi16(signed16(w, splat4(x[t].add(4 * i))), s)) };
+            }
+        }
+    }
+}
+
+impl<D: Products> Lanes for Ymm<D> {
     const ROWS: usize = 8;
     const TILE: usize = 8;
     type V = Two;
@@ -198,13 +291,11 @@ impl Lanes for Avx2 {
     type P = __m256i;
     type G = __m256;
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma,f16c,bmi2")]
+    #[inline(always)]
     unsafe fn enter<K: Kernel>(k: &K) {
-        // SAFETY: the CPU has AVX2 by the caller's promise, which also covers the kernel's own contract.
-        unsafe { k.run::<Avx2>() }
+        // SAFETY: the caller's contract.
+        unsafe { D::enter(k) }
     }
-
     #[inline(always)]
     unsafe fn load(a: *const u8, b: *const u8) -> Two {
         // SAFETY: the file's contract.
@@ -290,7 +381,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot_small<const J: usize>(acc: Two, w: Two, x: Two, s: Two) -> Two {
-        // SAFETY: the file's contract. 2 * 63 * 127 < 2^15.
+        // SAFETY: the file's contract. 2 * 127 * 127 < 2^15.
         unsafe {
             let p = _mm256_madd_epi16(_mm256_maddubs_epi16(w[0], x[0]), spread::<J>(s, 0));
             let q = _mm256_madd_epi16(_mm256_maddubs_epi16(w[1], x[1]), spread::<J>(s, 1));
@@ -348,6 +439,20 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn centre64(p: *mut u8, negative: u64) {
+        // SAFETY: the file's contract.
+        unsafe {
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+            let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            for i in 0..2 {
+                let (p, signs) = (p.add(32 * i).cast::<__m256i>(), _mm256_set1_epi32((negative >> (32 * i)) as i32));
+                let minus = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(signs, byte), bit), bit);
+                let v = _mm256_sub_epi8(_mm256_xor_si256(_mm256_loadu_si256(p.cast_const()), minus), minus);
+                _mm256_storeu_si256(p, _mm256_add_epi8(v, _mm256_set1_epi8(64)));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
         // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out; by quarters of 8 rows and 8 words.
         unsafe {
@@ -365,8 +470,8 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn small_factor(s: __m256i) -> __m256i {
-        // SAFETY: the file's contract. Its i16 twice: both halves of a lane's products are multiplied by it.
-        unsafe { _mm256_or_si256(_mm256_and_si256(s, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32::<16>(s)) }
+        // SAFETY: the file's contract.
+        unsafe { D::small_factor(s) }
     }
     #[inline(always)]
     unsafe fn panel_small<const BITS: u32, const N: usize, const T: usize>(
@@ -375,38 +480,18 @@ impl Lanes for Avx2 {
         s: __m256i,
         x: &[*const i8; T],
     ) {
-        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 * 63 * 127 are below 2^15.
-        let run = (1 << (7 - BITS)).min(N);
         // SAFETY: the file's contract.
-        unsafe {
-            for first in (0..N).step_by(run) {
-                let mut sums = [_mm256_setzero_si256(); T];
-                for (i, &w) in w.iter().enumerate().skip(first).take(run) {
-                    for t in 0..T {
-                        sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(w, splat4(x[t].add(4 * i))));
-                    }
-                }
-                for t in 0..T {
-                    acc[t] = _mm256_add_epi32(acc[t], _mm256_madd_epi16(sums[t], s));
-                }
-            }
-        }
+        unsafe { D::panel_small::<BITS, N, T>(acc, w, s, x) }
     }
     #[inline(always)]
     unsafe fn panel_unit<const BITS: u32, const T: usize>(start: [__m256i; T], w: &[__m256i; 8], x: &[*const i8; T]) -> [__m256i; T] {
-        let mut acc = start;
         // SAFETY: the file's contract.
-        unsafe { Self::panel_small::<BITS, 8, T>(&mut acc, w, _mm256_set1_epi16(1), x) };
-        acc
+        unsafe { D::panel_unit::<BITS, T>(start, w, x) }
     }
     #[inline(always)]
     unsafe fn panel_signed<const T: usize>(w: &[__m256i; 8], x: &[*const i8; T], sums: &[i32; T]) -> [__m256i; T] {
         // SAFETY: the file's contract.
-        unsafe {
-            let mut acc = [_mm256_setzero_si256(); T];
-            Self::panel_signed_small::<T>(&mut acc, w, _mm256_set1_epi16(1), x, sums);
-            acc
-        }
+        unsafe { D::panel_signed::<T>(w, x, sums) }
     }
     #[inline(always)]
     unsafe fn panel_signed_small<const T: usize>(
@@ -414,14 +499,10 @@ impl Lanes for Avx2 {
         w: &[__m256i; 8],
         s: __m256i,
         x: &[*const i8; T],
-        _sums: &[i32; T],
+        sums: &[i32; T],
     ) {
-        for (i, &w) in w.iter().enumerate() {
-            for t in 0..T {
-                // SAFETY: the file's contract.
-                acc[t] = unsafe { _mm256_add_epi32(acc[t], _mm256_madd_epi16(signed16(w, splat4(x[t].add(4 * i))), s)) };
-            }
-        }
+        // SAFETY: the file's contract.
+        unsafe { D::panel_signed_small::<T>(acc, w, s, x, sums) }
     }
     #[inline(always)]
     unsafe fn panel_pairs(acc: __m256i, c: __m256i, x: *const i16) -> __m256i {

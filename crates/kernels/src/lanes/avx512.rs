@@ -226,7 +226,7 @@ impl Products for Plain {
         s: __m512i,
         x: &[*const i8; T],
     ) {
-        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 * 63 * 127 are below 2^15.
+        // How many products of two fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127, 2 * 2 * 63 * 127 and 2 * 127 * 127 are below 2^15.
         let run = (1 << (7 - BITS)).min(N);
         // SAFETY: the file's contract.
         unsafe {
@@ -408,7 +408,7 @@ impl<D: Products> Lanes for Zmm<D> {
     }
     #[inline(always)]
     unsafe fn dot_small<const J: usize>(acc: __m512i, w: __m512i, x: __m512i, s: __m256i) -> __m512i {
-        // SAFETY: the file's contract. 2 * 63 * 127 < 2^15.
+        // SAFETY: the file's contract. 2 * 127 * 127 < 2^15.
         unsafe { D::pairs(acc, _mm512_maddubs_epi16(w, x), spread::<J>(s)) }
     }
     #[inline(always)]
@@ -445,6 +445,14 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
 
+    #[inline(always)]
+    unsafe fn centre64(p: *mut u8, negative: u64) {
+        // SAFETY: the file's contract.
+        unsafe {
+            let (v, centre) = (_mm512_loadu_si512(p.cast()), _mm512_set1_epi8(64));
+            _mm512_storeu_si512(p.cast(), _mm512_mask_sub_epi8(_mm512_add_epi8(centre, v), negative, centre, v));
+        }
+    }
     #[inline(always)]
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
         // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out.

@@ -10,6 +10,8 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx_vnni;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod sums;
 
 /// A body that runs inside `Lanes::enter`, compiled for that instruction set.
@@ -107,7 +109,7 @@ pub(crate) trait Lanes: Copy + 'static {
 
     // ---- one row
     unsafe fn zero() -> Self::A;
-    /// Adds the products of pair `J` of a super-block times their factors. `w` in `0..64`, factors 8-bit.
+    /// Adds the products of pair `J` of a super-block times their factors. `w` in `0..128`, factors 8-bit.
     unsafe fn dot_small<const J: usize>(acc: Self::A, w: Self::V, x: Self::V, s: Self::S) -> Self::A;
     /// The same for any signed `w`.
     unsafe fn dot_signed<const J: usize>(acc: Self::A, w: Self::V, x: Self::X, s: Self::S) -> Self::A;
@@ -121,6 +123,8 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn floats(a: Self::I) -> Self::F;
 
     // ---- words of ROWS rows
+    /// 64 bytes below 64, each replaced by its sum with 64, or by 64 less it where its bit of `negative` is set.
+    unsafe fn centre64(p: *mut u8, negative: u64);
     /// 64 bytes of sixteen rows, to `[16][16 rows][4]`.
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8);
     /// An integer as `panel_small` and `panel_signed_small` want it.

@@ -22,7 +22,7 @@ pub(crate) enum Rest {
 
 /// Which products and sums a super-block is made of.
 pub(crate) trait Products: 'static {
-    /// Unsigned weights are below `1 << BITS`, `BITS <= 6`; `None`: any signed byte.
+    /// Unsigned weights are below `1 << BITS`, `BITS <= 7`; `None`: any signed byte.
     const BITS: Option<u32>;
     /// Elements per factor: 16 or 32.
     const GROUP: usize;
@@ -37,7 +37,15 @@ impl<const BITS: u32> Products for Mins<BITS> {
     const REST: Rest = Rest::Mins;
 }
 
-/// Six bits centred on 32, a factor per 16 (Q6_K).
+/// Unsigned weights of at most four bits, with a min per 16 (Q2_K).
+pub(crate) struct FineMins;
+impl Products for FineMins {
+    const BITS: Option<u32> = Some(4);
+    const GROUP: usize = 16;
+    const REST: Rest = Rest::Mins;
+}
+
+/// Six bits centred on 32, a factor per 16 (Q6_K, Q3_K).
 pub(crate) struct Centred;
 impl Products for Centred {
     const BITS: Option<u32> = Some(6);
@@ -347,10 +355,16 @@ unsafe fn sub_block<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, 
         match (K::BITS, K::GROUP) {
             (Some(4), 32) => L::panel_small::<4, 8, T>(isum, &v, w.factor(j), &q),
             (Some(5), 32) => L::panel_small::<5, 8, T>(isum, &v, w.factor(j), &q),
-            (Some(_), _) => {
+            (Some(bits), _) => {
                 let [a, b, c, d, e, f, g, h] = v;
-                L::panel_small::<6, 4, T>(isum, &[a, b, c, d], w.factor(2 * j), &q);
-                L::panel_small::<6, 4, T>(isum, &[e, f, g, h], w.factor(2 * j + 1), &x.values(32 * j + 16));
+                for (i, half) in [[a, b, c, d], [e, f, g, h]].iter().enumerate() {
+                    let (s, x) = (w.factor(2 * j + i), x.values(32 * j + 16 * i));
+                    match bits {
+                        4 => L::panel_small::<4, 4, T>(isum, half, s, &x),
+                        6 => L::panel_small::<6, 4, T>(isum, half, s, &x),
+                        _ => L::panel_small::<7, 4, T>(isum, half, s, &x),
+                    }
+                }
             }
             (None, _) => {
                 let mut sums = [0; T];

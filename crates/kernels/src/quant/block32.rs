@@ -1,7 +1,7 @@
 //! The products of all formats with blocks of 32 and one scale each: groups of rows, and for few tokens a stream of rows as the file has them.
 //!
 //! The order of a sum: per block the exact integer `isum = sum_i q_i x_i`, then one chain over blocks in order of k,
-//! `acc = fma(d * dx, isum, acc)`. A vector lane is a row, so that every ISA and both paths run the scalar chain.
+//! `acc = fma(d * dx, isum, acc)`, with mins also `acc = fma(m * dx, sum_i x_i, acc)`. A vector lane is a row, so that every ISA and both paths run the scalar chain.
 use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{At, Shape};
@@ -34,6 +34,16 @@ pub(crate) trait Products: 'static {
     /// Weights are unsigned, below `1 << BITS` (4 or 5), and `CENTRE` too large; `None`: any signed byte.
     const BITS: Option<u32>;
     const CENTRE: i32;
+    /// Beside the scale there is a min, which all weights of the block have on top.
+    const MINS: bool = false;
+}
+
+/// Unsigned weights of at most five bits, and a min.
+pub(crate) struct Mins;
+impl Products for Mins {
+    const BITS: Option<u32> = Some(5);
+    const CENTRE: i32 = 0;
+    const MINS: bool = true;
 }
 
 /// Unsigned weights of `BITS` bits, `CENTRE` too large.
@@ -69,6 +79,12 @@ pub(crate) trait Small: Oracle + 'static {
         // SAFETY: the odd bytes of a block are its scale.
         unsafe { Self::D::floats(at.odd.cast()) }
     }
+    /// The mins, where there are some: in a row they follow the scale.
+    #[inline(always)]
+    unsafe fn group_mins<L: Lanes>(_: At) -> L::G {
+        // SAFETY: the CPU has `L`.
+        unsafe { L::G::splat(0.0) }
+    }
 }
 
 /// The kernels of a format.
@@ -87,17 +103,23 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
         for b in (0..n).step_by(2) {
             let next = (b + 1).min(n - 1);
             let v = L::input(x.qs.add(32 * b), x.qs.add(32 * next), [x.sum32(b), x.sum32(next)]);
-            let (mut dots, mut d) = ([L::zero(); 8], [[F::D::default(); 8]; 2]);
+            let (mut dots, mut d, mut m) = ([L::zero(); 8], [[F::D::default(); 8]; 2], [[F::D::default(); 8]; 2]);
             for r in 0..8 {
                 let (p, q) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
                 panel::ahead(p.wrapping_add(ahead), 2 * F::BYTES);
                 dots[r] = L::dot_plain(F::weights::<L>(p, q), v);
                 (d[0][r], d[1][r]) = (F::D::read(p), F::D::read(q));
+                if F::Products::MINS {
+                    (m[0][r], m[1][r]) = (F::D::read(p.add(size_of::<F::D>())), F::D::read(q.add(size_of::<F::D>())));
+                }
             }
             let isum = L::reduce_halves(dots);
-            acc = F::D::floats::<L::F>(d[0].as_ptr()).mul(L::F::splat(x.d(b))).mul_add(L::floats(isum[0]), acc);
-            if next > b {
-                acc = F::D::floats::<L::F>(d[1].as_ptr()).mul(L::F::splat(x.d(next))).mul_add(L::floats(isum[1]), acc);
+            for (i, b) in [b, next].into_iter().enumerate().take(1 + next - b) {
+                let dx = L::F::splat(x.d(b));
+                acc = F::D::floats::<L::F>(d[i].as_ptr()).mul(dx).mul_add(L::floats(isum[i]), acc);
+                if F::Products::MINS {
+                    acc = F::D::floats::<L::F>(m[i].as_ptr()).mul(dx).mul_add(L::F::splat(x.sum32(b) as f32), acc);
+                }
             }
         }
         acc
@@ -106,9 +128,10 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
 
 /// Eight blocks of a vector's rows: what a tile of tokens wants of them.
 trait Source<L: Lanes> {
-    /// # Safety (of both): the block is there; the CPU has `L`.
+    /// # Safety (of all): the block is there; the CPU has `L`.
     unsafe fn weights(&self, j: usize) -> [L::P; 8];
     unsafe fn scale(&self, j: usize) -> L::G;
+    unsafe fn min(&self, j: usize) -> L::G;
 }
 
 /// As they stand in their group.
@@ -133,6 +156,11 @@ impl<F: Small, L: Lanes> Source<L> for Packed<F> {
         // SAFETY: the caller's contract.
         unsafe { F::group_scales::<L>(self.block(j)) }
     }
+    #[inline(always)]
+    unsafe fn min(&self, j: usize) -> L::G {
+        // SAFETY: the caller's contract.
+        unsafe { F::group_mins::<L>(self.block(j)) }
+    }
 }
 
 impl<L: Lanes> Source<L> for Unpacked<L> {
@@ -145,6 +173,11 @@ impl<L: Lanes> Source<L> for Unpacked<L> {
     unsafe fn scale(&self, j: usize) -> L::G {
         // SAFETY: the caller's contract.
         unsafe { L::G::load(Unpacked::scales(*self, j)) }
+    }
+    #[inline(always)]
+    unsafe fn min(&self, j: usize) -> L::G {
+        // SAFETY: the caller's contract.
+        unsafe { L::G::load(Unpacked::scales(*self, 8 + j)) }
     }
 }
 
@@ -180,6 +213,9 @@ impl<F: Small> Chunks for Blocks<F> {
             unsafe {
                 to.put_sub_block(j, Source::<L>::weights(&from, j));
                 Source::<L>::scale(&from, j).store(to.scales(j));
+                if F::Products::MINS {
+                    Source::<L>::min(&from, j).store(to.scales(8 + j));
+                }
             }
         }
     }
@@ -211,6 +247,9 @@ unsafe fn tile<K: Products, L: Lanes, S: Source<L>, const T: usize>(w: &S, n: us
             let d = w.scale(j);
             for i in 0..T {
                 acc[i] = d.mul(L::G::splat(x.x[i].d(b))).mul_add(L::panel_floats(isum[i]), acc[i]);
+                if K::MINS {
+                    acc[i] = w.min(j).mul(L::G::splat(x.x[i].d(b))).mul_add(L::G::splat(sums[i] as f32), acc[i]);
+                }
             }
         }
         for (i, acc) in acc.into_iter().enumerate() {

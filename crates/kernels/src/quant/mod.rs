@@ -12,15 +12,23 @@ mod iq4_xs;
 mod mxfp4;
 mod oracle;
 mod panel;
+mod plain;
+mod q2_k;
+mod q3_k;
 mod q4_0;
+mod q4_1;
 mod q4_k;
 mod q5_0;
+mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
 mod to_blocks;
+mod to_k_blocks;
 
 pub use act::Act;
+pub(crate) use iq4_xs::VALUES;
+pub(crate) use q5_0::FIFTH;
 pub use to_blocks::from_f32;
 
 use crate::isa::{Impl, pick};
@@ -72,14 +80,30 @@ pub(crate) const FORMATS: &[Format] = &[
     float::F16,
     float::BF16,
     q4_0::FORMAT,
+    q4_1::FORMAT,
     q5_0::FORMAT,
+    q5_1::FORMAT,
     iq4_nl::FORMAT,
     q8_0::FORMAT,
+    q2_k::FORMAT,
+    q3_k::FORMAT,
     q4_k::FORMAT,
     q5_k::FORMAT,
     q6_k::FORMAT,
     iq4_xs::FORMAT,
     mxfp4::FORMAT,
+    plain::NVFP4,
+    plain::IQ1_S,
+    plain::IQ1_M,
+    plain::IQ2_XXS,
+    plain::IQ2_XS,
+    plain::IQ2_S,
+    plain::IQ3_XXS,
+    plain::IQ3_S,
+    plain::TQ1_0,
+    plain::TQ2_0,
+    plain::Q1_0,
+    plain::Q2_0,
 ];
 
 /// Weight types that some level computes in a way of its own: other inputs, and so other bits. The list of kernels begins with that level.
@@ -104,6 +128,16 @@ pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
         Some(Act::F32 | Act::Bf16) => float::scratch_bytes(n_tokens),
         None => 0,
     }
+}
+
+/// One row of type `ty` as floats; false: the lengths do not fit, or the type is none of `FORMATS`.
+pub(crate) fn to_f32(ty: DType, row: &[u8], out: &mut [f32]) -> bool {
+    let Some(f) = FORMATS.iter().find(|f| f.ty == ty).filter(|_| ty.row_bytes(out.len()) == Some(row.len())) else {
+        return false;
+    };
+    // SAFETY: the row has `out.len()` elements.
+    unsafe { (f.to_f32)(row.as_ptr(), out.len(), out.as_mut_ptr()) };
+    true
 }
 
 /// The kernels for one instruction-set level.

@@ -18,10 +18,10 @@ pub(crate) struct Block {
 const _: () = assert!(size_of::<Block>() == 17 && align_of::<Block>() == 1);
 
 /// Twice the values of the four bits, so that they are integers; the scale is halved instead.
-const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// 2^(e - 128): half of what the exponent says. The two smallest are subnormal.
-fn scale(e: u8) -> f32 {
+pub(crate) fn scale(e: u8) -> f32 {
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
 }
 

@@ -8,10 +8,13 @@ pub(crate) trait Oracle {
     unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32;
 }
 
-/// A format whose blocks are 32 integers times a scale.
+/// A format whose blocks are 32 integers times a scale, and perhaps a number that all of them have on top.
 pub(crate) trait Scaled {
     type Block: Copy;
     fn scale(b: &Self::Block) -> f32;
+    fn min(_: &Self::Block) -> Option<f32> {
+        None
+    }
     fn values(b: &Self::Block) -> [i32; 32];
 }
 
@@ -22,6 +25,9 @@ impl<F: Scaled> Oracle for F {
             // SAFETY: block `b` of both rows.
             let (w, (dx, x)) = unsafe { (w.cast::<F::Block>().add(b).read_unaligned(), act_block::<32>(x, k, b)) };
             acc = (F::scale(&w) * dx).mul_add(dot(&F::values(&w), &x) as f32, acc);
+            if let Some(min) = F::min(&w) {
+                acc = (min * dx).mul_add(dot(&[1; 32], &x) as f32, acc);
+            }
         }
         acc
     }
@@ -33,7 +39,7 @@ pub(crate) unsafe fn to_f32<F: Scaled>(row: *const u8, k: usize, out: *mut f32) 
     for b in 0..k / 32 {
         // SAFETY: block `b` of the row and of `out`.
         let (w, out) = unsafe { (row.cast::<F::Block>().add(b).read_unaligned(), out.add(32 * b).cast::<[f32; 32]>()) };
-        let y = F::values(&w).map(|q| F::scale(&w) * q as f32);
+        let y = F::values(&w).map(|q| F::scale(&w) * q as f32).map(|y| F::min(&w).map_or(y, |min| y + min));
         // SAFETY: as above.
         unsafe { out.write_unaligned(y) };
     }

@@ -20,15 +20,16 @@ const MIN_TOKENS: usize = 4;
 const DIRECT: usize = 8;
 /// Groups that share a pass over the tokens: what is read of a token serves all of them. Four unpacked chunks (23 KiB) leave room in a
 /// first cache of 32 KiB.
-const GROUPS: usize = 4;
+pub(crate) const GROUPS: usize = 4;
 
 /// Bytes of scratch.
 pub(crate) fn scratch_bytes(n_tokens: usize) -> usize {
     RAW + GROUPS * (UNPACKED + n_tokens * group::ROWS * 4)
 }
 
-/// A chunk of sixteen rows of the widest format, packed: 8 blocks of Q8_0.
-const RAW: usize = 16 * 8 * 34 + 256;
+/// A chunk of sixteen rows of the widest format, packed: 8 blocks of Q8_0; or written out (`plain`).
+pub(crate) const RAW: usize = 16 * (384 + 64);
+const _: () = assert!(RAW >= 16 * 8 * 34);
 /// An unpacked chunk of sixteen rows: weights, factors (16 words a row), what goes with the sums (8 words), two sets of scales (8 words).
 const UNPACKED: usize = 16 * (256 + 64 + 32 + 64);
 
@@ -151,6 +152,8 @@ impl<C: Chunks> Kernels<C> {
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: mat_mul::<C, lanes::avx512::Avx512> },
         #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::AvxVnni, run: mat_mul::<C, lanes::avx_vnni::AvxVnni> },
+        #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: mat_mul::<C, lanes::avx2::Avx2> },
         Impl { needs: Isa::Scalar, run: oracle::mat_mul::<C::Oracle> },
     ];
@@ -159,6 +162,8 @@ impl<C: Chunks> Kernels<C> {
         Impl { needs: Isa::Avx512Vnni, run: group_mul::<C, lanes::avx512_vnni::Avx512Vnni> },
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx512, run: group_mul::<C, lanes::avx512::Avx512> },
+        #[cfg(target_arch = "x86_64")]
+        Impl { needs: Isa::AvxVnni, run: group_mul::<C, lanes::avx_vnni::AvxVnni> },
         #[cfg(target_arch = "x86_64")]
         Impl { needs: Isa::Avx2, run: group_mul::<C, lanes::avx2::Avx2> },
     ];
@@ -234,7 +239,7 @@ impl<C: Chunks> Kernel for Walk<'_, C> {
             let n_groups = (a.n_rows - first).min(step).div_ceil(group::ROWS);
             // SAFETY: the sums of `n_groups` groups lie in the scratch; the rest by the caller's contract.
             unsafe {
-                s.acc.write_bytes(0, n_groups * a.n_tokens * group::ROWS);
+                s.clear(n_groups);
                 for b in (0..a.k / block).step_by(CHUNK / block) {
                     let n = (a.k / block - b).min(CHUNK / block);
                     for g in 0..n_groups {
@@ -343,13 +348,13 @@ unsafe fn run_tile<L: Lanes, F: Tile, const T: usize>(a: &MatArgs, k: usize, til
 }
 
 /// Unpacked chunks of some groups, `n` blocks each from `k` on, times all tokens: a kernel of its own, the same for all formats of a kind.
-struct Many<'a, K> {
-    a: &'a MatArgs,
-    s: &'a Scratch,
-    n_groups: usize,
-    k: usize,
-    n: usize,
-    kind: PhantomData<K>,
+pub(crate) struct Many<'a, K> {
+    pub a: &'a MatArgs,
+    pub s: &'a Scratch,
+    pub n_groups: usize,
+    pub k: usize,
+    pub n: usize,
+    pub kind: PhantomData<K>,
 }
 
 impl<K: Kind> Kernel for Many<'_, K> {
@@ -390,9 +395,9 @@ impl<C: Chunks> Tile for Few<'_, C> {
 }
 
 /// The parts of `MatArgs::scratch`.
-struct Scratch {
+pub(crate) struct Scratch {
     /// A packed chunk of a group.
-    raw: *mut u8,
+    pub raw: *mut u8,
     /// `[GROUPS][UNPACKED]`
     chunks: *mut u8,
     /// `[GROUPS][n_tokens][16]`
@@ -402,13 +407,22 @@ struct Scratch {
 
 impl Scratch {
     #[inline(always)]
-    fn new(a: &MatArgs) -> Scratch {
+    pub fn new(a: &MatArgs) -> Scratch {
         let chunks = a.scratch.wrapping_add(RAW);
         Scratch { raw: a.scratch, chunks, acc: chunks.wrapping_add(GROUPS * UNPACKED).cast(), n_tokens: a.n_tokens }
     }
     #[inline(always)]
-    fn unpacked<L: Lanes>(&self, g: usize, row: usize) -> Unpacked<L> {
+    pub fn unpacked<L: Lanes>(&self, g: usize, row: usize) -> Unpacked<L> {
         Unpacked(self.chunks.wrapping_add(g * UNPACKED + row * (UNPACKED / group::ROWS)), PhantomData)
+    }
+    /// No sums yet of `n_groups` groups.
+    ///
+    /// # Safety
+    /// The scratch is there.
+    #[inline(always)]
+    pub unsafe fn clear(&self, n_groups: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { self.acc.write_bytes(0, n_groups * self.n_tokens * group::ROWS) };
     }
     /// Sums of token `t` and the rows of group `g` from `row` on.
     #[inline(always)]
@@ -420,7 +434,7 @@ impl Scratch {
     /// # Safety
     /// The contract of `MatArgs`; the group has a row.
     #[inline(always)]
-    unsafe fn put(&self, a: &MatArgs, first: usize, g: usize) {
+    pub unsafe fn put(&self, a: &MatArgs, first: usize, g: usize) {
         let r = first + g * group::ROWS;
         let n = group::ROWS.min(a.n_rows - r);
         for t in 0..a.n_tokens {
@@ -463,7 +477,7 @@ pub(crate) fn ahead(p: *const u8, bytes: usize) {
 /// # Safety
 /// `y` has room for `min(n, 8)`.
 #[inline(always)]
-unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
+pub(crate) unsafe fn put8<F: Floats>(v: F, y: *mut f32, n: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         if n >= 8 {

@@ -33,7 +33,7 @@ impl Scaled for Q5_0 {
 }
 
 /// The bits of a byte as the fifth bits of eight bytes.
-const FIFTH: [u64; 256] = {
+pub(crate) static FIFTH: [u64; 256] = {
     let mut t = [0; 256];
     let mut i = 0;
     while i < 256 * 8 {
@@ -48,31 +48,50 @@ impl Small for Q5_0 {
     const BYTES: usize = size_of::<Block>();
     #[inline(always)]
     unsafe fn weights<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
-        // SAFETY: four bytes of top bits follow the two of the scale, then the nibbles.
-        unsafe {
-            let mut top = [0u64; 8];
-            for (i, top) in top.iter_mut().enumerate() {
-                let block = if i < 4 { a } else { b };
-                *top = FIFTH[usize::from(*block.add(2 + i % 4))];
-            }
-            let top: *const u8 = top.as_ptr().cast();
-            L::sub(L::or(L::nibbles(a.add(6), b.add(6)), L::load(top, top.add(32))), 16)
-        }
+        // SAFETY: top bits and nibbles follow the two bytes of the scale.
+        unsafe { L::sub(five_bits::<L>(a.add(2), b.add(2)), 16) }
     }
 
     const SHAPE: Shape = Shape::of(DType::Q5_0);
     type Products = Centred<5, 16>;
     #[inline(always)]
     unsafe fn block<L: Lanes>(at: At) -> [L::P; 8] {
-        // SAFETY: a word of top bits, then four of nibbles. The product moves four neighbouring bits to the ends of four bytes.
-        unsafe {
-            let (top, mut q) = (at.word::<L>(0), nibbles::<L>(at, 1));
-            for (i, q) in q.iter_mut().enumerate() {
-                let four = top.shr(4 * i as u32).and_word(15);
-                let apart = L::panel_mul_add(L::P::splat(0), four, L::P::splat(0x0020_4081)).and(1);
-                *q = q.or(apart.shl(4));
-            }
-            q
+        // SAFETY: the caller's contract.
+        unsafe { five_bits_of_rows::<L>(at, 0) }
+    }
+}
+
+/// Two blocks' values, unsigned: four bytes of top bits from each place on, then the nibbles.
+///
+/// # Safety
+/// The bytes are there, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn five_bits<L: Lanes>(a: *const u8, b: *const u8) -> L::V {
+    let mut top = [0u64; 8];
+    // SAFETY: the caller's contract.
+    unsafe {
+        for (i, top) in top.iter_mut().enumerate() {
+            *top = FIFTH[usize::from(*(if i < 4 { a } else { b }).add(i % 4))];
         }
+        let top: *const u8 = top.as_ptr().cast();
+        L::or(L::nibbles(a.add(4), b.add(4)), L::load(top, top.add(32)))
+    }
+}
+
+/// The same of a vector's rows: word `first` holds the top bits, four of nibbles follow.
+///
+/// # Safety
+/// The words are there, on a CPU with `L`.
+#[inline(always)]
+pub(crate) unsafe fn five_bits_of_rows<L: Lanes>(at: At, first: usize) -> [L::P; 8] {
+    // SAFETY: the caller's contract. The product moves four neighbouring bits to the ends of four bytes.
+    unsafe {
+        let (top, mut q) = (at.word::<L>(first), nibbles::<L>(at, first + 1));
+        for (i, q) in q.iter_mut().enumerate() {
+            let four = top.shr(4 * i as u32).and_word(15);
+            let apart = L::panel_mul_add(L::P::splat(0), four, L::P::splat(0x0020_4081)).and(1);
+            *q = q.or(apart.shl(4));
+        }
+        q
     }
 }

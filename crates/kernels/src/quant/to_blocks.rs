@@ -1,6 +1,7 @@
-//! Floats to F16, BF16 and Q8_0 rows, bit-identical to the original's reference quantisers. The K types come with the quantise tool.
+//! Floats to rows of the simpler types, bit-identical to the original's reference quantisers. K types are in `to_k_blocks`.
 use crate::DType;
-use crate::quant::q8_0::Block;
+use crate::quant::iq4_xs::VALUES;
+use crate::quant::{mxfp4, plain, to_k_blocks as k};
 
 /// Stores `x` as a row of `ty`. `false`, and nothing written, if there is no quantiser for `ty` or the lengths do not fit.
 pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
@@ -11,10 +12,32 @@ pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
         DType::F32 => each(x, out, f32::to_le_bytes),
         DType::F16 => each(x, out, |v| half::f16::from_f32(v).to_le_bytes()),
         DType::BF16 => each(x, out, |v| bf16(v).to_le_bytes()),
-        DType::Q8_0 => x.chunks_exact(32).zip(out.chunks_exact_mut(34)).for_each(|(x, out)| q8_0(x, out)),
+        DType::Q8_0 => blocks(x, out, q8_0),
+        DType::Q4_0 => blocks(x, out, q4_0),
+        DType::Q4_1 => blocks(x, out, q4_1),
+        DType::Q5_0 => blocks(x, out, q5_0),
+        DType::Q5_1 => blocks(x, out, q5_1),
+        DType::IQ4_NL => blocks(x, out, iq4_nl),
+        DType::MXFP4 => blocks(x, out, mxfp4),
+        DType::NVFP4 => blocks(x, out, nvfp4),
+        DType::TQ1_0 => blocks(x, out, tq1_0),
+        DType::TQ2_0 => blocks(x, out, tq2_0),
+        DType::Q1_0 => blocks(x, out, q1_0),
+        DType::Q2_0 => blocks(x, out, q2_0),
+        DType::Q2_K => blocks(x, out, k::q2_k),
+        DType::Q3_K => blocks(x, out, k::q3_k),
+        DType::Q4_K => blocks(x, out, k::q4_k),
+        DType::Q5_K => blocks(x, out, k::q5_k),
+        DType::Q6_K => blocks(x, out, k::q6_k),
+        DType::IQ4_XS => blocks(x, out, k::iq4_xs),
         _ => return false,
     }
     true
+}
+
+/// Every block by itself.
+fn blocks<const N: usize, const BYTES: usize>(x: &[f32], out: &mut [u8], f: impl Fn(&[f32; N], &mut [u8; BYTES])) {
+    x.as_chunks().0.iter().zip(out.as_chunks_mut().0).for_each(|(x, out)| f(x, out));
 }
 
 fn each<const N: usize>(x: &[f32], out: &mut [u8], f: impl Fn(f32) -> [u8; N]) {
@@ -31,7 +54,7 @@ fn bf16(v: f32) -> u16 {
 }
 
 /// Scale amax / 127, values rounded half away from zero by the scale *before* it is cut to f16.
-fn q8_0(x: &[f32], out: &mut [u8]) {
+fn q8_0(x: &[f32; 32], out: &mut [u8; 34]) {
     let amax = x.iter().fold(0.0f32, |a, v| if a > v.abs() { a } else { v.abs() });
     let d = amax / 127.0;
     let id = if d != 0.0 { 1.0 / d } else { 0.0 };
@@ -39,5 +62,175 @@ fn q8_0(x: &[f32], out: &mut [u8]) {
     for (q, v) in out[2..].iter_mut().zip(x) {
         *q = (v * id).round() as i8 as u8;
     }
-    const _: () = assert!(size_of::<Block>() == 34);
+}
+
+pub(super) fn put_f16(out: &mut [u8], v: f32) {
+    out[..2].copy_from_slice(&half::f16::from_f32(v).to_le_bytes());
+}
+
+/// The first of the numbers that are largest without their sign.
+pub(super) fn farthest(x: &[f32]) -> f32 {
+    x.iter().fold(0.0f32, |m, v| if m.abs() < v.abs() { *v } else { m })
+}
+
+pub(super) fn inverse(d: f32) -> f32 {
+    if d != 0.0 { 1.0 / d } else { 0.0 }
+}
+
+/// Five bits of 32 elements as blocks have them: low nibbles of element `j` and `j + 16` to byte `j`; the top bits are returned.
+pub(super) fn put_low_bits(q: &[u8; 32], out: &mut [u8]) -> u32 {
+    for (j, out) in out.iter_mut().enumerate() {
+        *out = q[j] & 15 | q[j + 16] << 4;
+    }
+    q.iter().enumerate().fold(0, |top, (j, q)| top | u32::from(q >> 4) << j)
+}
+
+/// The end of the range that is farther from 0 becomes the lowest value; halves are rounded up.
+fn q4_0(x: &[f32; 32], out: &mut [u8; 18]) {
+    let d = farthest(x) / -8.0;
+    let id = inverse(d);
+    put_f16(out, d);
+    put_low_bits(&x.map(|v| ((v * id + 8.5) as i8).min(15) as u8), &mut out[2..]);
+}
+
+fn q5_0(x: &[f32; 32], out: &mut [u8; 22]) {
+    let d = farthest(x) / -16.0;
+    let id = inverse(d);
+    put_f16(out, d);
+    let top = put_low_bits(&x.map(|v| ((v * id + 16.5) as i8).min(31) as u8), &mut out[6..]);
+    out[2..6].copy_from_slice(&top.to_le_bytes());
+}
+
+/// From the smallest to the largest number in `2^bits - 1` steps: the step, and what is below the numbers.
+fn steps(x: &[f32; 32], n: f32) -> (f32, f32) {
+    let min = x.iter().fold(f32::MAX, |m, v| if *v < m { *v } else { m });
+    let max = x.iter().fold(-f32::MAX, |m, v| if *v > m { *v } else { m });
+    ((max - min) / n, min)
+}
+
+fn q4_1(x: &[f32; 32], out: &mut [u8; 20]) {
+    let (d, min) = steps(x, 15.0);
+    let id = inverse(d);
+    put_f16(out, d);
+    put_f16(&mut out[2..], min);
+    put_low_bits(&x.map(|v| (((v - min) * id + 0.5) as i8).min(15) as u8), &mut out[4..]);
+}
+
+fn q5_1(x: &[f32; 32], out: &mut [u8; 24]) {
+    let (d, min) = steps(x, 31.0);
+    let id = inverse(d);
+    put_f16(out, d);
+    put_f16(&mut out[2..], min);
+    let top = put_low_bits(&x.map(|v| ((v - min) * id + 0.5) as u8 & 31), &mut out[8..]);
+    out[4..8].copy_from_slice(&top.to_le_bytes());
+}
+
+/// The index of the value nearest to `x`, the upper one of two.
+pub(super) fn nearest(x: f32) -> usize {
+    let at = |i: usize| f32::from(VALUES[i]);
+    let above = VALUES.iter().filter(|v| f32::from(**v) <= x).count();
+    match above {
+        0 => 0,
+        16 => 15,
+        i if x - at(i - 1) < at(i) - x => i - 1,
+        i => i,
+    }
+}
+
+/// Indices by the scale that makes the number farthest from 0 the lowest value; then the scale that fits them best, numbers weighed by their squares.
+/// (Numbers that all are 0: scale and indices are 0; the original leaves the indices to chance.)
+fn iq4_nl(x: &[f32; 32], out: &mut [u8; 18]) {
+    out.fill(0);
+    let far = farthest(x);
+    if far.abs() < 1e-15 {
+        return;
+    }
+    let id = 1.0 / (far / f32::from(VALUES[0]));
+    let (mut qx, mut q2) = (0.0f32, 0.0f32);
+    let index = x.map(|v| {
+        let i = nearest(id * v);
+        let (w, q) = (v * v, f32::from(VALUES[i]));
+        qx += w * q * v;
+        q2 += w * q * q;
+        i as u8
+    });
+    put_f16(out, if q2 > 0.0 { qx / q2 } else { 0.0 });
+    put_low_bits(&index, &mut out[2..]);
+}
+
+/// The value of a four-bit float nearest to `x` in steps of `d`: the first of equals.
+fn nearest_float(x: f32, d: f32) -> u8 {
+    let error = |i: usize| (f32::from(mxfp4::VALUES[i]) * d - x).abs();
+    (1..16).fold((0, error(0)), |best, i| if error(i) < best.1 { (i, error(i)) } else { best }).0 as u8
+}
+
+/// The exponent two below that of the largest number.
+fn mxfp4(x: &[f32; 32], out: &mut [u8; 17]) {
+    let amax = farthest(x).abs();
+    let e = if amax > 0.0 { (amax.log2().floor() - 2.0 + 127.0) as u8 } else { 0 };
+    out[0] = e;
+    put_low_bits(&x.map(|v| nearest_float(v, mxfp4::scale(e))), &mut out[1..]);
+}
+
+fn nvfp4(x: &[f32; 64], out: &mut [u8; 36]) {
+    for (s, x) in x.as_chunks::<16>().0.iter().enumerate() {
+        let e = plain::small_float(farthest(x).abs() / 6.0);
+        out[s] = e;
+        let q = x.map(|v| nearest_float(v, plain::half_scale(e)));
+        for j in 0..8 {
+            out[4 + 8 * s + j] = q[j] | q[j + 8] << 4;
+        }
+    }
+}
+
+/// -1, 0 or 1 as 0, 1 or 2, by the number farthest from 0.
+fn ternary(x: &[f32; 256]) -> (f32, [u8; 256]) {
+    let d = farthest(x).abs();
+    let id = inverse(d);
+    (d, x.map(|v| ((v * id).round() as i32 + 1) as u8))
+}
+
+/// Five digits as a fraction of 256, rounded up.
+fn fraction(digits: impl Iterator<Item = u8>) -> u8 {
+    let q = digits.fold(0, |q, d| 3 * q + u16::from(d));
+    (q * 256).div_ceil(243) as u8
+}
+
+fn tq1_0(x: &[f32; 256], out: &mut [u8; 54]) {
+    let (d, q) = ternary(x);
+    for m in 0..32 {
+        out[m] = fraction((0..5).map(|n| q[m + 32 * n]));
+    }
+    for m in 0..16 {
+        out[32 + m] = fraction((0..5).map(|n| q[160 + m + 16 * n]));
+    }
+    for m in 0..4 {
+        out[48 + m] = fraction((0..4).map(|n| q[240 + m + 4 * n]).chain([0]));
+    }
+    put_f16(&mut out[52..], d);
+}
+
+fn tq2_0(x: &[f32; 256], out: &mut [u8; 66]) {
+    let (d, q) = ternary(x);
+    for i in 0..64 {
+        out[i] = (0..4).fold(0, |b, n| b | q[i / 32 * 128 + i % 32 + 32 * n] << (2 * n));
+    }
+    put_f16(&mut out[64..], d);
+}
+
+/// Signs, and the average without them.
+fn q1_0(x: &[f32; 128], out: &mut [u8; 18]) {
+    put_f16(out, x.iter().fold(0.0, |s, v| s + v.abs()) / 128.0);
+    for (i, out) in out[2..].iter_mut().enumerate() {
+        *out = (0..8).fold(0, |b, j| b | u8::from(x[8 * i + j] >= 0.0) << j);
+    }
+}
+
+fn q2_0(x: &[f32; 64], out: &mut [u8; 18]) {
+    let d = farthest(x).abs();
+    let id = inverse(d);
+    put_f16(out, d);
+    for (i, out) in out[2..].iter_mut().enumerate() {
+        *out = (0..4).fold(0, |b, j| b | (((x[4 * i + j] * id).round() as i32 + 1).clamp(0, 3) as u8) << (2 * j));
+    }
 }

@@ -1,0 +1,40 @@
+//! The code books of the IQ formats: `grids.bin`, written by `grids.py` from what the gguf package holds, made into bytes at compile time.
+
+static PACKED: &[u8; 2 * 4608] = include_bytes!("grids.bin");
+
+/// Entries `first..first + N` as the bytes of their elements: `BITS` bits each that index `values`.
+const fn expand<const N: usize, const BITS: usize>(first: usize, values: &[u8]) -> [u64; N] {
+    let (mut out, mut i) = ([0; N], 0);
+    while i < N {
+        let code = PACKED[2 * (first + i)] as usize | (PACKED[2 * (first + i) + 1] as usize) << 8;
+        let mut e = 0;
+        while e < if BITS == 2 { 8 } else { 4 } {
+            out[i] |= (values[code >> (BITS * e) & (values.len() - 1)] as u64) << (8 * e);
+            e += 1;
+        }
+        i += 1;
+    }
+    out
+}
+
+/// Entries of four elements.
+const fn halves<const N: usize>(entries: [u64; N]) -> [u32; N] {
+    let (mut out, mut i) = ([0; N], 0);
+    while i < N {
+        out[i] = entries[i] as u32;
+        i += 1;
+    }
+    out
+}
+
+/// The sizes of the IQ2 types' values; the fourth code is not used.
+const TWO: &[u8; 4] = &[8, 25, 43, 0];
+/// Eight times -1, 0, 1, centred on `CENTRE`.
+const ONE: &[u8; 4] = &[56, 64, 72, 64];
+
+pub(super) static IQ2_XXS: [u64; 256] = expand::<256, 2>(0, TWO);
+pub(super) static IQ2_XS: [u64; 512] = expand::<512, 2>(256, TWO);
+pub(super) static IQ2_S: [u64; 1024] = expand::<1024, 2>(768, TWO);
+pub(super) static IQ1: [u64; 2048] = expand::<2048, 2>(1792, ONE);
+pub(super) static IQ3_XXS: [u32; 256] = halves(expand::<256, 3>(3840, &[4, 12, 20, 28, 36, 44, 52, 62]));
+pub(super) static IQ3_S: [u32; 512] = halves(expand::<512, 3>(4096, &[1, 3, 5, 7, 9, 11, 13, 15]));
