@@ -503,6 +503,18 @@ impl<R: KvRow> Work for Alone<'_, R> {
     }
 }
 
+/// Most often nothing is left for a query alone, and a call would be a part of what a leaf takes.
+///
+/// # Safety
+/// As `chains`.
+#[inline(always)]
+unsafe fn enter_alone<S: Enter, R: KvRow>(s: S, b: &Block, i: usize, side: &Side<'_>, places: Range<usize>) {
+    if !places.is_empty() {
+        // SAFETY: the caller's word.
+        unsafe { s.enter(&Alone::<R> { b, i, side, places, row: PhantomData }) };
+    }
+}
+
 /// P.V of a block.
 ///
 /// # Safety
@@ -518,7 +530,7 @@ unsafe fn values<S: Enter, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
         unsafe {
             for i in first..first + t.n {
                 let r = b.sees(i);
-                s.enter(&Alone::<R> { b, i, side, places: r.start..r.end.min(together.start), row: PhantomData });
+                enter_alone::<S, R>(s, b, i, side, r.start..r.end.min(together.start));
             }
             match t.n {
                 4 => channels::<S, R, 4, 4>(s, b, first, side, together.clone()),
@@ -529,7 +541,7 @@ unsafe fn values<S: Enter, R: KvRow>(s: S, b: &Block, side: &Side<'_>) {
             }
             for i in first..first + t.n {
                 let r = b.sees(i);
-                s.enter(&Alone::<R> { b, i, side, places: together.end.max(r.start)..r.end, row: PhantomData });
+                enter_alone::<S, R>(s, b, i, side, together.end.max(r.start)..r.end);
             }
         }
     }
