@@ -148,7 +148,8 @@ fn iq1_m(b: &mut [u8], std: f32) {
     let mut d = [b[0], b[1]];
     signed_scale(&mut d, std / 7.4);
     for j in 0..4 {
-        b[49 + 2 * j] = b[49 + 2 * j] & 15 | (u16::from_le_bytes(d) >> (4 * j) & 15) as u8 * 16;
+        let nibble = (u16::from_le_bytes(d) >> (4 * j) & 15) as u8;
+        b[49 + 2 * j] = b[49 + 2 * j] & 15 | nibble << 4;
     }
 }
 

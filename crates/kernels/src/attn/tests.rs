@@ -346,7 +346,7 @@ impl Case {
             n: b - a,
             q: self.q.clone(),
             vis: self.vis.clone(),
-            added: self.added.clone(),
+            added: self.added,
             ..*self
         }
     }
