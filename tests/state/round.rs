@@ -128,12 +128,12 @@ fn types_are_converted() {
             (DType::F32, DType::BF16, 1e-2),
             (DType::F16, DType::Q8_0, 1e-2),
             (DType::Q8_0, DType::F32, 0.0),
-            (DType::Q5_1, DType::F32, 0.0),
-            (DType::Q5_0, DType::F32, 0.0),
-            (DType::Q4_1, DType::F32, 0.0),
-            (DType::Q4_0, DType::F32, 0.0),
-            (DType::IQ4_NL, DType::F32, 0.0),
-            (DType::F16, DType::Q5_1, 0.1),
+            (DType::Q5_1, DType::F32, 1e-3),
+            (DType::Q5_0, DType::F32, 1e-3),
+            (DType::Q4_1, DType::F32, 1e-3),
+            (DType::Q4_0, DType::F32, 1e-3),
+            (DType::IQ4_NL, DType::F32, 1e-3),
+            (DType::F16, DType::Q5_1, 2e-2),
         ] {
             let kind = |t| ContextParams { type_k: t, type_v: t, ..params() };
             let mut a = context(name, kind(from));
