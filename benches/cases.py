@@ -4,6 +4,10 @@ import re
 
 MIXES = ['q4_k_m', 'q5_k_m', 'q4_0', 'iq4_xs', 'q8_0', 'q6_k', 'f16', 'bf16']
 
+# Files of one type each.
+TYPES = ['q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'iq4_nl', 'iq3_s', 'iq3_xxs', 'iq2_s', 'iq2_xs', 'iq2_xxs', 'iq1_m', 'iq1_s', 'tq1_0', 'tq2_0', 'mxfp4', 'nvfp4',
+         'q1_0', 'q2_0']
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -36,10 +40,10 @@ DEFAULT = [
     Case('threads', 'llama-1b-q4_k_m', 'pp64 tg16', kind='threads', pairs=3),
 ]
 
-# Gemma's rows are no multiple of 256: Q5_K_M has Q5_1 in their place, which only the original computes.
 FULL = DEFAULT + [
+    *(Case('types', f'llama-1b-{ty}', 'pp512 tg64') for ty in TYPES),
     *(Case('shapes', f'qwen3-0.6b-{mix}', 'pp512 tg64') for mix in MIXES[1:]),
-    *(Case('shapes', f'gemma3-1b-{mix}', 'pp512 tg64', WINDOWS) for mix in ('q8_0', 'q4_0', 'iq4_xs', 'f16', 'bf16')),
+    *(Case('shapes', f'gemma3-1b-{mix}', 'pp512 tg64', WINDOWS) for mix in MIXES[1:]),
     *(Case('shapes', f'qwen3-moe-{mix}', 'pp512 tg64', pairs=3) for mix in ('q8_0', 'q4_0', 'q6_k', 'q5_k_m', 'iq4_xs')),
     *(Case('context', f'llama-1b-{mix}', 'pp128 pp2048 tg64@4096 tg64@16384') for mix in ('q8_0', 'q4_0')),
     Case('context', 'qwen3-0.6b-q4_k_m', 'pp128 pp2048 tg64@4096 tg64@16384'),
@@ -57,6 +61,7 @@ TARGETS = [
     ('-q6_k$', r'pp512', 1.2, 1.8),
     ('-b?f16$', r'pp512', 1.1, 1.3),
     ('-b?f16$', r'tg64', 0.98, 1.1),
+    (f'llama-1b-({"|".join(TYPES)})$', r'pp512|tg64', 1, 1.3),
     ('', r'tg64', 1.05, 1.3),
     ('', r'tg64@4096', 1.15, 1.5),
     ('', r'tg64@16384', 1.3, 2),

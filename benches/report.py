@@ -13,6 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 RESULTS, KERNELS, PAGE = HERE / 'results.json', HERE / 'kernels.json', HERE / 'RESULTS.md'
 GROUPS = {
     'formats': 'Formats',
+    'types': 'Every other type of weights',
     'shapes': 'Other shapes',
     'context': 'Short and long contexts',
     'sequences': 'Many sequences in one batch',
