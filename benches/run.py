@@ -140,7 +140,7 @@ def arguments():
     p.add_argument('--suite', action='store_true', help='the cases of cases.py, recorded')
     p.add_argument('--kernels', action='store_true', help='crates/kernels/examples/kernel_bench, recorded')
     p.add_argument('--full', action='store_true', help='all of them')
-    p.add_argument('--only', default='', help='those of "GROUP MODEL LABEL JOBS" that fit this regular expression')
+    p.add_argument('--only', default='', help='those of "GROUP MODEL LABEL JOBS" that fit this regular expression; of kernels: names, commas between')
     p.add_argument('--smoke', action='store_true', help='every case once and tiny: does it work? Records nothing')
     p.add_argument('--jobs', default='pp512 tg64', help="ad hoc: jobs of bench.c; '' measures loading")
     p.add_argument('--pairs', type=int, help='instead of what the case says')
@@ -162,7 +162,7 @@ def circumstances(a, began):
 
 def run_kernels(a, began):
     out = sides.BUILD / 'kernels.json'
-    sides.call('cargo', 'run', '--release', '--quiet', '--package', 'kernels', '--example', 'kernel_bench', '--', out)
+    sides.call('cargo', 'run', '--release', '--quiet', '--package', 'kernels', '--example', 'kernel_bench', '--', out, a.only)
     report.record_kernels(circumstances(a, began), out)
 
 

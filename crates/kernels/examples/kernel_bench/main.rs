@@ -2,7 +2,7 @@
 //! (weights in a cache, streamed from memory by one core and by all) and the multiply-adds a second of 8 and of 512 tokens. Each kernel
 //! also shows that its answer is the oracle's, and the same for one token and many. Knows kernels, no engine.
 //!
-//! `cargo run --release -p kernels --example kernel_bench [-- FILE.json|- [part of a format's name]]`
+//! `cargo run --release -p kernels --example kernel_bench [-- FILE.json|- [parts of formats' names, commas between]]`
 mod buffer;
 mod limits;
 mod matrix;

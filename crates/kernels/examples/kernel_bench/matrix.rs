@@ -31,13 +31,13 @@ pub struct Case {
     isa: Isa,
 }
 
-/// Every format whose name holds `filter`, in every layout it has, with every kernel for this CPU but the oracle.
+/// Every format whose name holds one of the parts of `filter`, which commas part, in every layout it has, with every kernel for this CPU but the oracle.
 pub fn cases(filter: &str) -> impl Iterator<Item = Case> {
     let levels = || Isa::ALL.into_iter().rev().filter(|&i| i > Isa::Scalar && i.or_less() == i);
     let of_type =
         move |ty| [Layout::Groups, Layout::Rows].into_iter().flat_map(move |layout| levels().map(move |isa| Case { ty, layout, isa }));
     let types = DType::TABLE.iter().map(|row| row.0);
-    types.filter(move |t| t.name().to_lowercase().contains(filter)).flat_map(of_type).filter(|c| c.is_new())
+    types.filter(move |t| filter.split(',').any(|part| t.name().to_lowercase().contains(part))).flat_map(of_type).filter(|c| c.is_new())
 }
 
 impl Case {
