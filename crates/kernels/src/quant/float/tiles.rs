@@ -68,6 +68,10 @@ impl<U: Unit> Body for Mat<'_, U> {
     #[inline(always)]
     unsafe fn run(&self) {
         let a = self.0;
+        if a.n_tokens == 1 {
+            // SAFETY: the caller's contract.
+            return unsafe { one_token::<U>(a) };
+        }
         let n_tiles = a.n_tokens.div_ceil(TOKENS);
         let full = a.k / U::STEP * U::STEP;
         let (rows, depth) = if n_tiles > 1 { block_size::<U>(full) } else { (FEW, full.max(1)) };
@@ -83,6 +87,54 @@ impl<U: Unit> Body for Mat<'_, U> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Rows that are read side by side for one token.
+const STREAMS: usize = 4;
+
+/// One token: as many equal parts of the rows side by side, each read from its first row to its last. What a hardware prefetcher sees are a
+/// few long streams.
+///
+/// # Safety
+/// The contract of `MatArgs` with one token, on a CPU with `U`.
+#[inline(always)]
+unsafe fn one_token<U: Unit>(a: &MatArgs) {
+    let (part, full) = (a.n_rows.div_ceil(STREAMS), a.k / U::STEP * U::STEP);
+    for r in 0..part {
+        let mut w = [a.w; STREAMS];
+        for (i, w) in w.iter_mut().enumerate() {
+            *w = a.w.wrapping_add((r + i * part).min(a.n_rows - 1) * a.w_stride);
+        }
+        let at = Place { r, k: 0, sums: a.scratch.cast() };
+        let mut folded = [0.0; STREAMS];
+        // SAFETY: `k` elements of every row and the token; the scratch holds sums of four rows.
+        unsafe {
+            if U::V::LANES == 16 {
+                products::<U, 1>(&w, a, full, at);
+            } else {
+                products::<U, 2>(&w, a, full, at);
+            }
+            U::V::fold4(at.sums, folded.as_mut_ptr());
+            for (i, v) in folded.into_iter().enumerate().take_while(|(i, _)| r + i * part < a.n_rows) {
+                *a.y.add(r + i * part) = v;
+            }
+        }
+    }
+}
+
+/// Sums of `STREAMS` rows with the one token.
+///
+/// # Safety
+/// As `one_token`.
+#[inline(always)]
+unsafe fn products<U: Unit, const P: usize>(w: &[*const u8; STREAMS], a: &MatArgs, full: usize, at: Place) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        chunk_of::<U, STREAMS, 1, P>(w, &[a.x], full, at, true, Ahead::NOTHING);
+        if full < a.k {
+            rest::<U, STREAMS, 1, P>(w, &[a.x], a.k - full, Place { k: full, ..at });
         }
     }
 }
