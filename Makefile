@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
 #          bench-kernels, bench-plot, bench-state, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -8,6 +8,7 @@ MODEL   ?= models/tinystories-llama-q8_0.gguf
 N       ?= 300
 SHARED  ?= ../shared
 SEEDS   ?= 0..10000
+CASES   ?= 20000
 
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
@@ -15,7 +16,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state clean
 
 all: lib examples
 
@@ -41,13 +42,17 @@ test:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) xtask headers --check
 	$(CARGO) xtask matrix --check
-	$(CARGO) test --workspace --quiet
+	PROPTEST_RNG_SEED=1 $(CARGO) test --workspace --quiet
 	$(NO_MMAP) check --workspace --all-targets --quiet
 	$(MAKE) --no-print-directory test-differential test-conformance
 
 # Ten thousand random sequences of memory operations against a memory that forgets nothing; minutes. SEEDS=a..b picks some.
 test-memory:
 	CAMELID_TEST_SEEDS=$(SEEDS) $(CARGO) test --test memory -- --include-ignored --nocapture
+
+# The properties on many more cases, other ones each time: what it finds becomes a test. CASES=n.
+test-properties:
+	PROPTEST_CASES=$(CASES) $(CARGO) test --release -p camelid --lib -- vocab:: grammar:: sampling:: memory:: --quiet
 
 # A platform without memory maps: models are read, KV lies on the heap. In a target folder of its own, or every build would undo the other's.
 NO_MMAP := RUSTFLAGS='--cfg camelid_no_mmap' CARGO_TARGET_DIR=$(TARGET)/no-mmap $(CARGO)
