@@ -7,6 +7,7 @@
 //! | `special` | ids with a role, texts that end a generation, attributes |
 //! | `partition` | special tokens in a text |
 //! | `bpe`, `spm`, `merge` | byte pairs and SentencePiece, and the joining of neighbours that they share |
+//! | `queue` | what comes first, for `merge` and `partition` |
 //! | `session` | what some models do to a text before `bpe` |
 //! | `pre/` | how BPE cuts text into words |
 //! | `wpm`, `ugm`, `charsmap`, `rwkv`, `plamo2` | the other tokenizers, and the normaliser of `ugm` |
@@ -23,6 +24,7 @@ mod piece;
 mod pieces;
 mod plamo2;
 mod pre;
+mod queue;
 mod rwkv;
 mod session;
 mod special;
