@@ -125,26 +125,31 @@ mod tests {
         taken
     }
 
+    /// Every number below a prime once, well spread.
+    fn spread(i: usize) -> f32 {
+        (i * 7919 % 150_011) as f32
+    }
+
     #[test]
     fn lists_without_equals_are_taken() {
-        for (len, n) in [(SHORT, 1), (SHORT * 39 + 3, 39), (SHORT * 40 + 63, 40), (150_001, 128)] {
-            for seed in 0..4 {
-                assert!(check(&list(len, |i| mixed(i, seed) as f32 + i as f32 * 1e-3), n) || seed > 0);
-            }
-            assert!(check(&list(len, |i| i as f32), n) && check(&list(len, |i| -(i as f32)), n));
+        for (len, n) in [(SHORT, 1), (SHORT * 39 + 3, 39), (SHORT * 40 + 63, 40), (150_000, 128)] {
+            assert!(check(&list(len, spread), n) && check(&list(len, |i| -spread(i)), n), "{len} {n}");
         }
+        // The best side by side: each of their blocks is full of candidates, which are too many.
+        assert!(!check(&list(150_000, |i| i as f32), 40));
     }
 
     #[test]
     fn short_lists_equals_and_nonsense_are_left_to_the_heap() {
-        assert!(!check(&list(40 * SHORT - 1, |i| i as f32), 40));
-        assert!(!check(&list(50_000, |_| 1.0), 40) && !check(&list(50_000, |_| f32::NEG_INFINITY), 40));
-        assert!(!check(&list(50_000, |i| if i < 30 { i as f32 } else { f32::NEG_INFINITY }), 40));
-        assert!(!check(&list(50_000, |i| if i == 39_000 { 49_998.0 } else { i as f32 }), 40)); // two of the best
-        assert!(!check(&list(50_000, |i| if i == 5 { 49_959.0 } else { i as f32 }), 40)); // the last of them and the next
-        assert!(check(&list(50_000, |i| if i == 5 { 49_958.0 } else { i as f32 }), 40)); // both are out
-        assert!(!check(&list(50_000, |i| if i == 5 { f32::NAN } else { i as f32 }), 40));
-        assert!(check(&list(50_000, |i| if i % 3 == 2 && i > 40 { f32::NAN } else { i as f32 }), 40));
+        let with = |at: usize, logit: f32| list(150_000, |i| if i == at { logit } else { spread(i) });
+        let mut falling: Vec<f32> = (0..150_000).map(spread).collect();
+        falling.sort_by(|a, b| b.total_cmp(a));
+        assert!(!check(&list(40 * SHORT - 1, spread), 40) && check(&list(40 * SHORT, spread), 40));
+        assert!(!check(&list(150_000, |_| 1.0), 40) && !check(&list(150_000, |_| f32::NEG_INFINITY), 40));
+        assert!(!check(&list(150_000, |i| if i % 4000 == 0 { spread(i) } else { f32::NEG_INFINITY }), 40));
+        // Two of the best; the last of them and the next; two that are both out.
+        assert!(!check(&with(5, falling[7]), 40) && !check(&with(5, falling[39]), 40) && check(&with(5, falling[40]), 40));
+        assert!(!check(&with(5, f32::NAN), 40) && check(&with(77_777, f32::NAN), 40) && check(&with(77_777, f32::INFINITY), 40));
     }
 
     proptest! {

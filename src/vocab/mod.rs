@@ -278,7 +278,7 @@ impl Vocab {
         let has = |id: u32, bit: u32| self.attrs.get(id as usize).is_some_and(|a| a & bit != 0);
         // A space goes before the text, and again after each special token.
         let mut needs_space = self.flags.add_space_prefix;
-        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
+        for fragment in specials.split(text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
             match fragment {
                 Fragment::Token(id) => {
                     out.push(id as i32);
