@@ -3,9 +3,9 @@
 use super::TokenData;
 
 /// So many candidates are known by their largest logit; few blocks hold one of the best.
-const BLOCK: usize = 64;
+const BLOCK: usize = 256;
 /// So many blocks are one when the least logit worth a look is chosen: that list is short.
-const GROUP: usize = 8;
+const GROUP: usize = 2;
 /// Blocks that are read side by side, from so many parts of the list: memory is faster in several streams. Two lanes of each keep a CPU busy.
 const STREAMS: usize = 4;
 const LANES: usize = 2;
@@ -16,7 +16,7 @@ const SHORT: usize = 2 * BLOCK * GROUP;
 /// Moves the `n` best of `data` to its front and changes places with what was there. False, and nothing done: the list is too short for this,
 /// some of the best may be equal, or there is no memory.
 pub fn take(data: &mut [TokenData], n: usize) -> bool {
-    if data.len() < SHORT * n || data[..n].iter().any(|t| t.logit.is_nan()) {
+    if n == 0 || data.len() < SHORT * n || data[..n].iter().any(|t| t.logit.is_nan()) {
         return false;
     }
     let Some(mut found) = at_least_nth(data, n) else { return false };

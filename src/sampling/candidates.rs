@@ -101,7 +101,7 @@ impl<'a> Candidates<'a> {
         let mut buf = Vec::new();
         if n > HEAP_MAX && bucket_sort(self.data, n, &mut buf) {
             self.data[..n].copy_from_slice(&buf[..n]);
-        } else if n > HEAP_MAX || n == 0 || !best::take(self.data, n) {
+        } else if n > HEAP_MAX || !best::take(self.data, n) {
             order::partial_sort(self.data, n, before);
         }
         self.truncate(n);

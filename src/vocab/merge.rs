@@ -228,8 +228,8 @@ mod tests {
     /// Twice the word, twice the steps, for keys in any order: runs, random letters, joins that come before those that made them possible.
     #[test]
     fn steps_grow_with_the_word() {
-        let random = |l: u32, r: u32| (l + r < 40).then_some(((l * 7919 + r * 104_729) % 1009, l + r));
-        let backwards = |l: u32, r: u32| (l + r < 64).then_some((64 - l - r, l + r));
+        let random = |l: u32, r: u32| (l + r < 40).then(|| ((l * 7919 + r * 104_729) % 1009, l + r));
+        let backwards = |l: u32, r: u32| (l + r < 64).then(|| (64 - l - r, l + r));
         let one_key = |l: u32, r: u32| (l + r < 64).then_some((5, l + r));
         let rules: [Rules<'_>; 4] = [&doubles, &random, &backwards, &one_key];
         for rules in rules {
