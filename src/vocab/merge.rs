@@ -236,7 +236,7 @@ mod tests {
             for letters in [1, 2, 7] {
                 let word = |n: u32| (0..n).map(|i| 1 + (i.wrapping_mul(2_654_435_761) >> 16) % letters).collect::<Vec<u32>>();
                 let n_steps = [1 << 12, 1 << 13, 1 << 16].map(|n| steps(&word(n), rules));
-                assert!(10 * n_steps[1] <= 21 * n_steps[0] && n_steps[2] <= 3 * 9 << 16, "{n_steps:?}");
+                assert!(10 * n_steps[1] <= 21 * n_steps[0] && n_steps[2] <= (3 * 9) << 16, "{n_steps:?}");
             }
         }
     }
