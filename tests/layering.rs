@@ -20,7 +20,7 @@ const ROOMS: &[Room] = &[
     Room { path: "src/blocks/", may_use: &["model", "memory", "backend", "platform"], unsafe_in: &[] },
     Room { path: "src/model/", may_use: &["gguf", "vocab", "memory", "backend", "kernels", "platform::*"], unsafe_in: &[] },
     Room { path: "src/memory/", may_use: &["backend", "platform::*"], unsafe_in: &["src/memory/store"] },
-    Room { path: "src/sampling/", may_use: &["vocab", "grammar", "platform"], unsafe_in: &[] },
+    Room { path: "src/sampling/", may_use: &["vocab", "grammar", "kernels", "platform"], unsafe_in: &[] },
     Room { path: "src/grammar/", may_use: &["vocab", "platform"], unsafe_in: &[] },
     Room { path: "src/chat/", may_use: &["platform"], unsafe_in: &[] },
     Room { path: "src/vocab/", may_use: &["gguf", "platform"], unsafe_in: &[] },
@@ -48,6 +48,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hashbrown", &["src/vocab/texts.rs"]),
     ("unicode_properties", &["src/vocab/unicode.rs"]),
     ("unicode_normalization", &["src/vocab/unicode.rs"]),
+    ("zerocopy", &["src/sampling/"]),
     ("fancy_regex", &["src/grammar/trigger.rs"]),
 ];
 

@@ -1,14 +1,15 @@
 //! The best of a long list, in order, where no two of them are equal: then every correct way gives the one list that the original's heap
 //! gives, and the fastest may be taken. Whether equals are near is seen on the way, and then nothing is done.
 use super::TokenData;
+use kernels::{Isa, float};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// So many candidates are known by their largest logit; few blocks hold one of the best.
 const BLOCK: usize = 256;
 /// So many blocks are one when the least logit worth a look is chosen: that list is short.
 const GROUP: usize = 2;
-/// Blocks that are read side by side, from so many parts of the list: memory is faster in several streams. Two lanes of each keep a CPU busy.
+/// Blocks are read from so many parts of the list in turn: memory is faster in several streams.
 const STREAMS: usize = 4;
-const LANES: usize = 2;
 
 /// Lists of less than this for each of the best have too few groups.
 const SHORT: usize = 2 * BLOCK * GROUP;
@@ -54,31 +55,14 @@ fn max(a: f32, b: f32) -> f32 {
 fn maxima(data: &[TokenData]) -> Option<Vec<(f32, usize)>> {
     let mut out = Vec::new();
     out.try_reserve(data.len() / BLOCK + 1).ok()?;
-    let part = data.len() / STREAMS / BLOCK * BLOCK;
-    for at in (0..part).step_by(BLOCK) {
-        let starts: [usize; STREAMS] = std::array::from_fn(|s| s * part + at);
-        let largest = largest_of(starts.map(|s| data[s..].first_chunk().unwrap_or(&EMPTY)));
-        out.extend(largest.into_iter().zip(starts));
-    }
-    for (rest, start) in data[STREAMS * part..].chunks(BLOCK).zip((STREAMS * part..).step_by(BLOCK)) {
-        out.push((rest.iter().fold(f32::NEG_INFINITY, |m, t| max(m, t.logit)), start));
+    let (kernels, part) = (float::table(Isa::detect()), data.len() / STREAMS / BLOCK * BLOCK);
+    let side_by_side = (0..part).step_by(BLOCK).flat_map(|at| (0..STREAMS).map(move |s| s * part + at));
+    for start in side_by_side.chain((STREAMS * part..data.len()).step_by(BLOCK)) {
+        let block = &data[start..data.len().min(start + BLOCK)];
+        // A logit is the middle one of three.
+        out.push((kernels.max_of_middles(<[f32]>::ref_from_bytes(block.as_bytes()).ok()?), start));
     }
     Some(out)
-}
-
-const EMPTY: [TokenData; BLOCK] = [TokenData { id: 0, logit: f32::NEG_INFINITY, p: 0.0 }; BLOCK];
-
-/// The largest logit of each of some blocks.
-fn largest_of(blocks: [&[TokenData; BLOCK]; STREAMS]) -> [f32; STREAMS] {
-    let mut m = [[f32::NEG_INFINITY; LANES]; STREAMS];
-    for i in (0..BLOCK).step_by(LANES) {
-        for (m, block) in m.iter_mut().zip(blocks) {
-            for lane in 0..LANES {
-                m[lane] = max(m[lane], block[i + lane].logit);
-            }
-        }
-    }
-    m.map(|lanes| lanes.into_iter().fold(f32::NEG_INFINITY, max))
 }
 
 /// Puts the candidates at `places` to the front, in this order, and those that were there where they come from.

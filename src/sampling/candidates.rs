@@ -1,9 +1,10 @@
 //! The list of tokens a sampler works on, with what several samplers do to it: sort, cut, softmax. Knows no sampler.
 use super::{best, order};
+use zerocopy::{Immutable, IntoBytes};
 
 /// One candidate: the layout of `llama_token_data`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, IntoBytes, Immutable)]
 pub struct TokenData {
     pub id: i32,
     pub logit: f32,

@@ -114,6 +114,8 @@ kernels! {
     SOFTMAX: softmax(x: &mut [f32]);
     /// The first index of the largest value; NaN loses to everything.
     ARGMAX: argmax(x: &[f32]) -> usize;
+    /// The largest middle one of all triples; NaN is passed over, -inf where there is none.
+    MAX_OF_MIDDLES: max_of_middles(x: &[f32]) -> f32;
     /// Float dot product: 16 lanes of f32, fused.
     DOT: dot(x: &[f32], y: &[f32]) -> f32;
     /// Nearest even, as all codecs here that ggml rounds so. `out` is little-endian bytes.

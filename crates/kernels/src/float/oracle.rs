@@ -159,6 +159,10 @@ pub fn argmax(x: &[f32]) -> usize {
     best
 }
 
+pub fn max_of_middles(x: &[f32]) -> f32 {
+    x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan()).fold(f32::NEG_INFINITY, f32::max)
+}
+
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>() as f32
 }

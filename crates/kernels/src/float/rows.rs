@@ -193,6 +193,22 @@ fn max_of<S: Simd>(s: S, x: &[f32]) -> f32 {
     tail.iter().fold(s.max_lane(m), |m, v| if *v > m { *v } else { m })
 }
 
+/// Lanes `i` of three vectors that lie side by side: those with the middle one of a triple.
+const MIDDLES: [u16; 3] = [0b0010_0100_1001_0010, 0b0100_1001_0010_0100, 0b1001_0010_0100_1001];
+
+#[inline(always)]
+pub(crate) fn max_of_middles<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let none = s.splat(f32::NEG_INFINITY);
+    let (mut m, (body, tail)) = ([none; 3], x.as_chunks::<{ 3 * N }>());
+    for c in body {
+        for (m, c) in m.iter_mut().zip(c.as_chunks::<N>().0) {
+            *m = s.max(s.load(c), *m);
+        }
+    }
+    let [a, b, c] = [0, 1, 2].map(|i| s.max_lane(s.pick(MIDDLES[i], m[i], none)));
+    tail.as_chunks::<3>().0.iter().map(|t| t[1]).chain([b, c]).fold(a, |m, v| if v > m { v } else { m })
+}
+
 #[inline(always)]
 pub(crate) fn softmax<S: Simd>(s: S, x: &mut [f32]) {
     let max = s.splat(max_of(s, x));

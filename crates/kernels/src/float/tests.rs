@@ -227,6 +227,28 @@ fn argmax_finds_the_first_of_the_largest() {
 }
 
 #[test]
+fn the_largest_of_the_middles() {
+    let mut rng = Rng(12);
+    for n in 0..400 {
+        let mut x: Vec<f32> = (0..n).map(|_| (rng.below(2000) as f32) - 1000.0).collect();
+        for i in 0..n {
+            // Neighbours may be anything.
+            if i % 3 != 1 {
+                x[i] = [f32::NAN, f32::INFINITY, 5000.0][i % 5 % 3];
+            } else if rng.below(9) == 0 {
+                x[i] = f32::NAN;
+            }
+        }
+        let want = table(Isa::Scalar).max_of_middles(&x);
+        let middles = x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan());
+        assert_eq!(want, middles.fold(f32::NEG_INFINITY, f32::max));
+        for isa in levels() {
+            assert_eq!(table(isa).max_of_middles(&guarded(&x)), want, "{n}");
+        }
+    }
+}
+
+#[test]
 fn codecs_are_the_oracle_bit_by_bit() {
     let mut rng = Rng(5);
     let special = [0.0, -0.0, 65504.0, 65520.0, -1e6, 6e-8, 3e-8, 1e-40, 0.5, 2.5, f32::INFINITY];

@@ -27,6 +27,16 @@ const fn halves<const N: usize>(entries: [u64; N]) -> [u32; N] {
     out
 }
 
+/// Entries with one more in every element, then with one less.
+const fn eighths(entries: [u64; 2048]) -> [u64; 4096] {
+    let (mut out, mut i) = ([0; 4096], 0);
+    while i < entries.len() {
+        (out[i], out[entries.len() + i]) = (entries[i] + super::ONES, entries[i] - super::ONES);
+        i += 1;
+    }
+    out
+}
+
 /// The sizes of the IQ2 types' values; the fourth code is not used.
 const TWO: &[u8; 4] = &[8, 25, 43, 0];
 /// Eight times -1, 0, 1, centred on `CENTRE`.
@@ -35,6 +45,7 @@ const ONE: &[u8; 4] = &[56, 64, 72, 64];
 pub(super) static IQ2_XXS: [u64; 256] = expand::<256, 2>(0, TWO);
 pub(super) static IQ2_XS: [u64; 512] = expand::<512, 2>(256, TWO);
 pub(super) static IQ2_S: [u64; 1024] = expand::<1024, 2>(768, TWO);
-pub(super) static IQ1: [u64; 2048] = expand::<2048, 2>(1792, ONE);
+/// The entries an eighth larger, then an eighth less: 32 KiB, and an addition less for each entry.
+pub(super) static IQ1: [u64; 4096] = eighths(expand::<2048, 2>(1792, ONE));
 pub(super) static IQ3_XXS: [u32; 256] = halves(expand::<256, 3>(3840, &[4, 12, 20, 28, 36, 44, 52, 62]));
 pub(super) static IQ3_S: [u32; 512] = halves(expand::<512, 3>(4096, &[1, 3, 5, 7, 9, 11, 13, 15]));

@@ -31,14 +31,10 @@ pub(super) struct BlockM {
 }
 const _: () = assert!(size_of::<BlockM>() == 56);
 
-/// What is added to an entry: an eighth, or less by one. A table: the signs of neighbours have nothing in common, a branch would be foretold wrongly.
-const EIGHTH: [u64; 2] = [ONES, 0u64.wrapping_sub(ONES)];
-
-/// One entry as eighths.
+/// One entry as eighths: its code book number, and on top of its eleven bits the sign of its eighth.
 #[inline(always)]
-fn put(to: &mut Plain, i: usize, entry: usize, eighth: u64) {
-    let e = grids::IQ1[entry & 2047].wrapping_add(eighth);
-    to.q[8 * i..8 * i + 8].copy_from_slice(&e.to_le_bytes());
+fn put(to: &mut Plain, i: usize, code: usize) {
+    to.q[8 * i..8 * i + 8].copy_from_slice(&grids::IQ1[code & 4095].to_le_bytes());
 }
 
 struct S;
@@ -51,8 +47,9 @@ impl Blocks for S {
     fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
         for (j, (qs, qh)) in b.qs.iter().zip(b.qh).enumerate() {
             let qh = usize::from(u16::from_le_bytes(qh));
+            let sign = qh >> 4 & 0x800;
             for (l, &q) in qs.iter().enumerate() {
-                put(to, 4 * j + l, usize::from(q) | (qh >> (3 * l) & 7) << 8, EIGHTH[qh >> 15 & 1]);
+                put(to, 4 * j + l, usize::from(q) | qh << 8 >> (3 * l) & 0x700 | sign);
             }
         }
         let mut scales = [0; 8];
@@ -72,9 +69,8 @@ impl Blocks for M {
     #[inline(always)]
     fn unpack(b: &BlockM, _: usize, to: &mut Plain) {
         for (j, (qs, &qh)) in b.qs.iter().zip(&b.qh).enumerate() {
-            let qh = usize::from(qh);
-            put(to, 2 * j, usize::from(qs[0]) | (qh & 7) << 8, EIGHTH[qh >> 3 & 1]);
-            put(to, 2 * j + 1, usize::from(qs[1]) | (qh & 0x70) << 4, EIGHTH[qh >> 7 & 1]);
+            put(to, 2 * j, usize::from(qs[0]) | (usize::from(qh) & 15) << 8);
+            put(to, 2 * j + 1, usize::from(qs[1]) | (usize::from(qh) & 0xf0) << 4);
         }
         let (mut d, mut factors) = (0, [ONES; 2]);
         for (i, s) in b.scales.iter().enumerate() {

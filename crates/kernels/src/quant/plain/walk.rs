@@ -226,7 +226,7 @@ impl<K: Vectors> Walk<'_, K> {
             unsafe {
                 let (rows, mut acc) = (panel::rows::<8>(a, r), [L::F::splat(0.0); FEW]);
                 for b in 0..a.k / LEN {
-                    self.write_rows::<L, 8>(&rows, b, LEN, lines);
+                    self.write_rows::<L, 8>(&rows, b, LEN, lines, 8 * a.w_stride);
                     for (t, acc) in acc.iter_mut().enumerate().take(a.n_tokens) {
                         let x = act::Row::new(a.x.add(t * a.x_stride), a.k, LEN);
                         *acc = super_block::<L>(lines, x, b, *acc);
@@ -239,17 +239,17 @@ impl<K: Vectors> Walk<'_, K> {
         }
     }
 
-    /// Chunk `b` of `N` rows, `n` elements each, to `lines`.
+    /// Chunk `b` of `N` rows, `n` elements each, to `lines`. What is wanted next is `ahead` bytes further.
     ///
     /// # Safety
     /// They are there; the CPU has `L`.
     #[inline(always)]
-    unsafe fn write_rows<L: Lanes, const N: usize>(&self, rows: &[*const u8; N], b: usize, n: usize, lines: *mut Plain) {
+    unsafe fn write_rows<L: Lanes, const N: usize>(&self, rows: &[*const u8; N], b: usize, n: usize, lines: *mut Plain, ahead: usize) {
         // SAFETY: the caller's contract.
         unsafe {
             for (i, row) in rows.iter().enumerate() {
                 let p = row.wrapping_add(b * self.chunk_bytes);
-                panel::ahead(p.wrapping_add(self.chunk_bytes), self.chunk_bytes);
+                panel::ahead(p.wrapping_add(ahead), self.chunk_bytes);
                 (self.write_out)(p, n, lines.add(i));
             }
             // Not right after each: eight bytes stored are no 64 to load for a while.
@@ -271,7 +271,7 @@ impl<K: Vectors> Walk<'_, K> {
         let (lines, turned) = (s.raw.cast::<Plain>(), s.raw.wrapping_add(ROWS * size_of::<Plain>()));
         // SAFETY: the caller's contract; past the last row stands the last again.
         unsafe {
-            self.write_rows::<L, ROWS>(&panel::rows::<ROWS>(self.a, r), k / LEN, n, lines);
+            self.write_rows::<L, ROWS>(&panel::rows::<ROWS>(self.a, r), k / LEN, n, lines, self.chunk_bytes);
             for line in 0..5 {
                 let rows = std::array::from_fn(|i| lines.wrapping_add(i).cast::<u8>().cast_const().wrapping_add(64 * line));
                 L::transpose(&rows, turned);
