@@ -1,15 +1,14 @@
 //! The best of a long list, in order, where no two of them are equal: then every correct way gives the one list that the original's heap
 //! gives, and the fastest may be taken. Whether equals are near is seen on the way, and then nothing is done.
 use super::TokenData;
-use kernels::{Isa, float};
+use kernels::Isa;
+use kernels::float::{self, STREAMS};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// So many candidates are known by their largest logit; few blocks hold one of the best.
 const BLOCK: usize = 256;
 /// So many blocks are one when the least logit worth a look is chosen: that list is short.
 const GROUP: usize = 2;
-/// Blocks are read from so many parts of the list in turn: memory is faster in several streams.
-const STREAMS: usize = 4;
 
 /// Lists of less than this for each of the best have too few groups.
 const SHORT: usize = 2 * BLOCK * GROUP;
@@ -54,13 +53,17 @@ fn max(a: f32, b: f32) -> f32 {
 /// The largest logit of each block, and where the block begins. NaNs are passed over.
 fn maxima(data: &[TokenData]) -> Option<Vec<(f32, usize)>> {
     let mut out = Vec::new();
-    out.try_reserve(data.len() / BLOCK + 1).ok()?;
+    out.try_reserve(data.len() / BLOCK + STREAMS).ok()?;
+    let floats = <[f32]>::ref_from_bytes(data.as_bytes()).ok()?;
     let (kernels, part) = (float::table(Isa::detect()), data.len() / STREAMS / BLOCK * BLOCK);
-    let side_by_side = (0..part).step_by(BLOCK).flat_map(|at| (0..STREAMS).map(move |s| s * part + at));
-    for start in side_by_side.chain((STREAMS * part..data.len()).step_by(BLOCK)) {
-        let block = &data[start..data.len().min(start + BLOCK)];
+    for at in (0..part).step_by(BLOCK) {
+        let (starts, mut largest): ([usize; STREAMS], _) = (std::array::from_fn(|s| s * part + at), [0.0; STREAMS]);
         // A logit is the middle one of three.
-        out.push((kernels.max_of_middles(<[f32]>::ref_from_bytes(block.as_bytes()).ok()?), start));
+        kernels.max_of_middles(&starts.map(|s| &floats[3 * s..3 * (s + BLOCK)]), &mut largest);
+        out.extend(largest.into_iter().zip(starts));
+    }
+    for (rest, start) in data[STREAMS * part..].chunks(BLOCK).zip((STREAMS * part..).step_by(BLOCK)) {
+        out.push((rest.iter().fold(f32::NEG_INFINITY, |m, t| max(m, t.logit)), start));
     }
     Some(out)
 }

@@ -42,6 +42,9 @@ pub enum Act {
     Exp,
 }
 
+/// Lists that `Table::max_of_middles` reads side by side.
+pub const STREAMS: usize = 4;
+
 /// Declares the kernels: for each a list of implementations, a field of `Table`, and a safe method that calls it.
 /// A macro because `#[target_feature]` needs an item per ISA, which no generic function can make.
 macro_rules! kernels {
@@ -114,8 +117,9 @@ kernels! {
     SOFTMAX: softmax(x: &mut [f32]);
     /// The first index of the largest value; NaN loses to everything.
     ARGMAX: argmax(x: &[f32]) -> usize;
-    /// The largest middle one of all triples; NaN is passed over, -inf where there is none.
-    MAX_OF_MIDDLES: max_of_middles(x: &[f32]) -> f32;
+    /// Of each of four lists of triples, equally long, the largest middle one; NaN is passed over, -inf where there is none. Four, because
+    /// memory is faster in several streams.
+    MAX_OF_MIDDLES: max_of_middles(x: &[&[f32]; STREAMS], out: &mut [f32; STREAMS]);
     /// Float dot product: 16 lanes of f32, fused.
     DOT: dot(x: &[f32], y: &[f32]) -> f32;
     /// Nearest even, as all codecs here that ggml rounds so. `out` is little-endian bytes.

@@ -1,7 +1,7 @@
 //! The scalar truth for every float kernel: plain loops, written to be read, never to be fast.
 //! Shares nothing with the vector bodies; must not be optimised.
 
-use super::{Act, RopeKind};
+use super::{Act, RopeKind, STREAMS};
 
 pub fn rms_norm(x: &[f32], w: Option<&[f32]>, eps: f32, out: &mut [f32]) {
     let sum: f64 = x.iter().map(|v| f64::from(v * v)).sum();
@@ -159,8 +159,9 @@ pub fn argmax(x: &[f32]) -> usize {
     best
 }
 
-pub fn max_of_middles(x: &[f32]) -> f32 {
-    x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan()).fold(f32::NEG_INFINITY, f32::max)
+pub fn max_of_middles(x: &[&[f32]; STREAMS], out: &mut [f32; STREAMS]) {
+    let max = |x: &&[f32]| x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan()).fold(f32::NEG_INFINITY, f32::max);
+    *out = x.each_ref().map(max);
 }
 
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {

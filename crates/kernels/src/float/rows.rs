@@ -4,7 +4,7 @@
 //! only: the compiler must inline them to compile them for the ISA of the caller, and cannot be told to. What is longer stands in its own loop.
 
 use super::simd::{N, Simd};
-use super::{Act, RopeKind, math, oracle};
+use super::{Act, RopeKind, STREAMS, math, oracle};
 
 /// x[i..i + 16], zeros beyond the end.
 #[inline(always)]
@@ -193,20 +193,21 @@ fn max_of<S: Simd>(s: S, x: &[f32]) -> f32 {
     tail.iter().fold(s.max_lane(m), |m, v| if *v > m { *v } else { m })
 }
 
-/// Lanes `i` of three vectors that lie side by side: those with the middle one of a triple.
-const MIDDLES: [u16; 3] = [0b0010_0100_1001_0010, 0b0100_1001_0010_0100, 0b1001_0010_0100_1001];
+/// Where the middle ones of triples stand in three vectors side by side: every lane has one.
+const MIDDLES: [u16; 2] = [0b0010_0100_1001_0010, 0b1001_0010_0100_1001];
 
 #[inline(always)]
-pub(crate) fn max_of_middles<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let none = s.splat(f32::NEG_INFINITY);
-    let (mut m, (body, tail)) = ([none; 3], x.as_chunks::<{ 3 * N }>());
-    for c in body {
-        for (m, c) in m.iter_mut().zip(c.as_chunks::<N>().0) {
-            *m = s.max(s.load(c), *m);
+pub(crate) fn max_of_middles<S: Simd>(s: S, x: &[&[f32]; STREAMS], out: &mut [f32; STREAMS]) {
+    let (mut m, whole) = ([s.splat(f32::NEG_INFINITY); STREAMS], x[0].len() / (3 * N));
+    for i in 0..whole {
+        for (m, x) in m.iter_mut().zip(x) {
+            let [a, b, c] = x[3 * N * i..3 * N * (i + 1)].as_chunks::<N>().0 else { continue };
+            *m = s.max(s.pick(MIDDLES[0], s.load(a), s.pick(MIDDLES[1], s.load(b), s.load(c))), *m);
         }
     }
-    let [a, b, c] = [0, 1, 2].map(|i| s.max_lane(s.pick(MIDDLES[i], m[i], none)));
-    tail.as_chunks::<3>().0.iter().map(|t| t[1]).chain([b, c]).fold(a, |m, v| if v > m { v } else { m })
+    for ((out, m), x) in out.iter_mut().zip(m).zip(x) {
+        *out = x[3 * N * whole..].as_chunks::<3>().0.iter().fold(s.max_lane(m), |m, t| if t[1] > m { t[1] } else { m });
+    }
 }
 
 #[inline(always)]

@@ -230,20 +230,19 @@ fn argmax_finds_the_first_of_the_largest() {
 fn the_largest_of_the_middles() {
     let mut rng = Rng(12);
     for n in 0..400 {
-        let mut x: Vec<f32> = (0..n).map(|_| (rng.below(2000) as f32) - 1000.0).collect();
-        for i in 0..n {
+        let lists = [0; STREAMS].map(|_| {
             // Neighbours may be anything.
-            if i % 3 != 1 {
-                x[i] = [f32::NAN, f32::INFINITY, 5000.0][i % 5 % 3];
-            } else if rng.below(9) == 0 {
-                x[i] = f32::NAN;
-            }
-        }
-        let want = table(Isa::Scalar).max_of_middles(&x);
-        let middles = x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan());
-        assert_eq!(want, middles.fold(f32::NEG_INFINITY, f32::max));
-        for isa in levels() {
-            assert_eq!(table(isa).max_of_middles(&guarded(&x)), want, "{n}");
+            let one = |i: usize| if i % 3 == 1 { rng.below(2000) as f32 - 1000.0 } else { [f32::NAN, f32::INFINITY, 5000.0][i % 5 % 3] };
+            let mut x: Vec<f32> = (0..n).map(one).collect();
+            x.iter_mut().skip(1).step_by(3).filter(|v| **v as i32 % 9 == 0).for_each(|v| *v = f32::NAN);
+            x
+        });
+        let want =
+            lists.each_ref().map(|x| x.as_chunks::<3>().0.iter().map(|t| t[1]).filter(|v| !v.is_nan()).fold(f32::NEG_INFINITY, f32::max));
+        for isa in levels().into_iter().chain([Isa::Scalar]) {
+            let (guarded, mut out) = (lists.each_ref().map(|x| guarded(x)), [0.0; STREAMS]);
+            table(isa).max_of_middles(&guarded.each_ref().map(|x| &x[..]), &mut out);
+            assert_eq!(out, want, "{n}");
         }
     }
 }
