@@ -17,8 +17,7 @@ CASES = [
     {"type_k": Q8_0, "type_v": F16},
 ]
 LIMIT = 1e-3
-# K and V of four and five bits: each library is as far from what F32 gives as its rounding makes it. The original turns rows before it rounds them,
-# which leaves it a part of the error (README, "Where we differ on purpose").
+# K and V of four and five bits: each library is as far from what F32 gives as its rounding makes it. Both transform rows before they round them.
 SMALL = {"q5_1": 7, "q5_0": 6, "q4_1": 3, "q4_0": 2, "iq4_nl": 20}
 MORE_THAN_THE_ORIGINAL = 1.5
 
