@@ -49,6 +49,10 @@ class Parameters(unittest.TestCase):
                     ours, theirs = (((x - exact) ** 2).sum() / (exact ** 2).sum() for x in (a, b))
                     print(f"  {name} {label}: nmse to F32 {ours:.1e}, the original's {theirs:.1e}")
                     self.assertLess(ours, MORE_THAN_THE_ORIGINAL * theirs + LIMIT)
+                    if label == "q4_0":
+                        bare = np.concatenate(sides.run("ours", "logits:of_text", job, LLAMA_ATTN_ROT_DISABLE="1"))
+                        apart, without = (float(((x - b) ** 2).sum()) for x in (a, bare))
+                        self.assertLess(apart, without / 2, "transformed rows are rounded as the original's are")
 
 
 if __name__ == "__main__":

@@ -328,6 +328,16 @@ class State(unittest.TestCase):
                 print(f"  {spec.s['arch']}: nmse of rows {rows:.1e}, theirs -> ours {got[0]:.1e}, ours -> theirs {got[1]:.1e}")
                 self.assertLess(max(rows, *got), LIMIT)
 
+    def test_rows_are_transformed_unless_the_switch_says_no(self):
+        rows = lambda blob: floats(parse(blob, "seq")[2])
+        apart = lambda a, b: [nmse(p, q) for p, q in zip(rows(a[0]), rows(b[0]))]
+        for m, path in sides.MODELS.items():
+            with self.subTest(model=m):
+                default, (ours, original) = (sides.both("test_state:quantised", {"model": path}, **e) for e in ({}, {"LLAMA_ATTN_ROT_DISABLE": "1"}))
+                self.assertLess(max(apart(*default)), LIMIT)
+                self.assertLess(max(apart(ours, original)), LIMIT)
+                self.assertGreater(min(apart(ours, default[0])), 0.5, "the switch did nothing")
+
     def test_same_cells_in_some_order(self):
         for m, path in sides.MODELS.items():
             with self.subTest(model=m):
