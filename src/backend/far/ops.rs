@@ -306,7 +306,8 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
-        y.copy_from_slice(&transformed(of_v, &y.to_vec()));
+        let back = transformed(of_v, y).into_owned();
+        y.copy_from_slice(&back);
     }
     f.values.insert(out, y);
     Ok(())
