@@ -119,7 +119,7 @@ fn plan(cpu: &Cpu, s: &Shape, n_blocks: u32, store: u32) -> (Plan, Bound, usize)
     let values = vec![Value { width: q_width, rows: Dim::Tokens, dev }; 2];
     let head_bytes = s.head as usize * 2;
     let plane_bytes = head_bytes * (s.n_head_kv * CELLS_PER_BLOCK) as usize;
-    let plane = |at| PlaneAt { at, ty: DType::F16, heads: s.n_head_kv, head_len: s.head, head_bytes };
+    let plane = |at| PlaneAt { at, ty: DType::F16, heads: s.n_head_kv, head_len: s.head, head_bytes, hadamard: 0 };
     let n_layers = (((store as usize) << 20) / (2 * plane_bytes * n_blocks as usize)).clamp(1, 32);
     // As a context's store: a block holds its cells' rows of all layers.
     let block_bytes = 2 * plane_bytes * n_layers;

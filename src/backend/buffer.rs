@@ -145,9 +145,19 @@ pub struct PlaneAt {
     /// Elements of a head's row.
     pub head_len: u32,
     pub head_bytes: usize,
+    /// Quantised rows are the Walsh-Hadamard transforms of parts of this length of what was computed; 0: as it was.
+    pub hadamard: u32,
 }
 
 impl PlaneAt {
+    /// Length of the parts that rows are transformed in, if they are.
+    pub fn parts(&self) -> Option<usize> {
+        self.parts_as(self.ty)
+    }
+    /// The same for rows of another type that stand for these.
+    pub fn parts_as(&self, ty: DType) -> Option<usize> {
+        (ty.is_quantized() && self.hadamard > 0).then_some(self.hadamard as usize)
+    }
     /// Bytes from a row of one head to the same cell's of the next.
     pub fn head_pitch(&self) -> usize {
         usize::from(TILE) * self.head_bytes

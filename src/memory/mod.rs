@@ -7,6 +7,7 @@
 mod blocks;
 mod cells;
 mod group;
+pub mod hadamard;
 mod history;
 #[cfg(test)]
 mod naive;

@@ -2,7 +2,7 @@
 //! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
 use super::restore::RowAt;
 use super::store::Store;
-use crate::backend::codec::{decode_row, encode_row};
+use crate::backend::codec::{decode_row, encode_row, hadamard};
 use crate::backend::{Copy2d, KvLayer, PlaneAt, TILE};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
@@ -103,6 +103,12 @@ impl Rows<'_> {
     pub fn ty(&self) -> DType {
         self.at.ty
     }
+    pub fn parts(&self) -> Option<usize> {
+        self.at.parts()
+    }
+    pub fn parts_as(&self, ty: DType) -> Option<usize> {
+        self.at.parts_as(ty)
+    }
     pub fn head_len(&self) -> usize {
         self.at.head_len as usize
     }
@@ -195,13 +201,14 @@ pub struct Change {
     pub to: DType,
     /// Elements per row.
     pub n_embd: usize,
-    /// Length of the Hadamard rotation that the file's rows are under; 0: none.
-    pub n_rot: usize,
+    /// Length of the parts of which the file's rows are Walsh-Hadamard transforms, and of those in the plane.
+    pub from_parts: Option<usize>,
+    pub to_parts: Option<usize>,
 }
 
 impl Change {
     pub fn is_none(&self) -> bool {
-        self.from == self.to && self.n_rot == 0
+        self.from == self.to && self.from_parts == self.to_parts
     }
 
     /// `src`, whole rows, as rows of the new type.
@@ -214,8 +221,8 @@ impl Change {
             if !decode_row(self.from, src, &mut x) {
                 return Err(bad());
             }
-            if self.n_rot > 0 {
-                x.chunks_exact_mut(self.n_rot).for_each(hadamard);
+            if self.from_parts != self.to_parts {
+                [self.from_parts, self.to_parts].into_iter().flatten().for_each(|n| hadamard(&mut x, n));
             }
             if !encode_row(self.to, &x, out) {
                 return Err(bad());
@@ -223,20 +230,6 @@ impl Change {
         }
         Ok(out)
     }
-}
-
-/// The orthonormal Walsh-Hadamard transform, its own inverse. A power of two values.
-fn hadamard(x: &mut [f32]) {
-    let mut half = 1;
-    while half < x.len() {
-        for pair in x.chunks_exact_mut(2 * half) {
-            let (a, b) = pair.split_at_mut(half);
-            a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
-        }
-        half *= 2;
-    }
-    let scale = 1.0 / (x.len() as f32).sqrt();
-    x.iter_mut().for_each(|v| *v *= scale);
 }
 
 #[cfg(test)]
@@ -256,7 +249,7 @@ mod tests {
     /// Memory that the host cannot address: whatever works here uses `read` and `write` only.
     fn store(heads: u32, n_blocks: u32) -> Store {
         let far: Vec<Arc<dyn Backend>> = vec![Arc::new(Far::new(DeviceId(0)))];
-        let plane = PlaneSpec { ty: DType::F16, heads, head_len: 4 };
+        let plane = PlaneSpec { ty: DType::F16, heads, head_len: 4, hadamard: 0 };
         let layers = [LayerRows { il: 0, place: 0, planes: vec![plane, plane] }];
         Store::new(&layers, &far, 1, 64, n_blocks, &platform::Backing::Heap).expect("small")
     }
@@ -311,13 +304,17 @@ mod tests {
     fn types_change_and_rotations_are_taken_back() {
         let x: Vec<f32> = (0..128).map(|i| (i as f32 * 0.37).sin()).collect();
         let mut turned = x.clone();
-        turned.chunks_exact_mut(64).for_each(hadamard);
+        hadamard(&mut turned, 64);
         let bytes: Vec<u8> = turned.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let change = Change { from: DType::F32, to: DType::F16, n_embd: 128, n_rot: 64 };
+        let change = Change { from: DType::F32, to: DType::F16, n_embd: 128, from_parts: Some(64), to_parts: None };
         let out = change.apply(&bytes).expect("known types");
         let mut y = vec![0.0; 128];
         assert!(decode_row(DType::F16, &out, &mut y));
         assert!(x.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-3), "{y:?}");
+        let put = Change { from: DType::F16, to: DType::F32, from_parts: None, to_parts: Some(64), ..change };
+        let there = put.apply(&out).expect("known types");
+        assert!(turned.iter().zip(there.as_chunks().0).all(|(a, b)| (a - f32::from_le_bytes(*b)).abs() < 2e-3), "and brought about");
+        assert!(!put.is_none() && Change { to: DType::F16, to_parts: None, ..put }.is_none());
         assert!((turned[0] - x[..64].iter().sum::<f32>() / 8.0).abs() < 1e-4);
         assert!(Change { to: DType::Q4_K, n_embd: 256, ..change }.apply(&[bytes.clone(), bytes].concat()).is_err());
     }

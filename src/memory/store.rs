@@ -11,6 +11,8 @@ pub struct PlaneSpec {
     pub ty: DType,
     pub heads: u32,
     pub head_len: u32,
+    /// As in `PlaneAt`.
+    pub hadamard: u32,
 }
 
 /// A layer that stores rows in this group.
@@ -129,7 +131,7 @@ impl Store {
 
 fn plane(p: &PlaneSpec, cells_per_block: u32, at: &mut usize) -> Result<PlaneAt> {
     let head_bytes = head_bytes(p)?;
-    let here = PlaneAt { at: *at, ty: p.ty, heads: p.heads, head_len: p.head_len, head_bytes };
+    let here = PlaneAt { at: *at, ty: p.ty, heads: p.heads, head_len: p.head_len, head_bytes, hadamard: p.hadamard };
     *at += (head_bytes * (p.heads * cells_per_block) as usize).next_multiple_of(ALIGN);
     Ok(here)
 }

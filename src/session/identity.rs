@@ -2,6 +2,7 @@
 //! other. Settings that change no bit are not in it: threads, batch sizes, context size, cell layout, `swa_full`.
 use super::Context;
 use super::params::rope_settings;
+use crate::memory::hadamard;
 use crate::model::hparams::RopeScaling;
 use std::fmt::Write;
 
@@ -27,7 +28,7 @@ impl Context {
         let devices: Vec<String> = m.backends.iter().map(|b| b.identity()).collect();
         let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}", m.place, m.head_place);
         let _ = writeln!(s, "model {} {:?}\nweights {:016x}", m.arch.name, m.hp, m.fingerprint()?);
-        let _ = writeln!(s, "kv {} {} causal {}", p.type_k.name(), p.type_v.name(), self.causal());
+        let _ = writeln!(s, "kv {} {} as is {} causal {}", p.type_k.name(), p.type_v.name(), hadamard::disabled(), self.causal());
         // All that context size decides: which of its two lists of factors LongRoPE takes.
         let long = m.hp.rope.scaling == RopeScaling::LongRope && self.sizes.n_ctx_seq > m.hp.rope.n_ctx_orig;
         let _ = writeln!(s, "{:?} long {long}", rope_settings(m, p));

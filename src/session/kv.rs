@@ -2,6 +2,7 @@
 //! Knows neither tokens nor plans.
 use super::params::{ContextParams, Sizes};
 use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Ubatch};
+use crate::memory::hadamard;
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
@@ -39,14 +40,17 @@ impl Groups {
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
         let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.stores();
         let mine = m.layers.iter().enumerate().filter(stores);
-        mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect()
+        let mut rows: Vec<LayerRows> = mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect();
+        hadamard::set(&mut rows, m.layers.first().map_or([0; 2], |l| [l.attn.head_k, l.attn.head_v]));
+        rows
     }
 }
 
 /// K and V of a layer.
 pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> LayerRows {
     let a = &l.attn;
-    let [k, v] = [(types[0], a.head_k), (types[1], a.head_v)].map(|(ty, head_len)| PlaneSpec { ty, heads: a.n_head_kv, head_len });
+    let [k, v] =
+        [(types[0], a.head_k), (types[1], a.head_v)].map(|(ty, head_len)| PlaneSpec { ty, heads: a.n_head_kv, head_len, hadamard: 0 });
     // Latent rows are K, and V is the first part of them.
     let planes = if a.mla.is_some_and(|m| m.absorbed) { vec![k] } else { vec![k, v] };
     LayerRows { il, place, planes }

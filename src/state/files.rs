@@ -1,7 +1,7 @@
 //! Session files (a whole context) and sequence files, both with the tokens they were saved with. Written beside the old one and renamed.
 use super::form::{Layout, Parts};
 use super::io::{Reader, Sink, Source, ToFile};
-use super::{What, check_model, read_blob, write, write_blob, write_state};
+use super::{What, check_model, read_blob, write_blob, write_state};
 use crate::session::Context;
 use platform::file::{File, Replacement};
 use platform::pages::Passing;
@@ -20,12 +20,10 @@ pub struct FileTokens {
     pub n_read: u64,
 }
 
-fn header(ctx: &mut Context, what: What, tokens: &[i32], out: &mut dyn Sink) -> Result<()> {
-    let parts = what.parts(ctx)?;
-    let newer = u32::from(write::layout(ctx.kv().1, &parts) == Layout::V11);
+fn header(what: What, tokens: &[i32], out: &mut dyn Sink) -> Result<()> {
     let (magic, version) = if what == What::Everything { (SESSION, 10) } else { (SEQUENCE, 3) };
     out.put_u32(magic)?;
-    out.put_u32(version + newer)?;
+    out.put_u32(version)?;
     out.put_u32(u32::try_from(tokens.len()).map_err(|_| Error::invalid(format!("{} tokens", tokens.len())))?)?;
     tokens.iter().try_for_each(|t| out.put(&t.to_le_bytes()))
 }
@@ -48,7 +46,7 @@ pub fn write_seq(ctx: &mut Context, seq: i32, tokens: &[i32], out: &mut dyn Sink
     let what = What::Seq { seq, partial: false };
     let parts = Parts { masked: true, ..what.parts(ctx)? };
     ctx.settle()?;
-    header(ctx, what, tokens, out)?;
+    header(what, tokens, out)?;
     write_blob(ctx, &parts, out)
 }
 
@@ -62,7 +60,7 @@ fn save(
     ctx.settle()?;
     let mut file = Replacement::create(path)?;
     let mut out = ToFile::new(&mut file);
-    header(ctx, what, tokens, &mut out)?;
+    header(what, tokens, &mut out)?;
     state(ctx, &mut out)?;
     let n = out.written();
     file.finish()?;

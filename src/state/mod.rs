@@ -90,7 +90,7 @@ fn write_state(ctx: &mut Context, what: What, out: &mut dyn Sink) -> Result<()> 
 fn write_blob(ctx: &mut Context, parts: &Parts, out: &mut dyn Sink) -> Result<()> {
     let v_trans = !ctx.params.flash_attn && !parts.in_order();
     let (memory, stores) = ctx.kv();
-    write::Write { memory, stores, parts, layout: write::layout(stores, parts), v_trans }.blob(out)
+    write::Write { memory, stores, parts, v_trans }.blob(out)
 }
 
 fn read_state(ctx: &mut Context, what: What, src: &dyn Source, layout: Layout) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! A KV blob read and believed: every count against what is left, every type, size, position and id, before anybody changes anything.
 //! Changes nothing itself; gives the cells, and where the rows of each plane begin.
-use super::form::{Layout, Parts, rotation};
+use super::form::{Layout, Parts};
 use super::io::Reader;
 use crate::memory::Memory;
 use crate::memory::restore::Held;
@@ -146,8 +146,7 @@ impl Read<'_> {
         }
         let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
-            let by_shape = rotation(store, i);
-            let one = |rows: Rows<'_>| Plane { rows, n, by_shape, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
+            let one = |rows: Rows<'_>| Plane { rows, n, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
             store.planes(i).map(one).collect()
         };
         Ok([plane(0)?, plane(1)?])
@@ -158,8 +157,7 @@ impl Read<'_> {
 struct Plane<'a> {
     rows: Rows<'a>,
     n: u32,
-    /// Rotation that quantised rows are under where the state does not say.
-    by_shape: usize,
+    /// What the state says of the transform that its rows are under; `None`: quantised ones are as they would be here.
     told: Option<u32>,
 }
 
@@ -176,7 +174,8 @@ impl Plane<'_> {
             return bad(format!("rows of {told} bytes, {n_embd} elements of {} are {width}", ty.name()));
         }
         let at = r.skip(width as u64 * u64::from(self.n))?;
-        Ok(PlaneBlob { at, change: Change { from: ty, to: self.rows.ty(), n_embd, n_rot: self.rotation(ty)? }, channels })
+        let (to, to_parts) = (self.rows.ty(), self.rows.parts());
+        Ok(PlaneBlob { at, change: Change { from: ty, to, n_embd, from_parts: self.parts(ty)?, to_parts }, channels })
     }
 
     /// The width of a row that is stored channel by channel.
@@ -188,10 +187,11 @@ impl Plane<'_> {
         Ok(u64::from(size) * u64::from(n_embd))
     }
 
-    fn rotation(&self, ty: DType) -> Result<usize> {
+    fn parts(&self, ty: DType) -> Result<Option<usize>> {
         match self.told.map(|n| n as usize) {
-            None => Ok(if ty.is_quantized() { self.by_shape } else { 0 }),
-            Some(n) if n == 0 || (n.is_power_of_two() && self.rows.head_len().is_multiple_of(n)) => Ok(n),
+            None => Ok(self.rows.parts_as(ty)),
+            Some(0) => Ok(None),
+            Some(n) if n.is_power_of_two() && self.rows.head_len().is_multiple_of(n) => Ok(Some(n)),
             Some(n) => bad(format!("rows under a rotation of {n}, heads have {} elements", self.rows.head_len())),
         }
     }

@@ -22,7 +22,7 @@ struct World {
 }
 
 fn world(backend: Arc<dyn Backend>, cells: u32, heads: u32) -> World {
-    let plane = PlaneSpec { ty: DType::F16, heads, head_len: HEAD };
+    let plane = PlaneSpec { ty: DType::F16, heads, head_len: HEAD, hadamard: 0 };
     let layers: Vec<LayerRows> = (0..LAYERS).map(|il| LayerRows { il, place: 0, planes: vec![plane, plane] }).collect();
     let spec = GroupSpec { window: Window::All, size: cells, cells_per_block: 64, keep_masked: true };
     let store = Store::new(&layers, &[backend], LAYERS, 64, spec.n_blocks_max(1), &platform::Backing::Mmap).expect("small");
@@ -43,7 +43,7 @@ impl World {
     fn write(&self, seq: u32) -> Vec<u8> {
         let mut blob = vec![0; 1 << 24];
         let mut out = ToMemory::new(&mut blob);
-        let w = write::Write { memory: &self.memory, stores: &self.stores, parts: &parts(seq), layout: Layout::V10, v_trans: false };
+        let w = write::Write { memory: &self.memory, stores: &self.stores, parts: &parts(seq), v_trans: false };
         w.blob(&mut out).expect("fits");
         let n = super::io::Sink::written(&out) as usize;
         blob.truncate(n);

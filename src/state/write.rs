@@ -1,5 +1,5 @@
 //! A KV blob from memory: the original's bytes for what is in it. Rows are brought together plane by plane, straight into where they go.
-use super::form::{Layout, Parts, rotation, transpose};
+use super::form::{Parts, transpose};
 use super::io::Sink;
 use crate::memory::Memory;
 use crate::memory::restore::Held;
@@ -21,7 +21,6 @@ pub struct Write<'a> {
     pub memory: &'a Memory,
     pub stores: &'a [Store],
     pub parts: &'a Parts,
-    pub layout: Layout,
     /// V channel by channel.
     pub v_trans: bool,
 }
@@ -57,9 +56,6 @@ impl Write<'_> {
         let v_trans = self.v_trans && store.planes(1).all(|p| p.ty().block_len() == 1);
         out.put_u32(u32::from(v_trans))?;
         out.put_u32(store.planes(0).count() as u32)?;
-        if self.layout == Layout::V11 {
-            out.put(&[0; 8])?; // n_rot of K and V: our rows are as they were computed
-        }
         let sections: Vec<Section<'_>> =
             [0, 1].into_iter().flat_map(|i| store.planes(i).map(move |r| Section::new(r, i == 1 && v_trans))).collect();
         match out.step() {
@@ -164,11 +160,4 @@ fn cells<'a>(list: impl Iterator<Item = &'a Held>) -> Vec<u8> {
         h.seqs.iter().for_each(|s| b.extend(s.to_le_bytes()));
     }
     b
-}
-
-/// The layout that says what our rows are. The original rotates quantised rows and its version 10 cannot say that ours are not: then 11.
-pub fn layout(stores: &[Store], parts: &Parts) -> Layout {
-    let quantised = |s: &Store, plane| s.planes(plane).any(|r| r.ty().is_quantized());
-    let rotated = |s: &Store| [0, 1].into_iter().any(|plane| quantised(s, plane) && rotation(s, plane) > 0);
-    if stores[parts.groups.clone()].iter().any(rotated) { Layout::V11 } else { Layout::V10 }
 }

@@ -88,7 +88,7 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
     let width = s.n_head * s.head;
     let head_bytes = s.ty.row_bytes(s.head as usize).expect("whole blocks");
     let plane_bytes = head_bytes * (s.n_head_kv * PER_BLOCK) as usize;
-    let plane = |at| PlaneAt { at, ty: s.ty, heads: s.n_head_kv, head_len: s.head, head_bytes };
+    let plane = |at| PlaneAt { at, ty: s.ty, heads: s.n_head_kv, head_len: s.head, head_bytes, hadamard: 0 };
     let n_blocks = (CELLS / PER_BLOCK + 8) as usize;
     let mut raw = vec![0; 2 * plane_bytes * n_blocks];
     let x = Rng::new(5).floats(2 * n_blocks * (s.n_head_kv * PER_BLOCK * s.head) as usize);

@@ -29,12 +29,13 @@ struct Bench<'a> {
     weights: Vec<Weight>,
     plan: Plan,
     kv: Vec<KvGroup>,
+    shifts: Vec<KvShift>,
     seed: u64,
 }
 
 impl<'a> Bench<'a> {
     fn new(backend: &'a dyn Backend) -> Bench<'a> {
-        Bench { backend, weights: vec![], plan: Plan::default(), kv: vec![], seed: 1 }
+        Bench { backend, weights: vec![], plan: Plan::default(), kv: vec![], shifts: vec![], seed: 1 }
     }
     fn weight(&mut self, ty: DType, shape: [u32; 3]) -> WeightId {
         self.seed += 1;
@@ -56,9 +57,9 @@ impl<'a> Bench<'a> {
         self.plan.steps.push(Step { op, il: 0, dev: self.backend.device(), seen_as: vec![] });
     }
     /// A layer's K and V in `n_blocks` blocks of 32 cells.
-    fn store(&mut self, heads: u32, head_len: u32, ty: DType, n_blocks: usize) -> GroupId {
+    fn store(&mut self, heads: u32, head_len: u32, ty: DType, n_blocks: usize, hadamard: u32) -> GroupId {
         let head_bytes = ty.row_bytes(head_len as usize).expect("whole blocks");
-        let plane = |at| PlaneAt { at, ty, heads, head_len, head_bytes };
+        let plane = |at| PlaneAt { at, ty, heads, head_len, head_bytes, hadamard };
         let bytes = head_bytes * heads as usize * 32;
         let planes = vec![plane(0), plane(bytes)];
         let buf = self.backend.alloc(2 * bytes * n_blocks, "kv").expect("small");
@@ -86,7 +87,7 @@ impl<'a> Bench<'a> {
         let mut e = self.backend.lower(&self.plan, 0..self.plan.steps.len(), &bound, limits).expect("lowers");
         let outputs: Vec<u32> = (0..ub.n_tokens() as u32).filter(|i| ub.output[*i as usize]).collect();
         let team = Team::new(n_workers);
-        let io = Io { ub, views, outputs: &outputs, shifts: &[], team: &team, active: n_workers, stop: &|| false };
+        let io = Io { ub, views, outputs: &outputs, shifts: &self.shifts, team: &team, active: n_workers, stop: &|| false };
         e.run(&io).expect("runs");
         let v = self.plan.value(t);
         let rows = if v.rows == Dim::Tokens { ub.n_tokens() } else { outputs.len() };
@@ -435,45 +436,78 @@ fn views(n: usize, window: i32) -> Views {
     v
 }
 
+/// Two heads of 32 in a store, shifted or not, and attention over them.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    ty: DType,
+    hadamard: u32,
+    window: i32,
+    n_head: u32,
+    shifted: bool,
+}
+
+const KEPT: Kept = Kept { ty: DType::F32, hadamard: 0, window: 64, n_head: 4, shifted: false };
+
+impl Kept {
+    fn run(&self, b: &dyn Backend, workers: u32, n: usize) -> Vec<f32> {
+        let (n_head, mut bench) = (self.n_head, Bench::new(b));
+        let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
+        bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+        let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
+        let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
+        bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)], fine: false });
+        let group = bench.store(2, 32, self.ty, 2, self.hadamard);
+        bench.step(Op::Store { group, k: x, v: x });
+        if self.shifted {
+            bench.shifts = (0..2).map(|b| KvShift { group, block: BlockId(b), slot: 3, len: 20, delta: 5 - 9 * b as i32 }).collect();
+            bench.step(Op::Shift { group, rope: rope(RopeKind::Neox, 24, None) });
+        }
+        let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
+        let alibi = f32::from(self.window == 64) * 8.0;
+        let table = bench.weight(DType::F32, [n_head, 8, 1]);
+        let buckets = (self.window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
+        let spec =
+            AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks, alibi, buckets, layer: None };
+        bench.step(Op::Attend { q, group, spec, out });
+        bench.run(&ubatch(n, 2 * 32), &[views(n, self.window)], workers, out)
+    }
+
+    /// What the CPU makes of it at every level and by several workers is what the far backend does.
+    fn agree(&self, n: usize) -> Vec<f32> {
+        let want = self.run(&Far::new(DeviceId(1)), 1, n);
+        for isa in Isa::all_here() {
+            let got = self.run(&Cpu::new(DeviceId(0), isa), 1, n);
+            assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {self:?} {n}");
+            assert_eq!(got, self.run(&Cpu::new(DeviceId(0), isa), 3, n), "{isa:?} {self:?} {n}: other bits with three workers");
+        }
+        want
+    }
+}
+
 #[test]
 fn store_and_attend() {
     for (ty, window, n_head) in [(DType::F32, 64, 4), (DType::F16, 9, 4), (DType::BF16, 64, 2), (DType::Q8_0, 5, 8)] {
         for n in [1usize, 5, 33] {
-            let ub = ubatch(n, 2 * 32);
-            let run = |b: &dyn Backend, workers| {
-                let mut bench = Bench::new(b);
-                let (table, x) = (bench.weight(DType::F32, [64, 1, 1]), bench.value(64, Dim::Tokens));
-                bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
-                let (q, out) = (bench.value(n_head * 32, Dim::Tokens), bench.value(n_head * 32, Dim::Tokens));
-                let w = bench.weight(DType::F32, [64, n_head * 32, 1]);
-                bench.step(Op::Linear { x, outs: vec![Proj::plain(w, q)], fine: false });
-                let group = bench.store(2, 32, ty, 2);
-                bench.step(Op::Store { group, k: x, v: x });
-                let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
-                let alibi = f32::from(window == 64) * 8.0;
-                let table = bench.weight(DType::F32, [n_head, 8, 1]);
-                let buckets = (window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
-                let spec = AttendSpec {
-                    n_head,
-                    n_head_kv: 2,
-                    head_k: 32,
-                    head_v: 32,
-                    scale: 0.3,
-                    softcap: 2.0,
-                    sinks,
-                    alibi,
-                    buckets,
-                    layer: None,
-                };
-                bench.step(Op::Attend { q, group, spec, out });
-                bench.run(&ub, &[views(n, window)], workers, out)
-            };
-            let want = run(&Far::new(DeviceId(1)), 1);
-            for isa in Isa::all_here() {
-                let got = run(&Cpu::new(DeviceId(0), isa), 1);
-                assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {ty:?} {n}");
-                assert_eq!(got, run(&Cpu::new(DeviceId(0), isa), 3), "{isa:?} {ty:?} {n}: other bits with three workers");
+            Kept { ty, window, n_head, ..KEPT }.agree(n);
+        }
+    }
+}
+
+/// Quantised rows that are kept transformed say what they say as they are: with and without a shift, whole heads and parts.
+#[test]
+fn transformed_rows() {
+    for shifted in [false, true] {
+        for n in [5usize, 33] {
+            let exact = Kept { shifted, ..KEPT }.agree(n);
+            let size = exact.iter().map(|v| v * v).sum::<f32>();
+            for (ty, hadamard, limit) in [(DType::Q8_0, 0, 1e-4), (DType::Q8_0, 32, 1e-4), (DType::Q8_0, 16, 1e-4), (DType::Q4_0, 32, 3e-2)]
+            {
+                let got = Kept { ty, hadamard, shifted, ..KEPT }.agree(n);
+                let off = got.iter().zip(&exact).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+                assert!(off > 0.0 && off < limit * size, "{ty:?} {hadamard} shifted {shifted}, {n} tokens: {}", off / size);
             }
+            // What is not quantised is never transformed.
+            assert_eq!(Kept { hadamard: 32, shifted, ..KEPT }.agree(n), exact);
         }
     }
 }

@@ -4,6 +4,7 @@
 use llama::backend::{BlockId, Bound, Exec, GroupId, Io, KvShift, Leaf, Limits, QueryRow, Seg, SeqSet, T, Ubatch, Views};
 use llama::blocks::{self, Settings};
 use llama::memory::Window;
+use llama::memory::hadamard;
 use llama::memory::store::{LayerRows, PlaneSpec, Store};
 use llama::model::Model;
 use llama::session::ContextParams;
@@ -96,11 +97,11 @@ pub fn groups(m: &Model) -> (Vec<Window>, Vec<GroupId>) {
 }
 
 fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
-    let layers: Vec<LayerRows> = (0..m.layers.len())
+    let mut layers: Vec<LayerRows> = (0..m.layers.len())
         .filter(|il| of[*il].0 as usize == g && m.layers[*il].stores())
         .map(|il| {
             let a = &m.layers[il].attn;
-            let plane = |ty, head_len| PlaneSpec { ty, heads: a.n_head_kv, head_len };
+            let plane = |ty, head_len| PlaneSpec { ty, heads: a.n_head_kv, head_len, hadamard: 0 };
             let mut planes = vec![plane(p.type_k, a.head_k)];
             if !a.mla.is_some_and(|m| m.absorbed) {
                 planes.push(plane(p.type_v, a.head_v));
@@ -108,6 +109,7 @@ fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
             LayerRows { il, place: m.place[il], planes }
         })
         .collect();
+    hadamard::set(&mut layers, [m.layers[0].attn.head_k, m.layers[0].attn.head_v]);
     Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store")
 }
 

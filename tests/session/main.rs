@@ -1,5 +1,6 @@
 //! What a decode promises, on the bundled models through the Rust API: embeddings as input, several sequences at once, switches.
 mod encoders;
+mod kv_types;
 mod loading;
 #[path = "../common/rng.rs"]
 mod rng;

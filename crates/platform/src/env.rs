@@ -43,6 +43,11 @@ pub const SWITCHES: &[Switch] = &[
         values: "on|K",
         help: "contexts can be rewound past their sliding windows: windows are kept every K tokens (on: 512), at most K are computed again",
     },
+    Switch {
+        name: "LLAMA_ATTN_ROT_DISABLE",
+        values: "1",
+        help: "quantised K and V are kept as they are, not under a Hadamard transform (the original's)",
+    },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },
@@ -57,6 +62,18 @@ pub fn get(name: &str) -> Option<String> {
 /// Set, and neither empty nor `0`.
 pub fn flag(name: &str) -> bool {
     get(name).is_some_and(|v| v != "0")
+}
+
+/// What C's `atoi` makes of it: 0 where there is no number.
+pub fn number(name: &str) -> i64 {
+    get(name).map_or(0, |v| leading_number(&v))
+}
+
+fn leading_number(s: &str) -> i64 {
+    let s = s.trim_start();
+    let sign = usize::from(s.starts_with(['-', '+']));
+    let end = s[sign..].find(|c: char| !c.is_ascii_digit()).map_or(s.len(), |i| sign + i);
+    s[..end].parse().unwrap_or(0)
 }
 
 /// The table as text for `CAMELID_HELP=1`.
@@ -78,4 +95,15 @@ pub(crate) fn log_level() -> Option<Level> {
         Some("none") => None,
         _ => Some(Level::Info),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        let pairs = [("1", 1), (" -7x", -7), ("+3", 3), ("yes", 0), ("", 0), ("-", 0), ("0", 0), ("12.9", 12)];
+        assert!(pairs.iter().all(|(s, n)| leading_number(s) == *n));
+    }
 }

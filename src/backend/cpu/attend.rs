@@ -8,6 +8,7 @@ use super::rows::{bytes_at, layer_of};
 use super::tiles::{self, Tile};
 use crate::backend::*;
 use kernels::attn::{self, Alibi, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
+use kernels::float;
 use platform::Result;
 use platform::pool::{Stop, Worker};
 use std::ops::Range;
@@ -19,6 +20,7 @@ pub struct Attend {
     out: T,
     layer: KvLayer,
     kernel: AttnLeaf,
+    t: &'static float::Table,
     /// The bucket of each distance, `-Buckets::FAR..=Buckets::FAR`.
     buckets: Vec<u32>,
     /// Of passes, and of joins.
@@ -84,7 +86,17 @@ impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group, spec.layer.unwrap_or(l.il))?.clone();
         let queues = [l.needs.queue(), l.needs.queue()];
-        let a = Attend { q, group, out, layer, kernel: attn::attn_leaf(l.isa), buckets: buckets_of(&spec), queues, spec };
+        let a = Attend {
+            q,
+            group,
+            out,
+            layer,
+            kernel: attn::attn_leaf(l.isa),
+            t: float::table(l.isa),
+            buckets: buckets_of(&spec),
+            queues,
+            spec,
+        };
         let [q, state, kernel] = a.room_sizes();
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
         let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
@@ -161,13 +173,14 @@ impl Attend {
         Cut { heads: (kv * n / enough).clamp(1, most), spans: split.then_some(spans), tiles }
     }
 
-    /// Copies the tile's queries of KV heads `heads` together: [head][token][per_kv][head_k].
+    /// Copies the tile's queries of KV heads `heads` together, transformed as K are: [head][token][per_kv][head_k].
     fn gather(&self, c: &Ctx<'_>, tile: &Tile, heads: &Range<usize>, q: &mut [f32]) {
         let len = self.per_kv() * self.spec.head_k as usize;
         let mut parts = q.chunks_exact_mut(len);
         for h in heads.clone() {
             for (i, dst) in tile.tokens().zip(&mut parts) {
                 dst.copy_from_slice(&c.arena.row(self.q, i)[h * len..(h + 1) * len]);
+                self.layer.planes[0].parts().into_iter().for_each(|n| self.t.hadamard(dst, n));
             }
         }
     }
@@ -334,12 +347,13 @@ impl Attend {
 
     fn finish(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, heads: Range<usize>, total: &[f32]) {
         let (per_kv, head_v, state) = (self.per_kv(), self.head_v(), self.state());
-        let sinks = self.spec.sinks.map(|s| c.floats(s));
+        let (sinks, of_v) = (self.spec.sinks.map(|s| c.floats(s)), &self.layer.planes[self.layer.plane_of_v()]);
         let (tokens, n_q) = (tile.tokens(), tile.tokens().len() * per_kv);
         for (n, s) in total.chunks_exact(state).enumerate() {
             let head = (heads.start + n / n_q) * per_kv + n % per_kv;
             let out = c.arena.cols_mut(w, self.out, tokens.start + n % n_q / per_kv, head * head_v..(head + 1) * head_v);
             attn::span_finish(s, sinks.map(|s| s[head]), out);
+            of_v.parts().into_iter().for_each(|n| self.t.hadamard(out, n));
         }
     }
 }

@@ -83,7 +83,7 @@ impl CpuOp for Turn {
             for (i, rope) in self.ropes.iter().enumerate() {
                 if h < rope.n_head {
                     rope.head(c, w, token, h);
-                    self.store.iter().filter(|s| s.0 == i).for_each(|s| s.1.head(c, token, h));
+                    self.store.iter().filter(|s| s.0 == i).for_each(|s| s.1.head(c, w, token, h));
                     break;
                 }
                 h -= rope.n_head;

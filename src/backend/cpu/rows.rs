@@ -178,8 +178,9 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn lower(l: &Lower<'_>, group: GroupId, k: T, v: T) -> Result<Store> {
+    pub fn lower(l: &mut Lower<'_>, group: GroupId, k: T, v: T) -> Result<Store> {
         let layer = layer_of(l, group, l.il)?.clone();
+        l.needs.scratch(layer.planes.iter().map(|p| 4 * p.head_len as usize).max().unwrap_or(0), 0);
         if let Some(p) = layer.planes.iter().find(|p| !kernels::attn::supports(p.ty)) {
             return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
         }
@@ -194,14 +195,24 @@ impl Store {
     }
 
     /// Head `h` of a token, of K and V.
-    pub fn head(&self, c: &Ctx<'_>, token: usize, h: usize) {
+    pub fn head(&self, c: &Ctx<'_>, w: &Worker<'_>, token: usize, h: usize) {
         let (block, slot) = c.io.views[self.group.0 as usize].dst[token];
         for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate().filter(|(_, (p, _))| h < p.heads as usize) {
             let (len, out) = (p.head_len as usize, row_ptr(&self.layer, plane, block, slot, h as u32));
             // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
             let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
-            self.t.encode_row(p.ty, &c.arena.row(x, token)[h * len..(h + 1) * len], out);
+            self.t.encode_row(p.ty, self.transformed(c, w, p, &c.arena.row(x, token)[h * len..(h + 1) * len]), out);
         }
+    }
+
+    /// A head as the plane keeps it.
+    fn transformed<'a>(&self, c: &Ctx<'a>, w: &Worker<'_>, p: &PlaneAt, x: &'a [f32]) -> &'a [f32] {
+        let Some(n) = p.parts() else { return x };
+        // SAFETY: this worker's scratch holds a head (sized at lowering), 64-byte aligned; nobody else has it now.
+        let head = unsafe { std::slice::from_raw_parts_mut(c.scratch.mine(w).0.cast::<f32>(), x.len()) };
+        head.copy_from_slice(x);
+        self.t.hadamard(head, n);
+        head
     }
 }
 
@@ -209,7 +220,7 @@ impl CpuOp for Store {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let n = c.io.views[self.group.0 as usize].dst.len();
         let heads = self.layer.planes.iter().map(|p| p.heads as usize).max().unwrap_or(0);
-        w.share(n * heads, 1).for_each(|item| self.head(c, item / heads, item % heads));
+        w.share(n * heads, 1).for_each(|item| self.head(c, w, item / heads, item % heads));
         Ok(())
     }
 }
@@ -247,7 +258,9 @@ impl CpuOp for Shift {
                     // SAFETY: as in `Store`; entries name disjoint cells.
                     let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
                     self.t.decode_row(p.ty, row, head);
+                    p.parts().into_iter().for_each(|n| self.t.hadamard(head, n));
                     self.t.rope_rows(terms::rope_kind(self.rope.kind), &mut head[self.rope.at as usize..], n_rot, table);
+                    p.parts().into_iter().for_each(|n| self.t.hadamard(head, n));
                     self.t.encode_row(p.ty, head, row);
                 }
             }

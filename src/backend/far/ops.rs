@@ -4,6 +4,7 @@ use kernels::attn::{Alibi, HeadRows, KvRun, LeafArgs, Rows};
 use kernels::quant::{self, MatArgs};
 use kernels::{Isa, attn, float};
 use platform::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 pub struct Far<'a> {
@@ -230,6 +231,14 @@ fn layer<'a>(f: &Far<'a>, g: GroupId, il: i16) -> Result<&'a KvLayer> {
     l.ok_or_else(|| Error::invalid(format!("layer {il} has no rows in group {}", g.0)))
 }
 
+/// Values as a plane keeps them, or as they were before.
+fn transformed<'a>(p: &PlaneAt, x: &'a [f32]) -> Cow<'a, [f32]> {
+    let Some(n) = p.parts() else { return Cow::Borrowed(x) };
+    let mut x = x.to_vec();
+    table().hadamard(&mut x, n);
+    Cow::Owned(x)
+}
+
 fn store(f: &mut Far<'_>, g: GroupId, il: i16, values: [T; 2]) -> Result<()> {
     let l = layer(f, g, il)?;
     for (plane, (p, t)) in l.planes.iter().zip(values).enumerate() {
@@ -237,7 +246,7 @@ fn store(f: &mut Far<'_>, g: GroupId, il: i16, values: [T; 2]) -> Result<()> {
         for (i, x) in f.get(t)?.chunks_exact((p.heads * p.head_len) as usize).enumerate() {
             let (block, slot) = f.io.views[g.0 as usize].dst[i];
             for (h, x) in x.chunks_exact(p.head_len as usize).enumerate() {
-                if !table().encode_row(p.ty, x, &mut row) {
+                if !table().encode_row(p.ty, &transformed(p, x), &mut row) {
                     return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
                 }
                 l.buf.write(&[Copy2d::flat(l.row_at(plane, block, slot, h as u32), 0, row.len())], &row)?;
@@ -264,12 +273,13 @@ fn leaf_rows(l: &KvLayer, v: &Views, leaf: &Leaf, plane: usize, h: u32) -> Resul
 
 fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T) -> Result<()> {
     let (l, v) = (layer(f, g, spec.layer.unwrap_or(il))?, &f.io.views[g.0 as usize]);
-    let sinks = f.maybe(spec.sinks)?;
+    let (sinks, of_v) = (f.maybe(spec.sinks)?, &l.planes[l.plane_of_v()]);
     let buckets = spec.buckets.map(|b| Ok::<_, Error>((b, f.maybe(Some(b.w))?.unwrap_or_default()))).transpose()?;
     let (head_k, head_v, per_kv) = (spec.head_k as usize, spec.head_v as usize, spec.n_head / spec.n_head_kv);
     let mut y = vec![0.0; f.n(q) * f.width(out)];
     for (n, (q, y)) in f.get(q)?.chunks_exact(head_k).zip(y.chunks_exact_mut(head_v)).enumerate() {
         let (i, h) = (n / spec.n_head as usize, n as u32 % spec.n_head);
+        let q = &transformed(&l.planes[0], q);
         let mut total = vec![0.0; attn::state_len(head_v)];
         let mut span = total.clone();
         attn::span_init(&mut total);
@@ -296,6 +306,8 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         }
         attn::span_merge(&mut total, &span, head_v);
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
+        let back = transformed(of_v, y).into_owned();
+        y.copy_from_slice(&back);
     }
     f.values.insert(out, y);
     Ok(())
@@ -458,8 +470,9 @@ fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
             let at = l.row_at(0, s.block, slot, h);
             l.buf.read(&[Copy2d::flat(0, at, row.len())], &mut row)?;
             table().decode_row(p.ty, &row, &mut head);
-            rotate(r, &mut head, &cs);
-            table().encode_row(p.ty, &head, &mut row);
+            let mut bare = transformed(&p, &head).into_owned();
+            rotate(r, &mut bare, &cs);
+            table().encode_row(p.ty, &transformed(&p, &bare), &mut row);
             l.buf.write(&[Copy2d::flat(at, 0, row.len())], &row)?;
         }
     }

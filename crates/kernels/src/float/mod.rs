@@ -113,6 +113,9 @@ kernels! {
     GLU_OAI: glu_oai(gate: &[f32], up: &[f32], alpha: f32, limit: f32, out: &mut [f32]);
     /// Turns the first `n_rot` channels of one head by `cos_sin` `[n_rot / 2][2]`. Products and sums are rounded apart: same bits on every ISA.
     ROPE_ROWS: rope_rows(kind: RopeKind, x: &mut [f32], n_rot: usize, cos_sin: &[f32]);
+    /// The orthonormal Walsh-Hadamard transform, its own inverse, of each `n` values (a power of two; what is left over stays): scaled, then sums and
+    /// differences 1, 2, 4 ... apart, as the original has it. Same bits on every ISA.
+    HADAMARD: hadamard(x: &mut [f32], n: usize);
     /// x = exp(x - max) / sum.
     SOFTMAX: softmax(x: &mut [f32]);
     /// The first index of the largest value; NaN loses to everything.

@@ -142,6 +142,20 @@ pub fn rope_rows(kind: RopeKind, x: &mut [f32], n_rot: usize, cos_sin: &[f32]) {
     }
 }
 
+pub fn hadamard(x: &mut [f32], n: usize) {
+    debug_assert!(n.is_power_of_two());
+    let scale = 1.0 / (n as f32).sqrt();
+    for x in x.chunks_exact_mut(n) {
+        x.iter_mut().for_each(|v| *v *= scale);
+        for apart in (0..n.ilog2()).map(|i| 1 << i) {
+            for pair in x.chunks_exact_mut(2 * apart) {
+                let (a, b) = pair.split_at_mut(apart);
+                a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+            }
+        }
+    }
+}
+
 pub fn softmax(x: &mut [f32]) {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = x.iter().map(|v| f64::from((v - max).exp())).sum();

@@ -182,6 +182,40 @@ pub(crate) fn rope_rows<S: Simd>(_: S, kind: RopeKind, x: &mut [f32], n_rot: usi
     }
 }
 
+/// Sums and differences of what is `APART` lanes apart. Plain lanes: the compiler makes shuffles of them.
+#[inline(always)]
+fn butterfly<const APART: usize>(x: [f32; N]) -> [f32; N] {
+    std::array::from_fn(|i| if i & APART == 0 { x[i] + x[i ^ APART] } else { x[i ^ APART] - x[i] })
+}
+
+#[inline(always)]
+pub(crate) fn hadamard<S: Simd>(s: S, x: &mut [f32], n: usize) {
+    if n < N {
+        return oracle::hadamard(x, n);
+    }
+    debug_assert!(n.is_power_of_two());
+    let scale = 1.0 / (n as f32).sqrt();
+    for x in x.chunks_exact_mut(n) {
+        let x = x.as_chunks_mut::<N>().0;
+        for v in &mut *x {
+            s.store(s.mul(s.load(v), s.splat(scale)), v);
+            *v = butterfly::<8>(butterfly::<4>(butterfly::<2>(butterfly::<1>(*v))));
+        }
+        let mut apart = 1;
+        while apart < x.len() {
+            for pair in x.chunks_exact_mut(2 * apart) {
+                let (a, b) = pair.split_at_mut(apart);
+                for (a, b) in a.iter_mut().zip(b) {
+                    let (u, v) = (s.load(a), s.load(b));
+                    s.store(s.add(u, v), a);
+                    s.store(s.sub(u, v), b);
+                }
+            }
+            apart *= 2;
+        }
+    }
+}
+
 /// The largest value, NaN aside; -inf where there is none.
 #[inline(always)]
 fn max_of<S: Simd>(s: S, x: &[f32]) -> f32 {

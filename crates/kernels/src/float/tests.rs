@@ -129,6 +129,24 @@ fn elementwise_kernels_are_the_oracle_bit_by_bit() {
     check("rope neox", 0.0, 0.0, 2.0, |t, _, y, o| t.rope_rows(RopeKind::Neox, o, y.len() & !1, y));
 }
 
+/// Against the matrix: an entry is 1/sqrt(n), negative where row and column have an odd number of ones in common.
+#[test]
+fn hadamard_is_the_matrix_and_its_own_inverse() {
+    for n in (0..10).map(|i| 1usize << i) {
+        check("hadamard", 0.0, 0.0, 3.0, |t, _, _, o| t.hadamard(o, n));
+        let x = Rng(n as u64).row(3 * n + n / 2, 2.0);
+        let mut y = x.clone();
+        table(Isa::detect()).hadamard(&mut y, n);
+        let entry = |i: usize, j: usize| if (i & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 } / (n as f64).sqrt();
+        let product = |x: &[f32], i| x.iter().enumerate().map(|(j, v)| entry(i, j) * f64::from(*v)).sum::<f64>() as f32;
+        let want: Vec<f32> = x.chunks_exact(n).flat_map(|x| (0..n).map(move |i| product(x, i))).collect();
+        close(&y[..3 * n], &want, 1e-6, 4e-6, "matrix");
+        close(&y[3 * n..], &x[3 * n..], 0.0, 0.0, "what fills no block");
+        table(Isa::detect()).hadamard(&mut y, n);
+        close(&y, &x, 1e-6, 2e-6, "twice");
+    }
+}
+
 /// One ulp of f32 is 1.2e-7 relative; the bounds below are 2 to 4 of them, plus what cancellation costs near a zero.
 const ACTS: [(Act, f32, f32); 10] = [
     (Act::Silu, 4e-7, 1e-37),
