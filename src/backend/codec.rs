@@ -1,5 +1,6 @@
 //! Stored K and V rows to floats and back, for rooms above that must not know kernels.
 use super::DType;
+pub use super::terms::hadamard;
 use kernels::Isa;
 
 /// Reads a row of type `ty`; false, and `out` unspecified, for a type that K and V are not stored in.

@@ -86,8 +86,31 @@ pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos
         MapFn::Clamp(s) => x.iter_mut().for_each(|x| *x = x.clamp(-s, s)),
         MapFn::Softcap(cap) => t.softcap(x, cap),
         MapFn::Act(a) => activate(t, a, x),
+        MapFn::Hadamard(n) => x.chunks_exact_mut((n as usize).max(1)).for_each(hadamard),
         MapFn::Temperature(h) => t.scale(x, h.at(pos)),
     }
+}
+
+/// The orthonormal Walsh-Hadamard transform, its own inverse. A power of two values.
+pub fn hadamard(x: &mut [f32]) {
+    let mut half = 1;
+    while half < x.len() {
+        for pair in x.chunks_exact_mut(2 * half) {
+            let (a, b) = pair.split_at_mut(half);
+            a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
+        }
+        half *= 2;
+    }
+    let scale = 1.0 / (x.len() as f32).sqrt();
+    x.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// Does something to a head that is stored under that transform, in parts of `n`; 0: it is not.
+pub fn under(n: usize, head: &mut [f32], f: impl FnOnce(&mut [f32])) {
+    let turn = |head: &mut [f32]| head.chunks_exact_mut(n.max(1)).filter(|_| n > 0).for_each(hadamard);
+    turn(head);
+    f(head);
+    turn(head);
 }
 
 /// Whether row `i` stays as it is.

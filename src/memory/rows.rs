@@ -2,7 +2,7 @@
 //! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
 use super::restore::RowAt;
 use super::store::Store;
-use crate::backend::codec::{decode_row, encode_row};
+use crate::backend::codec::{decode_row, encode_row, hadamard};
 use crate::backend::{Copy2d, KvLayer, PlaneAt, TILE};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
@@ -223,20 +223,6 @@ impl Change {
         }
         Ok(out)
     }
-}
-
-/// The orthonormal Walsh-Hadamard transform, its own inverse. A power of two values.
-fn hadamard(x: &mut [f32]) {
-    let mut half = 1;
-    while half < x.len() {
-        for pair in x.chunks_exact_mut(2 * half) {
-            let (a, b) = pair.split_at_mut(half);
-            a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, *a - *b));
-        }
-        half *= 2;
-    }
-    let scale = 1.0 / (x.len() as f32).sqrt();
-    x.iter_mut().for_each(|v| *v *= scale);
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
 pub struct Store {
     group: KvGroup,
     resident: Arc<Resident>,
+    as_in_files: bool,
 }
 
 impl Store {
@@ -82,7 +83,16 @@ impl Store {
             }
             devices.push(Device { buf, block_bytes, planes: spans });
         }
-        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?) })
+        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), as_in_files: false })
+    }
+
+    /// Whether rows are under whatever transform the original keeps them under, so that none has to be taken back.
+    #[must_use]
+    pub fn as_in_files(self, as_in_files: bool) -> Store {
+        Store { as_in_files, ..self }
+    }
+    pub fn is_as_in_files(&self) -> bool {
+        self.as_in_files
     }
 
     pub fn group(&self) -> &KvGroup {

@@ -30,6 +30,9 @@ impl Parts {
 /// Length of the Hadamard rotation under which the original keeps rows of these shapes if they are quantised; 0: none. In 64s: K the largest power
 /// of two that divides all heads, V 64.
 pub fn rotation(store: &Store, plane: usize) -> usize {
+    if store.is_as_in_files() {
+        return 0;
+    }
     let mut heads = store.planes(plane).map(|r| r.head_len());
     let Some(head) = heads.next().filter(|h| *h > 0 && h.is_multiple_of(64)) else { return 0 };
     match plane {

@@ -118,6 +118,7 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
         alibi,
         buckets: None,
         layer: None,
+        among: None,
     };
     let op = Op::Attend { q: T(0), group: GroupId(0), spec, out: T(1) };
     let value = |width| Value { width, rows: Dim::Tokens, dev };

@@ -464,6 +464,7 @@ fn store_and_attend() {
                     alibi,
                     buckets,
                     layer: None,
+                    among: None,
                 };
                 bench.step(Op::Attend { q, group, spec, out });
                 bench.run(&ub, &[views(n, window)], workers, out)
