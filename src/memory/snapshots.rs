@@ -135,7 +135,8 @@ impl SeqPast {
 
     /// Where the rows of all groups that end at `p` without a gap begin.
     fn kept_below(&self, p: i32, rings: &[usize]) -> i32 {
-        let below = |g: usize| self.kept(g).iter().rev().fold(p, |p, k| if k.range.end >= p && k.range.start < p { k.range.start } else { p });
+        let below =
+            |g: usize| self.kept(g).iter().rev().fold(p, |p, k| if k.range.end >= p && k.range.start < p { k.range.start } else { p });
         rings.iter().map(|g| below(*g)).max().unwrap_or(p)
     }
 

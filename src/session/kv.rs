@@ -5,7 +5,7 @@ use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Ubatch};
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
-use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::store::{InFiles, LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
 use crate::model::spec::{Index, LayerSpec};
@@ -59,6 +59,14 @@ pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> 
     LayerRows { il, place, planes }
 }
 
+impl Groups {
+    /// The original's cache for an index of a model without latent attention has V as well.
+    fn in_files(&self, m: &Model, g: usize, type_v: DType) -> Option<InFiles> {
+        let own = m.layers.iter().find(|l| l.own_index().is_some()).filter(|_| self.index.is_some_and(|i| i.0 as usize == g))?;
+        Some(InFiles { empty_v: (type_v, if own.attn.mla.is_some() { 0 } else { own.attn.head_v as usize }) })
+    }
+}
+
 /// Keys of a layer's index.
 fn index_rows(ix: &Index, il: usize, place: usize, ty: DType) -> LayerRows {
     LayerRows { il, place, planes: vec![PlaneSpec { ty, heads: 1, head_len: ix.head_size }] }
@@ -77,7 +85,7 @@ fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Resu
         let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
         let (cells, n_blocks) = (spec.cells_per_block, spec.n_blocks_max(n_streams));
         let store = Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?;
-        stores.push(store.as_in_files(groups.index.is_some_and(|i| i.0 as usize == g)));
+        stores.push(store.as_in_files(groups.in_files(m, g, p.type_v)));
         specs.push(spec);
     }
     let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));

@@ -30,7 +30,7 @@ impl Parts {
 /// Length of the Hadamard rotation under which the original keeps rows of these shapes if they are quantised; 0: none. In 64s: K the largest power
 /// of two that divides all heads, V 64.
 pub fn rotation(store: &Store, plane: usize) -> usize {
-    if store.is_as_in_files() {
+    if store.in_files().is_some() {
         return 0;
     }
     let mut heads = store.planes(plane).map(|r| r.head_len());

@@ -22,7 +22,7 @@ def index(base, **more):
     s.shape(r".*indexer\.proj\.weight", [128, 8]).shape(r".*attn_sinks\.weight", [4])
     for name in ("k", "v"):
         s.shape(rf".*attn_{name}_b\.weight", lambda n: [n[0], n[1], 4])
-    s.shape(r".*attn_gate\.weight", lambda n: [n[0], 4 * n[1]])
+    s.shape(r".*attn_gate\.weight", lambda n: [n[0], 4 * (n[1] if len(n) > 1 else 1)])
     return s.shape(r".*attn_output\.weight", lambda n: [4 * n[0], n[1]])
 
 
@@ -67,3 +67,43 @@ class Sparse(unittest.TestCase):
                 self.assertGreaterEqual((far < LIMIT).mean(), ROWS)
                 self.assertLess(far.mean(), LIMIT_OF_ALL)
                 self.assertGreaterEqual(same, ROWS)
+
+    def test_however_tokens_come(self):
+        """The same bits."""
+        for name, path in self.each():
+            tokens = [int(t) for t in np.random.default_rng(12).integers(0, 128, 200)]
+            ways = [(200, 512, 1), (1, 512, 1), (33, 7, 2), (200, 64, 3)]
+            all_at_once, *others = sides.run("ours", "sparse:bits", {"model": path, "tokens": tokens, "ways": ways})
+            for way, got in zip(ways[1:], others):
+                self.assertTrue((got == all_at_once).all(), f"{name}: {way}")
+
+    def test_after_a_rewind(self):
+        for name, path in self.each():
+            tokens = [int(t) for t in np.random.default_rng(13).integers(0, 128, 150)]
+            first, second = sides.run("ours", "sparse:again", {"model": path, "tokens": tokens, "n": 90, })
+            self.assertTrue((first == second).all(), name)
+
+    def test_moved_positions(self):
+        """Scores go by distance, so moving everything changes nothing but what rounding the keys once more does (blocks stand at positions: they
+        are moved by whole ones)."""
+        for name, path in self.each():
+            tokens = [int(t) for t in np.random.default_rng(14).integers(0, 128, 150)]
+            first, second = sides.run("ours", "sparse:moved", {"model": path, "tokens": tokens, "n": 100, "by": 64})
+            far = ((first - second) ** 2).sum(1) / (second ** 2).sum(1)
+            print(f"  {name}, moved: nmse {np.median(far):.1e}, within {(far < LIMIT).mean():.3f}")
+            self.assertLess(np.median(far), LIMIT)
+            self.assertGreaterEqual((far < LIMIT).mean(), ROWS)
+
+    def test_states_go_both_ways(self):
+        for name, path in self.each():
+            job = {"model": path, "tokens": [int(t) for t in np.random.default_rng(15).integers(0, 128, 160)], "n": 100}
+            sides_of = {s: sides.run(s, "sparse:saved", job) for s in ("ours", "original")}
+            for s, reader in (("ours", "ours"), ("ours", "original"), ("original", "ours")):
+                states, want = sides_of[s]
+                for got, kind in zip(sides.run(reader, "sparse:resumed", {**job, "states": states}), ("a sequence", "all")):
+                    far = ((got - want) ** 2).sum(1) / (want ** 2).sum(1)
+                    print(f"  {name}, {kind} of {s} read by {reader}: nmse {np.median(far):.1e}, within {(far < LIMIT).mean():.3f}")
+                    if s == reader:
+                        self.assertTrue((got == want).all(), f"{name}, {kind}")
+                    self.assertGreaterEqual((far < LIMIT).mean(), ROWS)
+            self.assertEqual(*[[len(b) for b in sides_of[s][0]] for s in ("ours", "original")], name)
