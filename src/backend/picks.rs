@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn slots(v: &Views) -> Vec<u16> {
-        v.segs.iter().flat_map(|s| (s.slot..s.slot + u16::from(s.len))).collect()
+        v.segs.iter().flat_map(|s| s.slot..s.slot + u16::from(s.len)).collect()
     }
 
     #[test]

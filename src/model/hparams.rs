@@ -413,8 +413,9 @@ impl HParams {
             Key::IndexBlocks => {
                 self.index.block = k.or_u32(suffix, 0)?;
                 self.index.local = k.or_u32("attention.indexer.local_blocks", 0)?;
-                if self.index.block == 0 {
-                    return Err(Error::invalid(format!("key {} is 0", k.name(suffix))));
+                // Far above any context.
+                if self.index.block == 0 || self.index.block > 1 << 24 {
+                    return Err(Error::invalid(format!("key {} is {}", k.name(suffix), self.index.block)));
                 }
             }
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
