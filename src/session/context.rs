@@ -189,22 +189,22 @@ impl Context {
         if self.decoder.is_none() {
             return self.encode(b);
         }
+        self.entry("decode", |c| c.decode_batch(b))
+    }
+
+    /// What an entry point does with a batch, counted; nothing where an earlier one panicked.
+    pub(super) fn entry(&mut self, name: &str, work: impl FnOnce(&mut Context) -> std::result::Result<usize, i32>) -> i32 {
         if std::mem::replace(&mut self.busy, true) {
-            log::error("decode: an earlier call panicked inside this context; it can only be freed");
+            log::error(format!("{name}: an earlier call panicked inside this context; it can only be freed"));
             return code::FAILED;
         }
         let start = Instant::now();
-        let done = self.decode_batch(b);
+        let done = work(self);
         self.busy = false;
-        match done {
-            Ok(n) => {
-                if !self.params.no_perf {
-                    self.perf.count(n, start);
-                }
-                code::OK
-            }
-            Err(rc) => rc,
+        if let (Ok(n), false) = (done, self.params.no_perf) {
+            self.perf.count(n, start);
         }
+        done.err().unwrap_or(code::OK)
     }
 
     pub(super) fn limits(&self) -> batch::Limits {

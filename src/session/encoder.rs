@@ -14,7 +14,6 @@ use crate::model::Model;
 use crate::model::spec::LayerSpec;
 use platform::{Result, log};
 use std::sync::Arc;
-use std::time::Instant;
 
 pub struct Encoder {
     lowered: Lowered,
@@ -89,22 +88,7 @@ pub fn cross_groups(cross: Option<&Within>) -> Vec<KvGroup> {
 impl Context {
     /// Computes a batch of whole texts: 0; 2 aborted, -1 invalid, -2 no memory, -3 failed. Memory stays as it is.
     pub fn encode(&mut self, b: &BatchView<'_>) -> i32 {
-        if std::mem::replace(&mut self.busy, true) {
-            log::error("encode: an earlier call panicked inside this context; it can only be freed");
-            return code::FAILED;
-        }
-        let start = Instant::now();
-        let done = self.encode_batch(b);
-        self.busy = false;
-        match done {
-            Ok(n) => {
-                if !self.params.no_perf {
-                    self.perf.count(n, start);
-                }
-                code::OK
-            }
-            Err(rc) => rc,
-        }
+        self.entry("encode", |c| c.encode_batch(b))
     }
 
     fn encode_batch(&mut self, b: &BatchView<'_>) -> std::result::Result<usize, i32> {

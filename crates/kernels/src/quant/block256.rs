@@ -6,7 +6,7 @@
 use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::act::Row;
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::Oracle;
+use crate::quant::oracle::{Factored, Factors};
 use crate::quant::panel::{self, Chunks, Kind, Tokens, Unpacked};
 use core::marker::PhantomData;
 
@@ -62,7 +62,7 @@ impl Products for Signed {
 }
 
 /// A format with super-blocks of 256. Safety of all: `p` starts a block.
-pub(crate) trait Super: Oracle + 'static {
+pub(crate) trait Super: Factored + 'static {
     /// Bytes of a block.
     const BYTES: usize;
     type Products: Products;
@@ -283,7 +283,7 @@ impl<K: Products> Kind for Tiles<K> {
 
 impl<F: Super> Chunks for Blocks<F> {
     type Kind = Tiles<F::Products>;
-    type Oracle = F;
+    type Oracle = Factors<F>;
     const SHAPE: Shape = F::SHAPE;
     #[inline(always)]
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {

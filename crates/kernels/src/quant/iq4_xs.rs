@@ -3,9 +3,9 @@ use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block256::{Kernels, Signed, Super};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Factored, f16, factors_to_f32};
 use crate::quant::q4_0::nibbles;
-use crate::quant::{Act, Format};
+use crate::quant::{Act, Format, spread};
 
 /// `w[i] = d * (scale[i / 32] - 32) * VALUES[q[i]]`. Sub-block `j` is bytes `16 j ..`: elements 0-15 in the low nibbles. Its scale has
 /// its low 4 bits in nibble `j` of `scales_l`, its top 2 in bits `2 j ..` of `scales_h`.
@@ -22,48 +22,28 @@ const _: () = assert!(size_of::<Block>() == 136 && align_of::<Block>() == 2);
 /// The non-linear 4-bit values of the IQ4 types.
 pub(crate) const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-impl Block {
-    fn scale(&self, j: usize) -> i32 {
-        let (low, high) = (self.scales_l[j / 2] >> (4 * (j % 2)) & 15, self.scales_h >> (2 * j) & 3);
-        i32::from(low) + 16 * i32::from(high) - 32
-    }
-    fn value(&self, i: usize) -> i32 {
-        let q = self.qs[i / 32 * 16 + i % 16] >> (4 * (i / 16 % 2)) & 15;
-        i32::from(VALUES[usize::from(q)])
-    }
-}
-
 pub(crate) struct Iq4Xs;
-pub(crate) const FORMAT: Format =
-    Format { ty: DType::IQ4_XS, act: Act::B256, to_f32, impls: Kernels::<Iq4Xs>::IMPLS, groups: Kernels::<Iq4Xs>::GROUPS };
+pub(crate) const FORMAT: Format = Format {
+    ty: DType::IQ4_XS,
+    act: Act::B256,
+    to_f32: factors_to_f32::<Iq4Xs>,
+    impls: Kernels::<Iq4Xs>::IMPLS,
+    groups: Kernels::<Iq4Xs>::GROUPS,
+};
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 256 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(256 * b)) };
-        for i in 0..256 {
-            // SAFETY: as above.
-            unsafe { *out.add(i) = f16(w.d) * w.scale(i / 32) as f32 * w.value(i) as f32 };
-        }
+impl Factored for Iq4Xs {
+    type Block = Block;
+    const PER: usize = 32;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Iq4Xs {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 256 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<256>(x, k, b)) };
-            let mut isum = 0;
-            for j in 0..8 {
-                let q: [i32; 32] = std::array::from_fn(|i| w.value(32 * j + i));
-                isum += w.scale(j) * dot(&q, &x[32 * j..32 * j + 32]);
-            }
-            acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
-        }
-        acc
+    fn factor_min(b: &Block, j: usize) -> (i32, i32) {
+        let (low, high) = (b.scales_l[j / 2] >> (4 * (j % 2)) & 15, b.scales_h >> (2 * j) & 3);
+        (i32::from(low) + 16 * i32::from(high) - 32, 0)
+    }
+    fn value(b: &Block, i: usize) -> i32 {
+        let q = b.qs[i / 32 * 16 + i % 16] >> (4 * (i / 16 % 2)) & 15;
+        i32::from(VALUES[usize::from(q)])
     }
 }
 
@@ -128,11 +108,3 @@ impl Super for Iq4Xs {
 }
 
 const TOPS: u64 = 0x8080_8080_8080_8080;
-
-/// Eight fields of `BITS` bits, each to a byte of its own.
-#[inline(always)]
-fn spread<const BITS: u32>(v: u64) -> u64 {
-    let v = (v | v << (32 - 4 * BITS)) & (u64::from(u32::MAX >> (32 - 4 * BITS)) * 0x1_0000_0001);
-    let v = (v | v << (16 - 2 * BITS)) & (u64::from(u16::MAX >> (16 - 2 * BITS)) * 0x0001_0001_0001_0001);
-    (v | v << (8 - BITS)) & (((1 << BITS) - 1) * 0x0101_0101_0101_0101)
-}

@@ -189,6 +189,14 @@ impl Table {
     }
 }
 
+/// Eight fields of `BITS` bits, from the low end up, each to a byte of its own.
+#[inline(always)]
+pub(crate) fn spread<const BITS: u32>(v: u64) -> u64 {
+    let v = (v | v << (32 - 4 * BITS)) & (u64::from(u32::MAX >> (32 - 4 * BITS)) * 0x1_0000_0001);
+    let v = (v | v << (16 - 2 * BITS)) & (u64::from(u16::MAX >> (16 - 2 * BITS)) * 0x0001_0001_0001_0001);
+    (v | v << (8 - BITS)) & (((1 << BITS) - 1) * 0x0101_0101_0101_0101)
+}
+
 /// The table for a level the CPU has (`isa` must not exceed `Isa::detect()`), filled at the first call.
 pub fn table(isa: Isa) -> &'static Table {
     static TABLES: [OnceLock<Table>; Isa::ALL.len()] = [const { OnceLock::new() }; Isa::ALL.len()];

@@ -3,7 +3,7 @@ use crate::DType;
 use crate::lanes::{Lanes, Words};
 use crate::quant::block256::{FineMins, Kernels, Super};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Factored, f16, factors_to_f32};
 use crate::quant::q4_k::d_dmin;
 use crate::quant::{Act, Format};
 
@@ -19,51 +19,24 @@ pub(crate) struct Block {
 }
 const _: () = assert!(size_of::<Block>() == 84 && align_of::<Block>() == 2);
 
-impl Block {
-    fn value(&self, i: usize) -> i32 {
-        i32::from(self.qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3)
-    }
-    fn scale_min(&self, j: usize) -> (i32, i32) {
-        (i32::from(self.scales[j] & 15), i32::from(self.scales[j] >> 4))
-    }
-}
-
 pub(crate) struct Q2K;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q2_K, act: Act::B256, to_f32, impls: Kernels::<Q2K>::IMPLS, groups: Kernels::<Q2K>::GROUPS };
+    Format { ty: DType::Q2_K, act: Act::B256, to_f32: factors_to_f32::<Q2K>, impls: Kernels::<Q2K>::IMPLS, groups: Kernels::<Q2K>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 256 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(256 * b)) };
-        let (d, dmin) = (f16(w.d), f16(w.dmin));
-        for i in 0..256 {
-            let (sc, m) = w.scale_min(i / 16);
-            // SAFETY: as above.
-            unsafe { *out.add(i) = d * sc as f32 * w.value(i) as f32 - dmin * m as f32 };
-        }
+impl Factored for Q2K {
+    type Block = Block;
+    const PER: usize = 16;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Q2K {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 256 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<256>(x, k, b)) };
-            let (mut isum, mut msum) = (0, 0);
-            for j in 0..16 {
-                let (sc, m) = w.scale_min(j);
-                let (q, x): ([i32; 16], _) = (std::array::from_fn(|i| w.value(16 * j + i)), &x[16 * j..16 * j + 16]);
-                isum += sc * dot(&q, x);
-                msum += m * dot(&[1; 16], x);
-            }
-            acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
-            acc = (f16(w.dmin) * dx).mul_add(-msum as f32, acc);
-        }
-        acc
+    fn min_scale(b: &Block) -> Option<f32> {
+        Some(f16(b.dmin))
+    }
+    fn factor_min(b: &Block, j: usize) -> (i32, i32) {
+        (i32::from(b.scales[j] & 15), i32::from(b.scales[j] >> 4))
+    }
+    fn value(b: &Block, i: usize) -> i32 {
+        i32::from(b.qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3)
     }
 }
 

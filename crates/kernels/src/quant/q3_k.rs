@@ -5,7 +5,7 @@ use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block256::{Centred, Kernels, Super};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Factored, f16, factors_to_f32};
 use crate::quant::{Act, Format};
 
 /// `w[i] = d * (scale[i / 16] - 32) * (q[i] - 4)`. Per half of 128, `qs[l]` holds the low bits of elements `l`, `l + 32`, `l + 64`, `l + 96`
@@ -21,48 +21,23 @@ pub(crate) struct Block {
 }
 const _: () = assert!(size_of::<Block>() == 110 && align_of::<Block>() == 2);
 
-impl Block {
-    fn value(&self, i: usize) -> i32 {
-        let low = self.qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
-        i32::from(low | (self.hmask[i % 32] >> (i / 32) & 1) << 2) - 4
-    }
-    fn scale(&self, j: usize) -> i32 {
-        let (low, high) = (self.scales[j % 8] >> (4 * (j / 8)) & 15, self.scales[8 + j % 4] >> (2 * (j / 4)) & 3);
-        i32::from(low | high << 4) - 32
-    }
-}
-
 pub(crate) struct Q3K;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q3_K, act: Act::B256, to_f32, impls: Kernels::<Q3K>::IMPLS, groups: Kernels::<Q3K>::GROUPS };
+    Format { ty: DType::Q3_K, act: Act::B256, to_f32: factors_to_f32::<Q3K>, impls: Kernels::<Q3K>::IMPLS, groups: Kernels::<Q3K>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 256 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(256 * b)) };
-        for i in 0..256 {
-            // SAFETY: as above.
-            unsafe { *out.add(i) = f16(w.d) * w.scale(i / 16) as f32 * w.value(i) as f32 };
-        }
+impl Factored for Q3K {
+    type Block = Block;
+    const PER: usize = 16;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Q3K {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 256 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<256>(x, k, b)) };
-            let mut isum = 0;
-            for j in 0..16 {
-                let q: [i32; 16] = std::array::from_fn(|i| w.value(16 * j + i));
-                isum += w.scale(j) * dot(&q, &x[16 * j..16 * j + 16]);
-            }
-            acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
-        }
-        acc
+    fn factor_min(b: &Block, j: usize) -> (i32, i32) {
+        let (low, high) = (b.scales[j % 8] >> (4 * (j / 8)) & 15, b.scales[8 + j % 4] >> (2 * (j / 4)) & 3);
+        (i32::from(low | high << 4) - 32, 0)
+    }
+    fn value(b: &Block, i: usize) -> i32 {
+        let low = b.qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+        i32::from(low | (b.hmask[i % 32] >> (i / 32) & 1) << 2) - 4
     }
 }
 

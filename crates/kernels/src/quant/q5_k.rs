@@ -3,7 +3,7 @@ use crate::DType;
 use crate::lanes::{Lanes, Words};
 use crate::quant::block256::{Kernels, Mins, Super};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Factored, f16, factors_to_f32};
 use crate::quant::q4_k::{d_dmin, group_d_dmin, group_scales_mins, low_high, nibbles, scale_min, scales_mins};
 use crate::quant::{Act, Format};
 
@@ -20,49 +20,25 @@ pub(crate) struct Block {
 }
 const _: () = assert!(size_of::<Block>() == 176 && align_of::<Block>() == 2);
 
-impl Block {
-    fn value(&self, i: usize) -> i32 {
-        let (low, high) = (self.qs[i / 64 * 32 + i % 32] >> (4 * (i / 32 % 2)) & 15, self.qh[i % 32] >> (i / 32) & 1);
-        i32::from(low | high << 4)
-    }
-}
-
 pub(crate) struct Q5K;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q5_K, act: Act::B256, to_f32, impls: Kernels::<Q5K>::IMPLS, groups: Kernels::<Q5K>::GROUPS };
+    Format { ty: DType::Q5_K, act: Act::B256, to_f32: factors_to_f32::<Q5K>, impls: Kernels::<Q5K>::IMPLS, groups: Kernels::<Q5K>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 256 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(256 * b)) };
-        let (d, dmin) = (f16(w.d), f16(w.dmin));
-        for i in 0..256 {
-            let (sc, m) = scale_min(&w.scales, i / 32);
-            // SAFETY: as above.
-            unsafe { *out.add(i) = d * sc as f32 * w.value(i) as f32 - dmin * m as f32 };
-        }
+impl Factored for Q5K {
+    type Block = Block;
+    const PER: usize = 32;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Q5K {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 256 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<256>(x, k, b)) };
-            let (mut isum, mut msum) = (0, 0);
-            for j in 0..8 {
-                let (sc, m) = scale_min(&w.scales, j);
-                let (q, x): ([i32; 32], _) = (std::array::from_fn(|i| w.value(32 * j + i)), &x[32 * j..32 * j + 32]);
-                isum += sc * dot(&q, x);
-                msum += m * dot(&[1; 32], x);
-            }
-            acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
-            acc = (f16(w.dmin) * dx).mul_add(-msum as f32, acc);
-        }
-        acc
+    fn min_scale(b: &Block) -> Option<f32> {
+        Some(f16(b.dmin))
+    }
+    fn factor_min(b: &Block, j: usize) -> (i32, i32) {
+        scale_min(&b.scales, j)
+    }
+    fn value(b: &Block, i: usize) -> i32 {
+        let (low, high) = (b.qs[i / 64 * 32 + i % 32] >> (4 * (i / 32 % 2)) & 15, b.qh[i % 32] >> (i / 32) & 1);
+        i32::from(low | high << 4)
     }
 }
 

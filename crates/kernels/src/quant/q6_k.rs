@@ -3,7 +3,7 @@ use crate::DType;
 use crate::lanes::{Floats, Lanes, Words};
 use crate::quant::block256::{Centred, Kernels, Super};
 use crate::quant::group::{At, Shape};
-use crate::quant::oracle::{Oracle, act_block, dot, f16};
+use crate::quant::oracle::{Factored, f16, factors_to_f32};
 use crate::quant::q4_k::nibbles;
 use crate::quant::{Act, Format};
 
@@ -19,46 +19,24 @@ pub(crate) struct Block {
 }
 const _: () = assert!(size_of::<Block>() == 210 && align_of::<Block>() == 2);
 
-impl Block {
-    fn value(&self, i: usize) -> i32 {
-        let (half, i) = (i / 128, i % 128);
-        let low = self.ql[64 * half + i % 64] >> (4 * (i / 64)) & 15;
-        let high = self.qh[32 * half + i % 32] >> (2 * (i / 32)) & 3;
-        i32::from(low | high << 4) - 32
-    }
-}
-
 pub(crate) struct Q6K;
 pub(crate) const FORMAT: Format =
-    Format { ty: DType::Q6_K, act: Act::B256, to_f32, impls: Kernels::<Q6K>::IMPLS, groups: Kernels::<Q6K>::GROUPS };
+    Format { ty: DType::Q6_K, act: Act::B256, to_f32: factors_to_f32::<Q6K>, impls: Kernels::<Q6K>::IMPLS, groups: Kernels::<Q6K>::GROUPS };
 
-/// # Safety
-/// `row` has `k` elements, `out` room for `k`.
-unsafe fn to_f32(row: *const u8, k: usize, out: *mut f32) {
-    for b in 0..k / 256 {
-        // SAFETY: block `b` of the row and of `out`.
-        let (w, out) = unsafe { (row.cast::<Block>().add(b).read_unaligned(), out.add(256 * b)) };
-        for i in 0..256 {
-            // SAFETY: as above.
-            unsafe { *out.add(i) = f16(w.d) * f32::from(w.scales[i / 16]) * w.value(i) as f32 };
-        }
+impl Factored for Q6K {
+    type Block = Block;
+    const PER: usize = 16;
+    fn scale(b: &Block) -> f32 {
+        f16(b.d)
     }
-}
-
-impl Oracle for Q6K {
-    unsafe fn dot(w: *const u8, x: *const u8, k: usize) -> f32 {
-        let mut acc = 0.0f32;
-        for b in 0..k / 256 {
-            // SAFETY: block `b` of both rows.
-            let (w, (dx, x)) = unsafe { (w.cast::<Block>().add(b).read_unaligned(), act_block::<256>(x, k, b)) };
-            let mut isum = 0;
-            for j in 0..16 {
-                let q: [i32; 16] = std::array::from_fn(|i| w.value(16 * j + i));
-                isum += i32::from(w.scales[j]) * dot(&q, &x[16 * j..16 * j + 16]);
-            }
-            acc = (f16(w.d) * dx).mul_add(isum as f32, acc);
-        }
-        acc
+    fn factor_min(b: &Block, j: usize) -> (i32, i32) {
+        (i32::from(b.scales[j]), 0)
+    }
+    fn value(b: &Block, i: usize) -> i32 {
+        let (half, i) = (i / 128, i % 128);
+        let low = b.ql[64 * half + i % 64] >> (4 * (i / 64)) & 15;
+        let high = b.qh[32 * half + i % 32] >> (2 * (i / 32)) & 3;
+        i32::from(low | high << 4) - 32
     }
 }
 

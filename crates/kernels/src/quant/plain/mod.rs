@@ -4,23 +4,23 @@
 //!
 //! The order of a sum. `Wide`: as `block256` has it, `acc = fma(d * dx, isum, acc)` per super-block. `Sixteens`: per 16 elements the exact
 //! integer `isum = sum_i q_i x_i`, then `acc = fma(d * dx, isum, acc)` in order of k, `dx` being that of the 32 elements they stand in.
+mod bits;
 mod grids;
 mod iq1;
 mod iq2;
 mod iq3;
 mod nvfp4;
-mod q1_0;
-mod q2_0;
+
 mod ternary;
 #[cfg(target_arch = "x86_64")]
 mod walk;
 
+pub(crate) use bits::{Q1_0, Q2_0};
 pub(crate) use iq1::{IQ1_M, IQ1_S};
 pub(crate) use iq2::{IQ2_S, IQ2_XS, IQ2_XXS};
 pub(crate) use iq3::{IQ3_S, IQ3_XXS};
 pub(crate) use nvfp4::{NVFP4, half_scale, small_float};
-pub(crate) use q1_0::Q1_0;
-pub(crate) use q2_0::Q2_0;
+
 pub(crate) use ternary::{TQ1_0, TQ2_0};
 
 use crate::isa::Impl;
