@@ -134,7 +134,8 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
     let n = ub.n_tokens();
     let limits = Limits { tokens: n, outputs: n, workers };
     let mut e = b.lower(&plan, 0..plan.steps.len(), &bound, limits).expect("lowers");
-    for t in [T(0), T(2), T(3)].into_iter().filter(|t| (t.0 as usize) < plan.values.len()) {
+    let read = |t: &T| plan.steps.iter().any(|s| s.op.inputs().contains(t));
+    for t in [T(0), T(2), T(3)].into_iter().filter(read) {
         let width = plan.value(t).width as usize;
         let x: Vec<f32> = of.iter().flat_map(|i| Rng::new(1000 * u64::from(t.0 + 1) + *i as u64).floats(width)).collect();
         e.write(t, &x).expect("fits");

@@ -25,7 +25,7 @@ def bits(job):
 def again(job):
     """The last tokens, once as they come and once more after all behind the first `n` was removed."""
     m = engine.Model(job["model"])
-    c, n = m.context(n_ctx=512, n_batch=512), job["n"]
+    c, n = m.context(n_ctx=512, n_batch=512, n_ubatch=64, swa_full=job["swa_full"]), job["n"]
     first = c.feed(job["tokens"], 0, 64)
     assert L.llama_memory_seq_rm(c.memory, 0, n, -1), engine.said()
     second = c.feed(job["tokens"][n:], n, 64)

@@ -80,8 +80,10 @@ class Sparse(unittest.TestCase):
     def test_after_a_rewind(self):
         for name, path in self.each():
             tokens = [int(t) for t in np.random.default_rng(13).integers(0, 128, 150)]
-            first, second = sides.run("ours", "sparse:again", {"model": path, "tokens": tokens, "n": 90, })
-            self.assertTrue((first == second).all(), name)
+            for swa_full in (True, False):
+                job = {"model": path, "tokens": tokens, "n": 90, "swa_full": swa_full}
+                first, second = sides.run("ours", "sparse:again", job, CAMELID_SWA_SNAPSHOTS="16")
+                self.assertTrue((first == second).all(), f"{name}, swa_full {swa_full}")
 
     def test_moved_positions(self):
         """Scores go by distance, so moving everything changes nothing but what rounding the keys once more does (blocks stand at positions: they
