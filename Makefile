@@ -1,5 +1,5 @@
 # Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
-#          bench-kernels, bench-plot, bench-state, clean
+#          bench-kernels, bench-plot, bench-state, bench-words, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
@@ -16,7 +16,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state bench-words clean
 
 all: lib examples
 
@@ -92,6 +92,11 @@ bench-plot:
 bench-state: lib tools
 	@mkdir -p build && ln -sf $(RELEASE)/libllama.so build/libllama.so.0 && ln -sf libllama.so.0 build/libllama.so
 	$(PYTHON) benches/state.py $(STATE)
+
+# Tokenizers and the usual chain of samplers: WORDS='--only english': options of benches/words.py.
+bench-words: lib tools
+	@mkdir -p build && ln -sf $(RELEASE)/libllama.so build/libllama.so.0 && ln -sf libllama.so.0 build/libllama.so
+	$(PYTHON) benches/words.py $(WORDS)
 
 PYTHON := build/tools/venv/bin/python
 

@@ -1,5 +1,5 @@
 //! The list of tokens a sampler works on, with what several samplers do to it: sort, cut, softmax. Knows no sampler.
-use super::order;
+use super::{best, order};
 
 /// One candidate: the layout of `llama_token_data`.
 #[repr(C)]
@@ -101,7 +101,7 @@ impl<'a> Candidates<'a> {
         let mut buf = Vec::new();
         if n > HEAP_MAX && bucket_sort(self.data, n, &mut buf) {
             self.data[..n].copy_from_slice(&buf[..n]);
-        } else {
+        } else if n > HEAP_MAX || !best::take(self.data, n) {
             order::partial_sort(self.data, n, before);
         }
         self.truncate(n);

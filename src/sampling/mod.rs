@@ -5,6 +5,7 @@
 //! or a list of only `-inf` still selects some token of the list, ids are only compared, never used as an index unchecked.
 #![forbid(unsafe_code)]
 mod adaptive_p;
+mod best;
 mod candidates;
 mod chain;
 mod dist;

@@ -85,7 +85,7 @@ impl Bpe {
                 continue;
             }
             self.seed(tokens, word, &mut merger)?;
-            merger.run(|l, r| self.merges.get(&(l.id, r.id)).copied());
+            merger.run(|l, r| self.merges.get(&(l.id, r.id)).copied())?;
             merger.symbols().for_each(|s| self.emit(tokens, word, s, out));
         }
         Ok(())

@@ -72,8 +72,8 @@ impl Vocab {
             let has = |id: &u32| attrs[*id as usize] & bits != 0 && attrs[*id as usize] & without == 0;
             Specials::new(&texts, (0..texts.len() as u32).filter(has))
         };
-        let specials = of_attr(special::IS_SPECIAL, 0);
-        let user_defined = of_attr(special::IS_SPECIAL, attr::CONTROL | attr::UNKNOWN);
+        let specials = of_attr(special::IS_SPECIAL, 0)?;
+        let user_defined = of_attr(special::IS_SPECIAL, attr::CONTROL | attr::UNKNOWN)?;
         let suppress = suppressed(meta, texts.len())?;
         let n_tokens = texts.len() as u32;
         let shown = (name == "hybriddna").then(|| without_marks(&texts)).transpose()?;

@@ -7,6 +7,7 @@
 //! | `special` | ids with a role, texts that end a generation, attributes |
 //! | `partition` | special tokens in a text |
 //! | `bpe`, `spm`, `merge` | byte pairs and SentencePiece, and the joining of neighbours that they share |
+//! | `queue` | what comes first, for `merge` and `partition` |
 //! | `session` | what some models do to a text before `bpe` |
 //! | `pre/` | how BPE cuts text into words |
 //! | `wpm`, `ugm`, `charsmap`, `rwkv`, `plamo2` | the other tokenizers, and the normaliser of `ugm` |
@@ -23,6 +24,7 @@ mod piece;
 mod pieces;
 mod plamo2;
 mod pre;
+mod queue;
 mod rwkv;
 mod session;
 mod special;
@@ -276,7 +278,7 @@ impl Vocab {
         let has = |id: u32, bit: u32| self.attrs.get(id as usize).is_some_and(|a| a & bit != 0);
         // A space goes before the text, and again after each special token.
         let mut needs_space = self.flags.add_space_prefix;
-        for fragment in specials.split(&self.texts, text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
+        for fragment in specials.split(text, |id| (has(id, attr::LSTRIP), has(id, attr::RSTRIP)))? {
             match fragment {
                 Fragment::Token(id) => {
                     out.push(id as i32);

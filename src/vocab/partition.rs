@@ -1,9 +1,11 @@
 //! Finding special tokens in a text before it is tokenized. The original searches for each special token in turn, the longest first;
-//! this finds the same in one pass: longer tokens claim their place first, equals from left to right.
+//! this finds the same in one pass: longer tokens claim their place first, equals from left to right. Linear in the text.
+use super::queue::Queue;
+use super::room;
 use super::texts::Texts;
+use super::trie::Trie;
 use platform::{Error, Result};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
 /// A stretch of the text.
@@ -16,100 +18,116 @@ pub enum Fragment {
 /// Whether white space to the left and to the right of a token belongs to it.
 pub type Strips = (bool, bool);
 
-/// Some tokens, sorted by text, to be walked byte by byte.
+/// Some tokens in the order in which they claim their places: the longest first, then the smallest id.
 #[derive(Default)]
 pub struct Specials {
-    sorted: Vec<u32>,
+    ids: Vec<(u32, usize)>, // with the length of its text
+    /// Texts by their place in `ids`.
+    tree: Trie,
 }
 
-/// A token that wants `len` bytes from `start`. The greatest goes first: the longest, then the smallest id, then the leftmost.
-type Claim = (usize, Reverse<u32>, Reverse<usize>);
-/// Start -> (end, token), never overlapping.
-type Taken = BTreeMap<usize, (usize, u32)>;
+/// Places that have been given away.
+struct Taken {
+    /// Where each ends, and its token.
+    places: Vec<(usize, u32)>,
+    /// For every byte of the text 1 + the number of the place it belongs to, or 0.
+    owner: Vec<u32>,
+}
 
 impl Specials {
-    pub fn new(tokens: &Texts, ids: impl Iterator<Item = u32>) -> Specials {
-        let mut sorted: Vec<u32> = ids.filter(|id| !tokens.get(*id).is_empty()).collect();
-        sorted.sort_by_key(|id| (tokens.get(*id), *id));
-        sorted.dedup_by_key(|id| tokens.get(*id));
-        Specials { sorted }
-    }
-
-    /// The longest token that `text` starts with, as a claim on `start`.
-    fn longest(&self, tokens: &Texts, text: &[u8], start: usize) -> Option<Claim> {
-        let (mut found, mut depth, mut range) = (None, 0, &self.sorted[..]);
-        loop {
-            // Tokens that end here sort before those that go on.
-            if let Some((id, longer)) = range.split_first().filter(|(id, _)| depth > 0 && tokens.get(**id).len() == depth) {
-                found = Some((depth, Reverse(*id), Reverse(start)));
-                range = longer;
-            }
-            let Some(b) = text.get(depth).filter(|_| !range.is_empty()) else { return found };
-            let low = range.partition_point(|id| tokens.get(*id)[depth] < *b);
-            let high = range.partition_point(|id| tokens.get(*id)[depth] <= *b);
-            (range, depth) = (&range[low..high], depth + 1);
-        }
+    pub fn new(tokens: &Texts, ids: impl Iterator<Item = u32>) -> Result<Specials> {
+        let mut ids: Vec<(u32, usize)> = ids.map(|id| (id, tokens.get(id).len())).filter(|(_, len)| *len > 0).collect();
+        ids.sort_by_key(|(id, len)| (Reverse(*len), *id));
+        // Of equal texts the last one counts, which has the smallest id here.
+        let tree = Trie::new(ids.iter().zip(0..ids.len() as u32).rev().map(|((id, _), rank)| (tokens.get(*id), rank)))?;
+        Ok(Specials { ids, tree })
     }
 
     /// Cuts `text` at its special tokens.
-    pub fn split(&self, tokens: &Texts, text: &[u8], strips: impl Fn(u32) -> Strips) -> Result<Vec<Fragment>> {
-        let mut taken = Taken::new();
-        let mut queue = self.claims(tokens, text)?;
-        while let Some((len, Reverse(id), Reverse(start))) = queue.pop() {
-            let free = free_around(&taken, start, text.len());
-            if free.is_empty() {
-                continue; // a better claim covers the start
+    pub fn split(&self, text: &[u8], strips: impl Fn(u32) -> Strips) -> Result<Vec<Fragment>> {
+        let mut queue = self.claims(text)?;
+        let mut taken = Taken { places: Vec::new(), owner: Vec::new() };
+        while let Some((rank, start)) = queue.pop() {
+            taken.begin(text.len())?;
+            let (start, (id, len)) = (start as usize, self.ids[rank as usize]);
+            let n_free = taken.n_free(start..start + len);
+            if n_free == len {
+                taken.take(text, start..start + len, id, strips(id))?;
+            } else if let Some((_, shorter)) = self.tree.longest(&text[start..start + n_free]) {
+                queue.push(shorter, start as u32); // a better claim begins before the end of this one
             }
-            if start + len > free.end {
-                queue.extend(self.longest(tokens, &text[start..free.end], start));
-                continue;
-            }
-            let place = with_strips(text, &free, start..start + len, strips(id));
-            taken.insert(place.start, (place.end, id));
         }
-        Ok(fragments(text, &taken))
+        Ok(taken.fragments(text.len()))
     }
 
     /// The best claim on every place.
-    fn claims(&self, tokens: &Texts, text: &[u8]) -> Result<BinaryHeap<Claim>> {
-        let mut claims = Vec::new();
-        let starts = if self.sorted.is_empty() { 0..0 } else { 0..text.len() };
-        for claim in starts.filter_map(|start| self.longest(tokens, &text[start..], start)) {
+    fn claims(&self, text: &[u8]) -> Result<Queue> {
+        let starts = if self.ids.is_empty() { 0..0 } else { 0..text.len() };
+        let mut claims: Vec<(u32, u32)> = Vec::new();
+        for (start, rank) in starts.filter_map(|start| Some((start, self.tree.longest(&text[start..])?.1))) {
             claims.try_reserve(1).map_err(|_| Error::no_memory("no memory for the special tokens of a text"))?;
-            claims.push(claim);
+            claims.push((rank, start as u32));
         }
-        Ok(claims.into())
+        let mut queue = Queue::default();
+        if !claims.is_empty() {
+            queue.begin(claims.len())?;
+        }
+        claims.into_iter().for_each(|(rank, start)| queue.push(rank, start));
+        Ok(queue)
     }
 }
 
-/// The unclaimed stretch that holds `at`; empty if `at` is claimed.
-fn free_around(taken: &Taken, at: usize, end: usize) -> Range<usize> {
-    let from = taken.range(..=at).next_back().map_or(0, |(_, (end, _))| *end);
-    let to = taken.range(at..).next().map_or(end, |(start, _)| *start);
-    if from > at { at..at } else { from..to }
+impl Taken {
+    /// Makes room where there is none yet: most texts hold no special token.
+    fn begin(&mut self, n: usize) -> Result<()> {
+        if self.owner.is_empty() {
+            self.owner = room(n)?;
+            self.owner.resize(n, 0);
+        }
+        Ok(())
+    }
+
+    fn is_free(&self, at: usize) -> bool {
+        self.owner.get(at) == Some(&0)
+    }
+
+    /// How much of the start of a place is free.
+    fn n_free(&self, place: Range<usize>) -> usize {
+        place.clone().take_while(|at| self.is_free(*at)).count()
+    }
+
+    fn take(&mut self, text: &[u8], place: Range<usize>, id: u32, strips: Strips) -> Result<()> {
+        let place = with_strips(text, |at| self.is_free(at), place, strips);
+        self.places.try_reserve(1).map_err(|_| Error::no_memory("no memory for the special tokens of a text"))?;
+        self.places.push((place.end, id));
+        self.owner[place].fill(self.places.len() as u32);
+        Ok(())
+    }
+
+    /// A text of `n` bytes, cut.
+    fn fragments(&self, n: usize) -> Vec<Fragment> {
+        let (mut out, mut at) = (Vec::new(), 0);
+        while at < n {
+            let owner = self.owner.get(at).map_or(0, |o| *o as usize);
+            if let Some((end, id)) = owner.checked_sub(1).and_then(|k| self.places.get(k)) {
+                out.push(Fragment::Token(*id));
+                at = *end;
+            } else {
+                let n_free = if self.owner.is_empty() { n } else { self.n_free(at..n) };
+                out.push(Fragment::Text(at..at + n_free));
+                at += n_free;
+            }
+        }
+        out
+    }
 }
 
 /// Widens a token's place by the white space that it swallows.
-fn with_strips(text: &[u8], free: &Range<usize>, place: Range<usize>, (left, right): Strips) -> Range<usize> {
-    let is_space = |b: &&u8| matches!(**b, 0x09..=0x0D | 0x20);
-    let before = if left { text[free.start..place.start].iter().rev().take_while(is_space).count() } else { 0 };
-    let after = if right { text[place.end..free.end].iter().take_while(is_space).count() } else { 0 };
+fn with_strips(text: &[u8], is_free: impl Fn(usize) -> bool, place: Range<usize>, (left, right): Strips) -> Range<usize> {
+    let swallows = |at: &usize| matches!(text[*at], 0x09..=0x0D | 0x20) && is_free(*at);
+    let before = if left { (0..place.start).rev().take_while(swallows).count() } else { 0 };
+    let after = if right { (place.end..text.len()).take_while(swallows).count() } else { 0 };
     place.start - before..place.end + after
-}
-
-fn fragments(text: &[u8], taken: &Taken) -> Vec<Fragment> {
-    let (mut out, mut done) = (Vec::new(), 0);
-    for (start, (end, id)) in taken {
-        if done < *start {
-            out.push(Fragment::Text(done..*start));
-        }
-        out.push(Fragment::Token(*id));
-        done = *end;
-    }
-    if done < text.len() {
-        out.push(Fragment::Text(done..text.len()));
-    }
-    out
 }
 
 #[cfg(test)]
@@ -140,7 +158,7 @@ mod tests {
     fn cut(text: &[u8], f: Fragment, needle: &[u8], id: u32, strips: Strips) -> Vec<Fragment> {
         let Fragment::Text(range) = &f else { return vec![f] };
         let Some(at) = text[range.clone()].windows(needle.len()).position(|w| w == needle).map(|i| i + range.start) else { return vec![f] };
-        let place = with_strips(text, range, at..at + needle.len(), strips);
+        let place = with_strips(text, |i| range.contains(&i), at..at + needle.len(), strips);
         let mut out = Vec::new();
         if place.start > range.start {
             out.push(Fragment::Text(range.start..place.start));
@@ -155,18 +173,18 @@ mod tests {
     #[test]
     fn the_longest_claims_first() {
         let t = texts(&["ab", "bcd", "a"]);
-        let all = Specials::new(&t, 0..3);
-        assert_eq!(all.split(&t, b"abcd", |_| (false, false)).unwrap(), [Fragment::Token(2), Fragment::Token(1)]);
-        assert_eq!(all.split(&t, b"xabab", |_| (false, false)).unwrap(), [Fragment::Text(0..1), Fragment::Token(0), Fragment::Token(0)]);
+        let all = Specials::new(&t, 0..3).unwrap();
+        assert_eq!(all.split(b"abcd", |_| (false, false)).unwrap(), [Fragment::Token(2), Fragment::Token(1)]);
+        assert_eq!(all.split(b"xabab", |_| (false, false)).unwrap(), [Fragment::Text(0..1), Fragment::Token(0), Fragment::Token(0)]);
     }
 
     #[test]
     fn strips_swallow_white_space() {
         let t = texts(&["<m>"]);
-        let one = Specials::new(&t, 0..1);
+        let one = Specials::new(&t, 0..1).unwrap();
         let want = [Fragment::Text(0..1), Fragment::Token(0), Fragment::Text(7..8)];
-        assert_eq!(one.split(&t, b"a \n<m> b", |_| (true, true)).unwrap(), want);
-        assert_eq!(one.split(&t, b" <m> ", |_| (true, true)).unwrap(), [Fragment::Token(0)]);
+        assert_eq!(one.split(b"a \n<m> b", |_| (true, true)).unwrap(), want);
+        assert_eq!(one.split(b" <m> ", |_| (true, true)).unwrap(), [Fragment::Token(0)]);
     }
 
     proptest! {
@@ -176,7 +194,7 @@ mod tests {
         ) {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let t = texts(&words);
-            let got = Specials::new(&t, 0..t.len() as u32).split(&t, text.as_bytes(), |_| (left, right)).unwrap();
+            let got = Specials::new(&t, 0..t.len() as u32).unwrap().split(text.as_bytes(), |_| (left, right)).unwrap();
             prop_assert_eq!(got, oracle(&t, text.as_bytes(), (left, right)));
         }
     }

@@ -74,8 +74,7 @@ impl Spm {
             let joined = word.get(l.start as usize..(r.start + r.len) as usize).filter(|t| t.len() <= self.longest)?;
             let id = lexicon.texts.find(joined)?;
             Some((best_first(lexicon.score(id)), id))
-        });
-        Ok(())
+        })
     }
 
     fn emit(&self, lexicon: &Lexicon<'_>, text: &[u8], symbol: &Symbol, out: &mut Vec<i32>) -> Result<()> {
@@ -105,10 +104,10 @@ pub fn byte_token(tokens: &Texts, b: u8) -> Option<u32> {
     tokens.find(format!("<0x{b:02X}>").as_bytes()).or_else(|| tokens.find(&[b]))
 }
 
-/// A key that is smaller for a higher score; NaN comes last.
+/// A key that is smaller for a higher score; NaN comes last, below the `u32::MAX` that no key may be.
 fn best_first(score: f32) -> u32 {
     if score.is_nan() {
-        return u32::MAX;
+        return u32::MAX - 1;
     }
     let bits = (score + 0.0).to_bits(); // + 0.0: minus zero and zero are one score
     if bits >> 31 == 1 { bits } else { !bits & 0x7FFF_FFFF }

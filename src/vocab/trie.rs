@@ -12,6 +12,8 @@ pub struct Trie {
     label: Vec<u8>,
     /// The number of the text that ends at a node, or `NONE`. // [n_nodes]
     value: Vec<u32>,
+    /// The children of the root, which every search asks first: by byte, or `NONE`. // [256], empty without nodes
+    roots: Vec<u32>,
 }
 
 impl Trie {
@@ -35,7 +37,9 @@ impl Trie {
             node += 1;
         }
         trie.first.push(trie.label.len() as u32);
-        Ok(trie)
+        let mut roots = vec![NONE; 256];
+        trie.children(0).for_each(|(byte, child)| roots[usize::from(byte)] = child);
+        Ok(Trie { roots, ..trie })
     }
 
     /// Appends a node for `texts`, which agree in their first `depth` bytes, and a label for each child that `child` is told of.
@@ -53,9 +57,12 @@ impl Trie {
 
     /// The node that `byte` leads to.
     pub fn child(&self, node: u32, byte: u8) -> Option<u32> {
+        if node == 0 {
+            return self.roots.get(usize::from(byte)).copied().filter(|child| *child != NONE);
+        }
         let (from, to) = (*self.first.get(node as usize)?, *self.first.get(node as usize + 1)?);
         let labels = self.label.get(from as usize..to as usize)?;
-        // The root of a vocabulary has up to 256 children, most others have one or two.
+        // Most have one or two.
         let at = if labels.len() > 8 { labels.binary_search(&byte).ok()? } else { labels.iter().position(|l| *l == byte)? };
         Some(from + at as u32)
     }

@@ -51,6 +51,9 @@ fn look_up(cp: u32) -> u8 {
 
 /// The simple lower case, for code points that Unicode 15.1 knows.
 pub fn to_lower(cp: u32) -> u32 {
+    if cp < 0x80 {
+        return (cp as u8).to_ascii_lowercase().into();
+    }
     if class(cp) == OTHER {
         return cp;
     }
