@@ -145,7 +145,7 @@ impl Read<'_> {
             return bad(format!("the state has {n_layer} layers, this model {have}"));
         }
         let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
-        let told = told.filter(|_| !store.in_files().is_some());
+        let told = told.filter(|_| store.in_files().is_none());
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
             let by_shape = rotation(store, i);
             let one = |rows: Rows<'_>| Plane { rows, n, by_shape, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
