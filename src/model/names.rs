@@ -1,8 +1,8 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
 use super::spec::{
-    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, Index, IndexBy, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm, RopeFactors,
-    RouterInput, Stacks, Want,
+    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, Index, IndexBy, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm,
+    RopeFactors, RouterInput, Stacks, Want,
 };
 
 /// What a tensor is for.
