@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod far;
 pub mod io;
 pub mod op;
+mod picks;
 mod system;
 mod terms;
 pub use buffer::*;

@@ -170,6 +170,39 @@ pub struct AttendSpec {
     pub buckets: Option<Buckets>,
     /// Reads that layer's rows instead of its own.
     pub layer: Option<i16>,
+    /// Only what was picked is seen.
+    pub among: Option<Among>,
+}
+
+/// How an index picks what a query will see: the best `top_k` blocks of positions by the best score of a cell in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PickSpec {
+    pub n_head: u32,
+    /// Elements of a head of queries, and of the one head of keys.
+    pub head: u32,
+    pub top_k: u32,
+    /// Lists that a token's heads make: one together, by the sum of what they find above 0, each weighed; or one each, by what they find.
+    pub n_list: u32,
+    /// Positions of a block.
+    pub block: u32,
+    /// Blocks up to the token's own that are picked first.
+    pub local: u32,
+}
+
+impl PickSpec {
+    /// Numbers of a token: per list how many blocks there are, 0 for all of them, and which, ascending. [n_list][1 + top_k] of i32
+    pub fn width(&self) -> u32 {
+        self.n_list.saturating_mul(self.top_k.saturating_add(1))
+    }
+}
+
+/// What `Op::Pick` made with such a spec. Each KV head has a list of its own, or all have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Among {
+    pub picks: T,
+    pub n_list: u32,
+    pub top_k: u32,
+    pub block: u32,
 }
 
 /// A number per head and bucket of distances: [n][n_head].
@@ -279,6 +312,8 @@ pub enum MapFn {
     /// cap * tanh(x / cap)
     Softcap(f32),
     Act(Act),
+    /// The orthonormal Walsh-Hadamard transform of each part of so many, a power of two.
+    Hadamard(u32),
     /// x * (scale * ln(floor((pos + offset) / span) + 1) + 1), `pos` the row's token's: attention temperature (Llama 4).
     Temperature(Temperature),
 }
@@ -386,6 +421,15 @@ pub enum Op {
         spec: AttendSpec,
         out: T,
     },
+    /// Which of the group's cells each query will see, by its index's rows of this layer.
+    Pick {
+        q: T,
+        /// [n_head], where the lists are one.
+        weights: Option<T>,
+        group: GroupId,
+        spec: PickSpec,
+        out: T,
+    },
     /// Expert choice per token from router logits; `ids` (i32) and `weights` are [n_used] per token.
     Route {
         logits: T,
@@ -445,6 +489,8 @@ pub enum Op {
     Shift {
         group: GroupId,
         rope: RopeSpec,
+        /// Rows are under a Hadamard transform of that length; 0: none.
+        hadamard: u32,
     },
     /// Between devices; carried out by whoever runs the plan.
     Move {
@@ -462,6 +508,7 @@ impl Op {
             Op::Rope { .. } => "rope",
             Op::Store { .. } => "store",
             Op::Attend { .. } => "attend",
+            Op::Pick { .. } => "pick",
             Op::Route { .. } => "route",
             Op::Experts { .. } => "experts",
             Op::Heads { .. } => "heads",
@@ -482,7 +529,8 @@ impl Op {
             Op::Norm { x, add, .. } => [Some(*x), *add].into_iter().flatten().collect(),
             Op::Linear { x, .. } | Op::Rope { x, .. } | Op::Rows { x, .. } | Op::Move { x, .. } => vec![*x],
             Op::Store { k, v, .. } => vec![*k, *v],
-            Op::Attend { q, .. } => vec![*q],
+            Op::Attend { q, spec, .. } => [Some(*q), spec.among.map(|a| a.picks)].into_iter().flatten().collect(),
+            Op::Pick { q, weights, .. } => [Some(*q), *weights].into_iter().flatten().collect(),
             Op::Route { logits, .. } => vec![*logits],
             Op::Experts { x, ids, weights, .. } => vec![*x, *ids, *weights],
             Op::Heads { x, .. } => vec![*x],
@@ -502,7 +550,7 @@ impl Op {
             Op::Rope { x, .. } => vec![*x],
             Op::Route { ids, weights, .. } => vec![*ids, *weights],
             Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
-            Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
+            Op::Pick { out, .. } | Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
             Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
         }
     }

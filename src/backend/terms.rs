@@ -86,8 +86,21 @@ pub fn map_row(t: &float::Table, f: MapFn, x: &mut [f32], y: Option<&[f32]>, pos
         MapFn::Clamp(s) => x.iter_mut().for_each(|x| *x = x.clamp(-s, s)),
         MapFn::Softcap(cap) => t.softcap(x, cap),
         MapFn::Act(a) => activate(t, a, x),
+        MapFn::Hadamard(n) => t.hadamard(x, n as usize),
         MapFn::Temperature(h) => t.scale(x, h.at(pos)),
     }
+}
+
+/// Does something to a head that is stored under a Walsh-Hadamard transform, in parts of `n`; 0: it is not.
+pub fn under(t: &float::Table, n: usize, head: &mut [f32], f: impl FnOnce(&mut [f32])) {
+    let turn = |head: &mut [f32]| {
+        if n > 0 {
+            t.hadamard(head, n);
+        }
+    };
+    turn(head);
+    f(head);
+    turn(head);
 }
 
 /// Whether row `i` stays as it is.

@@ -1,8 +1,9 @@
 //! Self-attention over the KV store (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
+use super::index;
 use super::mla;
 use super::writer::Writer;
 use super::{rope, rope_scale};
-use crate::backend::{AttendSpec, Buckets, Dim, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
+use crate::backend::{Among, AttendSpec, Buckets, Dim, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
 use crate::model::names::{Role, projections};
 use crate::model::spec::{Attention, Gates, PosBias, QkNorm};
 
@@ -10,7 +11,10 @@ use crate::model::spec::{Attention, Gates, PosBias, QkNorm};
 pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
     let mixed = match &a.mla {
         Some(m) => mla::write(w, a, m, x),
-        None => heads(w, a, x),
+        None => {
+            let among = index::write(w, a, x, None);
+            heads(w, a, x, among)
+        }
     };
     let mixed = gated(w, a, x, mixed);
     let mixed = a.sub_norm.map_or(mixed, |role| w.norm(mixed, role, "attn_sub_norm"));
@@ -21,7 +25,7 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
 }
 
 /// Q, K and V of all heads, to [n_tokens][n_head * head_v].
-fn heads(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
+fn heads(w: &mut Writer<'_>, a: &Attention, x: T, among: Option<Among>) -> T {
     let made = projected(w, a, x);
     let q = turn(w, a, made[0], a.n_head, Role::QNorm, "Qcur");
     let q = a.temperature.map_or(q, |t| w.map(q, None, MapFn::Temperature(t), "Qcur"));
@@ -35,7 +39,7 @@ fn heads(w: &mut Writer<'_>, a: &Attention, x: T) -> T {
         let group = w.s.groups[w.il() as usize];
         w.step(Op::Store { group, k, v }, &[]);
     }
-    attend(w, a, q)
+    attend(w, a, q, among)
 }
 
 /// The numbers of distances: a layer without its own has the first one's.
@@ -58,7 +62,7 @@ fn projected(w: &mut Writer<'_>, a: &Attention, x: T) -> Vec<T> {
 }
 
 /// Attention of queries that are ready over what is stored.
-pub fn attend(w: &mut Writer<'_>, a: &Attention, q: T) -> T {
+pub fn attend(w: &mut Writer<'_>, a: &Attention, q: T, among: Option<Among>) -> T {
     let group = w.s.groups[w.il() as usize];
     let mixed = w.value(a.n_head * a.head_v, Dim::Tokens);
     let spec = AttendSpec {
@@ -71,6 +75,7 @@ pub fn attend(w: &mut Writer<'_>, a: &Attention, q: T) -> T {
         sinks: a.sinks.then(|| w.need(Role::Sinks)),
         alibi: a.alibi,
         buckets: buckets(w, a),
+        among,
         layer: a.kv_of.map(|il| il as i16),
     };
     w.step(Op::Attend { q, group, spec, out: mixed }, &[(mixed, "kqv_out")]);

@@ -1,18 +1,21 @@
 //! Multi-head latent attention (DeepSeek 2, 2024): K and V are made of one narrow vector, which is all that memory keeps where the
 //! matrices that make them are absorbed into Q and the output.
 use super::attention::{attend, rope_step};
+use super::index;
 use super::rope;
 use super::writer::Writer;
-use crate::backend::{Cols, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
+use crate::backend::{Among, Cols, HeadNorm, MapFn, NormKind, Op, RopeSpec, T};
 use crate::model::names::Role;
 use crate::model::spec::{Attention, Mla};
 
 /// From the normed input to [n_tokens][n_head * head_v of a head as it is without absorption].
 pub fn write(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
-    let q = queries(w, a, m, x);
+    let narrow = narrow(w, m, x);
+    let among = index::write(w, a, x, narrow);
+    let q = queries(w, a, m, x, narrow);
     let kv = latent(w, a, m, x);
     if !m.absorbed {
-        return expanded(w, a, m, q, kv);
+        return expanded(w, a, m, q, kv, among);
     }
     let nope = m.head_k - a.n_rot;
     let head = Cols { x: q, first: 0, step: m.head_k, len: nope };
@@ -25,19 +28,20 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
     let group = w.s.groups[w.il() as usize];
     // V are the first part of K.
     w.step(Op::Store { group, k: kv, v: kv }, &[(kv, "Kcur")]);
-    let mixed = attend(w, a, q);
+    let mixed = attend(w, a, q, among);
     w.heads(mixed, Role::VB, m.head_v * a.n_head, "kqv_mla")
 }
 
+/// The vector that Q are made of, normed; `None` where they are made directly.
+fn narrow(w: &mut Writer<'_>, m: &Mla, x: T) -> Option<T> {
+    let made = (m.q_rank > 0).then(|| w.linear(x, Role::QA, m.q_rank, "q"));
+    made.map(|narrow| w.norm(narrow, Role::QANorm, "q"))
+}
+
 /// [n_tokens][n_head * head_k]
-fn queries(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
-    let rows = a.n_head * m.head_k;
-    if m.q_rank == 0 {
-        return w.linear(x, Role::Q, rows, "q");
-    }
-    let narrow = w.linear(x, Role::QA, m.q_rank, "q");
-    let narrow = w.norm(narrow, Role::QANorm, "q");
-    w.linear(narrow, Role::QB, rows, "q")
+fn queries(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T, narrow: Option<T>) -> T {
+    let (x, role) = narrow.map_or((x, Role::Q), |narrow| (narrow, Role::QB));
+    w.linear(x, role, a.n_head * m.head_k, "q")
 }
 
 /// The narrow vector, normed, and what all heads of K have of the position, turned. [n_tokens][kv_rank + n_rot]
@@ -69,7 +73,7 @@ fn turn(w: &mut Writer<'_>, a: &Attention, q: T, name: &'static str) {
 }
 
 /// K and V of every head are made and stored, as without latent attention.
-fn expanded(w: &mut Writer<'_>, a: &Attention, m: &Mla, q: T, kv: T) -> T {
+fn expanded(w: &mut Writer<'_>, a: &Attention, m: &Mla, q: T, kv: T, among: Option<Among>) -> T {
     let nope = m.head_k - a.n_rot;
     let pe = Cols { x: kv, first: m.kv_rank, step: 0, len: a.n_rot };
     let narrow = w.gather(vec![Cols { first: 0, len: m.kv_rank, ..pe }], 1, "kv_cmpr");
@@ -81,7 +85,7 @@ fn expanded(w: &mut Writer<'_>, a: &Attention, m: &Mla, q: T, kv: T) -> T {
     let q = a.temperature.map_or(q, |t| w.map(q, None, MapFn::Temperature(t), "Qcur"));
     let group = w.s.groups[w.il() as usize];
     w.step(Op::Store { group, k, v }, &[]);
-    attend(w, a, q)
+    attend(w, a, q, among)
 }
 
 /// Where a head of K begins to turn.

@@ -6,6 +6,7 @@ mod cross;
 mod encoder;
 mod ffn;
 mod hyper;
+mod index;
 mod mla;
 mod per_layer;
 mod writer;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub rope: RopeSettings,
     /// Memory group of each layer.
     pub groups: Vec<GroupId>,
+    /// The group of keys of an index, for the layers that have one.
+    pub index: Option<GroupId>,
     /// The group of what an encoder made, for the decoder's layers.
     pub cross: Option<GroupId>,
     /// Cells of a sequence: some rotations go by it.
@@ -329,7 +332,11 @@ pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
         // All positions of a cell move together.
         r.sections = None;
         r.attn_factor = if r.ext_factor == 0.0 { 1.0 } else { 1.0 / (1.0 + 0.1 * (1.0 / r.freq_scale).ln()) };
-        w.step(Op::Shift { group: s.groups[il], rope: r }, &[]);
+        w.step(Op::Shift { group: s.groups[il], rope: r.clone(), hadamard: 0 }, &[]);
+        if let Some((group, ix)) = s.index.zip(spec.own_index()) {
+            let hadamard = if ix.hadamard { ix.head_size } else { 0 };
+            w.step(Op::Shift { group, rope: index::of_index(r, ix), hadamard }, &[]);
+        }
     }
     w.plan
 }

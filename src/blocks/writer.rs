@@ -22,13 +22,15 @@ pub struct Writer<'a> {
     /// What the weights of layer 0 are counted from.
     base: i32,
     place: usize,
+    /// What the last index has picked.
+    pub picked: Option<T>,
     /// Values made on one device, as they are on another.
     moved: Vec<(T, usize, T)>,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, moved: Vec::new() }
+        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
     }
     /// For the layers of an encoder beside a decoder.
     pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {

@@ -190,14 +190,14 @@ impl Auto {
         }
         // A batch that is refused is left as it is.
         let (before, plain) = (ctx.memory().clone(), ctx.foresee(b).ok()?);
-        let windows = windows(&plain);
+        let (windows, bare) = (windows(&plain), plain.first_ring().is_none());
         for p in parts.iter_mut().filter(|p| may_gain(p)) {
             let tokens = text(p);
             let fits = |e: &Entry, n: usize| {
                 let gain = n.saturating_sub(p.held);
                 // What is taken in the middle of a prompt must be something that can be taken back to there.
-                let back = p.held == 0 || windows.len() == 1 || e.present_from == 0;
-                let enough = windows.len() == 1 || e.present_from <= present_from(&plain, p.seq);
+                let back = p.held == 0 || bare || e.present_from == 0;
+                let enough = bare || e.present_from <= present_from(&plain, p.seq);
                 gain >= BLOCK.max(n / LEAST_GAIN) && back && enough && reaches(&windows, e, n)
             };
             let w = Wanted { key: &key, tokens: &tokens, limit: p.held + p.free, fits: &fits };

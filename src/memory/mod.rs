@@ -178,6 +178,14 @@ impl Memory {
     pub fn n_groups(&self) -> usize {
         self.groups.len()
     }
+    /// The groups that may hold less than the base, with their numbers. Others that see everything hold what it holds.
+    fn rings(&self) -> impl Iterator<Item = (usize, &Group)> {
+        self.groups.iter().enumerate().skip(1).filter(|(_, g)| g.spec.window != Window::All)
+    }
+    /// The first of them.
+    pub fn first_ring(&self) -> Option<usize> {
+        self.rings().next().map(|(i, _)| i)
+    }
     pub fn n_streams(&self) -> u32 {
         self.groups[0].streams.len() as u32
     }

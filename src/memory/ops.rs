@@ -75,7 +75,7 @@ impl Memory {
 
     /// Whether every sequence that `logs` touch can be decoded further with all its windows.
     fn goes_on(&self, logs: &[Log]) -> Result<(), Refused> {
-        if self.compat || self.groups.len() == 1 {
+        if self.compat || self.first_ring().is_none() {
             return Ok(());
         }
         let goes_on = |s: u32| self.base_runs(s).and_then(Runs::max).is_none_or(|m| self.can_continue(s, m.saturating_add(1)));
@@ -108,7 +108,7 @@ impl Memory {
 
     /// Removes positions `p0..p1` of one sequence, or of all. A whole sequence always goes.
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> Result<(), Refused> {
-        let for_good = self.compat || self.groups.len() == 1;
+        let for_good = self.compat || self.first_ring().is_none();
         let range = clip(p0, p1);
         let edit = Edit::Cut { seq, at: range.0 };
         let Some(seq) = seq else {

@@ -134,9 +134,10 @@ impl SeqPast {
     }
 
     /// Where the rows of all groups that end at `p` without a gap begin.
-    fn kept_below(&self, p: i32, n_groups: usize) -> i32 {
-        let below = |g| self.kept(g).iter().rev().fold(p, |p, k| if k.range.end >= p && k.range.start < p { k.range.start } else { p });
-        (1..n_groups).map(below).max().unwrap_or(p)
+    fn kept_below(&self, p: i32, rings: &[usize]) -> i32 {
+        let below =
+            |g: usize| self.kept(g).iter().rev().fold(p, |p, k| if k.range.end >= p && k.range.start < p { k.range.start } else { p });
+        rings.iter().map(|g| below(*g)).max().unwrap_or(p)
     }
 
     /// Snapshots are as far apart as they are from the end, divided by `dense`: a rewind by d tokens computes 2d/dense of them again at most.
@@ -291,6 +292,10 @@ impl Memory {
         })
     }
 
+    fn ring_numbers(&self) -> Vec<usize> {
+        self.rings().map(|(g, _)| g).collect()
+    }
+
     fn past_of(&self, seq: u32) -> Option<&SeqPast> {
         self.past.as_ref()?.seqs.get(seq as usize)
     }
@@ -302,6 +307,9 @@ impl Memory {
         let stream = self.stream_of(seq)?;
         let base = self.groups[0].runs(stream, seq)?;
         let of = |g: &Group| {
+            if g.spec.window == Window::All {
+                return Some(Vec::new());
+            }
             let (lo, none) = (g.spec.window.lo(p), Runs::default());
             let ring = g.runs(stream, seq).filter(|_| !foreign).unwrap_or(&none);
             Some(minus(&ranges(base, lo, p)?, &ranges(ring, lo, p)?))
@@ -317,7 +325,7 @@ impl Memory {
 
     /// Positions in `known` and at its end where a window may be at hand.
     fn stops(&self, seq: u32, past: &SeqPast, known: &Range<i32>) -> Vec<i32> {
-        let rings = self.groups[1..].iter().flat_map(|g| {
+        let rings = self.rings().flat_map(|(_, g)| {
             let end = self.stream_of(seq).and_then(|s| end_of(g.runs(s, seq)));
             [Some(g.spec.window.lo(known.end)), end].into_iter().flatten()
         });
@@ -343,7 +351,7 @@ impl Memory {
             return None;
         }
         let from = self.way_to(seq, p)?;
-        Some(from..past.kept_below(p, self.n_groups()).max(from))
+        Some(from..past.kept_below(p, &self.ring_numbers()).max(from))
     }
 
     /// Whether a decode could go on at `p` if what is there and behind it were removed.
@@ -367,13 +375,13 @@ impl Memory {
     pub(super) fn lowest(&self, seq: u32, held: i32) -> i32 {
         let Some((past, base)) = self.past_of(seq).zip(self.base_runs(seq)) else { return held };
         let (Some(min), Some(end)) = (base.min(), end_of(Some(base))) else { return held };
-        let n = self.n_groups();
-        let mut low = if past.foreign { held } else { past.kept_below(held, n) };
+        let rings = self.ring_numbers();
+        let mut low = if past.foreign { held } else { past.kept_below(held, &rings) };
         let known = past.history.up_to(end);
         if !known.is_empty()
             && let Some(s) = self.stops(seq, past, &known).into_iter().find(|s| self.at_hand(seq, past, *s))
         {
-            low = low.min(past.kept_below(s, n));
+            low = low.min(past.kept_below(s, &rings));
         }
         low.max(min)
     }
@@ -445,7 +453,7 @@ impl Memory {
     fn to_keep(&self, seq: u32, p: i32) -> Option<Vec<Wanted>> {
         let (past, stream) = (self.past_of(seq)?, self.stream_of(seq)?);
         let (mut out, mut any) = (Vec::new(), false);
-        for (g, group) in self.groups.iter().enumerate().skip(1) {
+        for (g, group) in self.rings() {
             let lo = group.spec.window.lo(p);
             let want = ranges(self.groups[0].runs(stream, seq)?, lo, p)?;
             any |= !want.is_empty();
@@ -534,8 +542,8 @@ impl Memory {
         let gaps = self.gaps(seq, p, foreign).ok_or(Full)?;
         let lists: Vec<Vec<Held>> = gaps.iter().map(|g| self.base_cells(seq, g)).collect();
         let (mut done, mut rows) = (Ok(()), vec![Vec::new(); self.groups.len()]);
-        for (g, list) in lists.iter().enumerate().skip(1) {
-            let group = &mut self.groups[g];
+        for g in self.ring_numbers() {
+            let (list, group) = (&lists[g], &mut self.groups[g]);
             let (cells, mut tx) = group.open(stream);
             drop_from(cells, seq, if foreign { 0 } else { p }, &mut tx);
             let all: Vec<u32> = (0..list.len() as u32).collect();
@@ -595,7 +603,7 @@ impl Memory {
             return Err(Full);
         }
         let (all, mut done): (Vec<u32>, _) = ((0..list.len() as u32).collect(), Ok(()));
-        for g in 1..self.groups.len() {
+        for g in self.ring_numbers() {
             let group = &mut self.groups[g];
             done = done.and_then(|()| put(group, stream, Some(seq), &list, &all, self.compat, &mut Vec::new()).map(drop));
         }

@@ -52,6 +52,14 @@ pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
 pub struct Store {
     group: KvGroup,
     resident: Arc<Resident>,
+    in_files: Option<InFiles>,
+}
+
+/// What is known of a store's rows in the original's files that rows of K and V do not show.
+#[derive(Clone, Copy, Debug)]
+pub struct InFiles {
+    /// Rows of V that nobody has written follow those of K: their type and elements; 0: there are none.
+    pub empty_v: (DType, usize),
 }
 
 impl Store {
@@ -84,7 +92,16 @@ impl Store {
             }
             devices.push(Device { buf, block_bytes, planes: spans });
         }
-        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?) })
+        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), in_files: None })
+    }
+
+    /// Rows are under whatever transform the original keeps them under, so that none has to be taken back.
+    #[must_use]
+    pub fn as_in_files(self, in_files: Option<InFiles>) -> Store {
+        Store { in_files, ..self }
+    }
+    pub fn in_files(&self) -> Option<InFiles> {
+        self.in_files
     }
 
     pub fn group(&self) -> &KvGroup {

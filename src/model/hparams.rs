@@ -127,9 +127,23 @@ pub struct HParams {
     pub n_ff_chexp: u32,
     pub experts_per_group: u32,
     pub expert_group_scale: f32,
+    pub index: IndexParams,
     pub rope: RopeTrain,
     /// Rows, by layer of the file, of those that the architecture looks for; 0: it is not there.
     present: Vec<(Role, Vec<u64>)>,
+}
+
+/// An index of positions, which queries see only the best of. `top_k` 0: there is none.
+#[derive(Clone, Debug, Default)]
+pub struct IndexParams {
+    pub n_head: u32,
+    pub head_size: u32,
+    pub top_k: u32,
+    /// Per layer: has an index of its own; the others go by what the last one picked.
+    pub full: Vec<bool>,
+    /// Positions that are picked together, 0: each by itself; and blocks of them that are always picked, the newest ones.
+    pub block: u32,
+    pub local: u32,
 }
 
 /// Rotation as trained; a context may override the base, the scale and YaRN.
@@ -324,6 +338,7 @@ impl HParams {
             n_ff_chexp: k.or_u32("expert_chunk_feed_forward_length", 0)?,
             experts_per_group: 0,
             expert_group_scale: k.f32("expert_group_scale", 0.05)?,
+            index: IndexParams { full: vec![true; n_layer as usize], ..IndexParams::default() },
             rope: RopeTrain::read(&k)?,
             present: Vec::new(),
         };
@@ -386,6 +401,23 @@ impl HParams {
             Key::KvLayers(n) => self.n_layer_kv = n.min(self.n_layer),
             Key::PerLayerWidth(or) => self.n_embd_per_layer = k.or_u32(suffix, or)?,
             Key::ExpertGroups => self.experts_per_group = k.or_u32(suffix, 0)?,
+            Key::Index => {
+                let or = |what: &str| k.or_u32(&format!("attention.indexer.{what}"), 0);
+                (self.index.n_head, self.index.head_size, self.index.top_k) = (or("head_count")?, or("key_length")?, k.or_u32(suffix, 0)?);
+            }
+            Key::IndexTypes => {
+                let full = |il: u32| u32::from(self.n_ctx_train < 1 << 20 || il < 2 || il % 4 == 2);
+                let or: Vec<u32> = (0..self.n_layer).map(full).collect();
+                self.index.full = k.per_layer(suffix, self.n_layer, &or)?.iter().map(|v| *v != 0).collect();
+            }
+            Key::IndexBlocks => {
+                self.index.block = k.or_u32(suffix, 0)?;
+                self.index.local = k.or_u32("attention.indexer.local_blocks", 0)?;
+                // Far above any context.
+                if self.index.block == 0 || self.index.block > 1 << 24 {
+                    return Err(Error::invalid(format!("key {} is {}", k.name(suffix), self.index.block)));
+                }
+            }
             Key::AttnSoftcap(or) => self.attn_softcap = k.f32(suffix, or)?,
             Key::FinalSoftcap(or) => self.final_softcap = k.f32(suffix, or)?,
             Key::SlidingWindow(or) => self.n_swa = k.or_u32(suffix, or)?,
@@ -578,7 +610,39 @@ impl HParams {
         if self.rope.temperature_scale != 0.0 && self.rope.n_ctx_orig == 0 {
             return bad("attention temperature over an original context of 0".into());
         }
+        self.check_index()?;
         self.check_experts()
+    }
+
+    fn check_index(&self) -> Result<()> {
+        let (ix, bad) = (&self.index, |what: String| Err(Error::invalid(what)));
+        if ix.top_k == 0 {
+            return Ok(());
+        }
+        // What one head's norm has room for, and as many heads as attention itself may have rows.
+        const WIDEST: u32 = 1024;
+        const LONGEST: u64 = 1 << 30;
+        if ix.n_head == 0 || ix.n_head > WIDEST || ix.head_size == 0 || ix.head_size > WIDEST {
+            return bad(format!("an index of {} heads of {}, 1 to {WIDEST} of each are possible", ix.n_head, ix.head_size));
+        }
+        if self.n_rot > ix.head_size {
+            return bad(format!("n_rot is {} of an index's head of {}", self.n_rot, ix.head_size));
+        }
+        if ix.block == 0 && self.q_rank == 0 {
+            return bad("an index without the narrow vector that its queries are made of (q_lora_rank)".into());
+        }
+        if ix.block > 0 && u64::from(ix.n_head) * u64::from(ix.top_k) > LONGEST {
+            return bad(format!("{} heads of an index pick {} blocks each", ix.n_head, ix.top_k));
+        }
+        let lacks = |il: &usize| !self.is_swa[*il] && ix.block == 0;
+        if let Some(il) = (0..self.n_layer as usize).find(lacks).filter(|il| !ix.full[*il]) {
+            return bad(format!("layer {il} has no index, and no layer before it has one"));
+        }
+        let sparse = self.n_layer_dense_lead as usize..self.n_layer as usize;
+        match sparse.filter(|_| ix.block > 0).find(|il| self.n_head_kv[*il] != ix.n_head) {
+            Some(il) => bad(format!("layer {il}: {} KV heads, but {} of the index", self.n_head_kv[il], ix.n_head)),
+            None => Ok(()),
+        }
     }
 
     fn check_experts(&self) -> Result<()> {

@@ -48,6 +48,12 @@ pub enum Key {
     /// Default.
     PerLayerWidth(u32),
     ExpertGroups,
+    /// Sparse attention by an index: heads, their size, and how many positions (or blocks of them) a query sees.
+    Index,
+    /// Which layers have an index of their own; default: all, or, in files for contexts of a million, every fourth.
+    IndexTypes,
+    /// An index picks blocks: their size, and how many of the newest it always picks.
+    IndexBlocks,
     /// With their defaults.
     AttnSoftcap(f32),
     FinalSoftcap(f32),
@@ -109,6 +115,9 @@ impl Key {
             Key::RopeBaseSwaOnly => "rope.freq_base_swa",
             Key::PerLayerWidth(_) => "embedding_length_per_layer_input",
             Key::ExpertGroups => "experts_per_group",
+            Key::Index => "attention.indexer.top_k",
+            Key::IndexTypes => "attention.indexer.types",
+            Key::IndexBlocks => "attention.indexer.block_size",
             Key::ParallelResidual => "use_parallel_residual",
             Key::AttnSoftcap(_) => "attn_logit_softcapping",
             Key::FinalSoftcap(_) => "final_logit_softcapping",

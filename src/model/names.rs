@@ -1,8 +1,8 @@
 //! The field's tensor names, and which tensors with which shapes a layer needs. Used to bind a file; blocks ask by role.
 use super::hparams::HParams;
 use super::spec::{
-    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm, RopeFactors,
-    RouterInput, Stacks, Want,
+    Arch, Attention, ClsRows, Dense, Ffn, Flow, Gates, Gating, Halves, Index, IndexBy, LayerSpec, Mla, Moe, NormSpec, PosBias, QkNorm,
+    RopeFactors, RouterInput, Stacks, Want,
 };
 
 /// What a tensor is for.
@@ -71,6 +71,14 @@ pub enum Role {
     SharedUp,
     SharedDown,
     AttnSubNorm,
+    /// An index by positions: queries, keys, and what weighs its heads; and one by blocks.
+    IndexQ,
+    IndexK,
+    IndexKNorm,
+    IndexWeights,
+    IndexBlockQ,
+    IndexBlockK,
+    IndexQNorm,
     QA,
     QANorm,
     QB,
@@ -187,6 +195,13 @@ impl Role {
             Role::SharedUp => "ffn_up_shexp",
             Role::SharedDown => "ffn_down_shexp",
             Role::AttnSubNorm => "attn_sub_norm",
+            Role::IndexQ => "indexer.attn_q_b",
+            Role::IndexK => "indexer.attn_k",
+            Role::IndexKNorm => "indexer.k_norm",
+            Role::IndexWeights => "indexer.proj",
+            Role::IndexBlockQ => "indexer.q_proj",
+            Role::IndexBlockK => "indexer.k_proj",
+            Role::IndexQNorm => "indexer.q_norm",
             Role::QA => "attn_q_a",
             Role::QANorm => "attn_q_a_norm",
             Role::QB => "attn_q_b",
@@ -480,6 +495,27 @@ fn mla_tensors(n: u32, a: &Attention, m: &Mla, n_rot: u32) -> Vec<Tensor> {
     out
 }
 
+/// What a layer with an index of its own has for it.
+fn index_tensors(n: u32, a: &Attention, ix: &Index) -> Vec<Tensor> {
+    let (all, one) = (ix.n_head * ix.head_size, ix.head_size);
+    let k_norm = must(Role::IndexKNorm.weight(), &[one]);
+    match ix.by {
+        IndexBy::Position { .. } => vec![
+            must(Role::IndexQ.weight(), &[a.mla.map_or(n, |m| m.q_rank), all]),
+            must(Role::IndexK.weight(), &[n, one]),
+            must(Role::IndexWeights.weight(), &[n, ix.n_head]),
+            must(Role::IndexKNorm.bias(), &[one]),
+            k_norm,
+        ],
+        IndexBy::Block { .. } => vec![
+            must(Role::IndexBlockQ.weight(), &[n, all]),
+            must(Role::IndexBlockK.weight(), &[n, one]),
+            must(Role::IndexQNorm.weight(), &[one]),
+            k_norm,
+        ],
+    }
+}
+
 fn cross_tensors(n: u32, norm: &NormSpec, a: &Attention) -> Vec<Tensor> {
     let (q, k, v) = (a.n_head * a.head_k, a.n_head_kv * a.head_k, a.n_head_kv * a.head_v);
     let inputs = [(Role::CrossQ, q), (Role::CrossK, k), (Role::CrossV, v)].map(|(r, rows)| must(r.weight(), &[n, rows]));
@@ -508,6 +544,7 @@ fn attention_tensors(n: u32, a: &Attention) -> Vec<Tensor> {
         out.push(must(Role::Sinks.weight(), &[a.n_head]));
     }
     out.extend(a.sub_norm.map(|r| must(r.weight(), &[width])));
+    out.extend(a.index.iter().filter(|ix| !ix.shared).flat_map(|ix| index_tensors(n, a, ix)));
     out
 }
 

@@ -282,6 +282,35 @@ pub struct Attention {
     pub cross: bool,
     /// What attention gives goes through gates made of its input.
     pub gates: Gates,
+    pub index: Option<Index>,
+}
+
+/// Queries see the best positions only, by the scores of small heads beside those of attention, whose keys memory keeps as well
+/// (DeepSeek 3.2, 2025; MiniMax M3).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Index {
+    pub n_head: u32,
+    pub head_size: u32,
+    /// Positions, or blocks of them, that a query sees.
+    pub top_k: u32,
+    /// What the last layer with an index of its own has picked.
+    pub shared: bool,
+    pub rope: RopeKind,
+    /// The last elements of a head turn instead of the first.
+    pub rope_last: bool,
+    /// Heads go through a Hadamard transform before they are stored, which changes no score.
+    pub hadamard: bool,
+    pub by: IndexBy,
+}
+
+/// How an index is made and what its scores are of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IndexBy {
+    /// Queries are made of latent attention's narrow vector, keys have a norm of mean and variance with this epsilon, and a position's score is
+    /// the weighted sum of what heads find.
+    Position { eps: f32 },
+    /// Queries and keys have RMS norms, and each head picks for one KV head: blocks by their best position, and the newest `local` ones anyway.
+    Block { size: u32, local: u32 },
 }
 
 /// What distance adds to attention scores.
@@ -528,6 +557,10 @@ impl LayerSpec {
     pub fn stores(&self) -> bool {
         self.halves == Halves::Both && self.attn.kv_of.is_none()
     }
+    /// The index whose keys memory has of it.
+    pub fn own_index(&self) -> Option<&Index> {
+        self.attn.index.as_ref().filter(|ix| self.stores() && !ix.shared)
+    }
 }
 
 /// A correction for models that files do not tell apart otherwise.
@@ -615,6 +648,7 @@ pub fn attention(hp: &HParams, il: u32, rope: RopeKind) -> Attention {
         pos_bias: PosBias::None,
         cross: false,
         gates: Gates::None,
+        index: None,
     }
 }
 

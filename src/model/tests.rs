@@ -50,6 +50,12 @@ fn meta(arch: &str) -> Vec<(String, Value)> {
         ("hrm.h_cycles", 2),
         ("hrm.l_cycles", 1),
         ("hyper_connection.count", 4),
+        ("attention.indexer.head_count", 2),
+        ("attention.indexer.key_length", 32),
+        ("attention.indexer.top_k", 8),
+        ("attention.indexer.types", 1),
+        ("attention.indexer.block_size", 4),
+        ("attention.indexer.local_blocks", 1),
     ];
     let floats = [
         ("attention.layer_norm_rms_epsilon", 1e-5),

@@ -120,6 +120,7 @@ impl Context {
         let settings = Settings {
             rope: rope_settings(&model, &params),
             groups: groups.of,
+            index: groups.index,
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),

@@ -54,7 +54,7 @@ impl Encoder {
         let mut kv = within.groups().to_vec();
         let at = GroupId(kv.len() as u16);
         kv.extend(cross.iter().flat_map(Within::groups).cloned());
-        let settings = Settings { groups: groups.of, cross: cross.is_some().then_some(at), ..settings.clone() };
+        let settings = Settings { groups: groups.of, index: None, cross: cross.is_some().then_some(at), ..settings.clone() };
         let planned = if cross.is_some() { blocks::encoder_plan(m, &settings) } else { blocks::plan(m, &settings) };
         let lowered = Lowered::new(planned, &m.backends, &Bound { kv: Arc::new(kv), ..bound.clone() }, limits)?;
         Ok(Encoder { lowered, within, cross })

@@ -16,7 +16,7 @@ impl Context {
         if self.model.encodes() {
             return Err("nothing is kept, or it depends on what was encoded before");
         }
-        match self.memory().compat() && self.memory().n_groups() > 1 {
+        match self.memory().compat() && self.memory().first_ring().is_some() {
             true => Err("with CAMELID_COMPAT windows may lose cells that tokens should have seen"),
             false => Ok(()),
         }

@@ -6,21 +6,24 @@ use crate::memory::hadamard;
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
-use crate::memory::store::{LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::store::{InFiles, LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
-use crate::model::spec::LayerSpec;
+use crate::model::spec::{Index, LayerSpec};
 use platform::{Backing, Error, Result, log};
 
-/// Groups of a model: everything visible first (the base), then one per distinct window. `of[il]` is a layer's group.
+/// Groups of a model: everything visible first (the base), then the keys of an index where there is one, as the original writes them, then one per
+/// distinct window. `of[il]` is a layer's group.
 pub struct Groups {
     windows: Vec<Window>,
     pub of: Vec<GroupId>,
+    pub index: Option<GroupId>,
 }
 
 impl Groups {
     pub fn of(layers: &[LayerSpec]) -> Groups {
-        let mut windows = vec![Window::All];
+        let index = layers.iter().any(|l| l.own_index().is_some()).then_some(GroupId(1));
+        let mut windows = vec![Window::All; 1 + usize::from(index.is_some())];
         let group = |w: Window, windows: &mut Vec<Window>| {
             let i = windows.iter().position(|x| *x == w).unwrap_or_else(|| {
                 windows.push(w);
@@ -29,7 +32,7 @@ impl Groups {
             GroupId(i as u16)
         };
         let of = layers.iter().map(|l| group(l.attn.window, &mut windows)).collect();
-        Groups { windows, of }
+        Groups { windows, of, index }
     }
 
     pub fn windows(&self) -> &[Window] {
@@ -38,6 +41,10 @@ impl Groups {
 
     /// None where the model keeps nothing.
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
+        if self.index.is_some_and(|i| i.0 as usize == g) {
+            let own = m.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.own_index()?)));
+            return own.map(|(il, ix)| index_rows(ix, il, m.place[il], p.type_k)).collect();
+        }
         let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.stores();
         let mine = m.layers.iter().enumerate().filter(stores);
         let mut rows: Vec<LayerRows> = mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect();
@@ -56,6 +63,19 @@ pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> 
     LayerRows { il, place, planes }
 }
 
+impl Groups {
+    /// The original's cache for an index of a model without latent attention has V as well.
+    fn in_files(&self, m: &Model, g: usize, type_v: DType) -> Option<InFiles> {
+        let own = m.layers.iter().find(|l| l.own_index().is_some()).filter(|_| self.index.is_some_and(|i| i.0 as usize == g))?;
+        Some(InFiles { empty_v: (type_v, if own.attn.mla.is_some() { 0 } else { own.attn.head_v as usize }) })
+    }
+}
+
+/// Keys of a layer's index. The plan transforms them, whatever their type.
+fn index_rows(ix: &Index, il: usize, place: usize, ty: DType) -> LayerRows {
+    LayerRows { il, place, planes: vec![PlaneSpec { ty, heads: 1, head_len: ix.head_size, hadamard: 0 }] }
+}
+
 fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Result<(Memory, Vec<Store>)> {
     let (mut specs, mut stores) = (Vec::new(), Vec::new());
     let backing = p.kv.clone().unwrap_or_else(Backing::from_env);
@@ -68,7 +88,8 @@ fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Resu
         };
         let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
         let (cells, n_blocks) = (spec.cells_per_block, spec.n_blocks_max(n_streams));
-        stores.push(Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?);
+        let store = Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?;
+        stores.push(store.as_in_files(groups.in_files(m, g, p.type_v)));
         specs.push(spec);
     }
     let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));

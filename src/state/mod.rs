@@ -34,14 +34,14 @@ pub enum What {
 
 impl What {
     fn parts(self, ctx: &Context) -> Result<Parts> {
-        let (n_groups, n_seq_max) = (ctx.memory().n_groups(), ctx.sizes.n_seq_max);
+        let (n_groups, n_seq_max, ring) = (ctx.memory().n_groups(), ctx.sizes.n_seq_max, ctx.memory().first_ring());
         match self {
             What::Everything => Ok(Parts { seq: None, groups: 0..n_groups, n_seq_max, masked: true }),
             What::Seq { seq, partial } => {
                 let id = u32::try_from(seq).ok().filter(|s| *s < n_seq_max);
                 let id = id.ok_or_else(|| Error::invalid(format!("sequence {seq}, n_seq_max is {n_seq_max}")))?;
                 // A memory without windows has no part that could be left out.
-                let groups = usize::from(partial && n_groups > 1)..n_groups;
+                let groups = ring.filter(|_| partial).unwrap_or(0)..n_groups;
                 Ok(Parts { seq: Some(id), groups, n_seq_max, masked: false })
             }
         }

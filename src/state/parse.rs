@@ -145,12 +145,27 @@ impl Read<'_> {
             return bad(format!("the state has {n_layer} layers, this model {have}"));
         }
         let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
+        let told = told.filter(|_| store.in_files().is_none());
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
             let one = |rows: Rows<'_>| Plane { rows, n, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
             store.planes(i).map(one).collect()
         };
-        Ok([plane(0)?, plane(1)?])
+        let planes = [plane(0)?, plane(1)?];
+        let empty = store.in_files().map_or(0, |f| f.empty_v.1);
+        (0..if empty > 0 { have } else { 0 }).try_for_each(|_| skip_empty(empty, n, v_trans == 1, r))?;
+        Ok(planes)
     }
+}
+
+/// Passes rows of V that nobody has written.
+fn skip_empty(n_embd: usize, n: u32, channels: bool, r: &mut Reader<'_>) -> Result<()> {
+    let number = r.i32()?;
+    let width = u32::try_from(number).ok().and_then(DType::from_ggml).filter(|t| can_store(*t)).and_then(|t| t.row_bytes(n_embd));
+    let told = if channels { u64::from(r.u32()?) * u64::from(r.u32()?) } else { r.u64()? };
+    let Some(width) = width.filter(|w| *w as u64 == told) else {
+        return bad(format!("{n_embd} elements of type {number} in {told} bytes"));
+    };
+    r.skip(width as u64 * u64::from(n)).map(drop)
 }
 
 /// One plane of one layer, as far as it is known before it is read.

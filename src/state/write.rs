@@ -3,7 +3,7 @@ use super::form::{Parts, transpose};
 use super::io::Sink;
 use crate::memory::Memory;
 use crate::memory::restore::Held;
-use crate::memory::rows::{Piece, Rows, SeqSet, pieces};
+use crate::memory::rows::{DType, Piece, Rows, SeqSet, pieces};
 use crate::memory::store::Store;
 use platform::Result;
 use platform::error::try_zeroed;
@@ -53,11 +53,14 @@ impl Write<'_> {
     }
 
     fn rows(&self, store: &Store, pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
-        let v_trans = self.v_trans && store.planes(1).all(|p| p.ty().block_len() == 1);
+        let empty = store.in_files().map_or(DType::F32, |f| f.empty_v.0);
+        let v_trans = self.v_trans && store.planes(1).all(|p| p.ty().block_len() == 1) && empty.block_len() == 1;
         out.put_u32(u32::from(v_trans))?;
         out.put_u32(store.planes(0).count() as u32)?;
-        let sections: Vec<Section<'_>> =
-            [0, 1].into_iter().flat_map(|i| store.planes(i).map(move |r| Section::new(r, i == 1 && v_trans))).collect();
+        let of = |i: usize| store.planes(i).map(move |r| Section::new(r, i == 1 && v_trans));
+        let empty = store.in_files().map(|f| f.empty_v).filter(|v| v.1 > 0);
+        let empty = empty.into_iter().flat_map(|v| store.planes(0).map(move |r| Section::empty(r, v, v_trans)));
+        let sections: Vec<Section<'_>> = of(0).chain(of(1)).chain(empty).collect();
         match out.step() {
             usize::MAX => at_once(&sections, pieces, n, out),
             step => sections.iter().try_for_each(|s| s.in_steps(pieces, n, step, out)),
@@ -71,25 +74,32 @@ struct Section<'a> {
     rows: Rows<'a>,
     /// [n_embd][n] instead of [n][n_embd].
     turned: bool,
+    /// Of zeros, with as many bytes a row.
+    zeros: Option<usize>,
 }
 
 impl<'a> Section<'a> {
     fn new(rows: Rows<'a>, turned: bool) -> Section<'a> {
-        let mut head = (rows.ty() as u32).to_le_bytes().to_vec();
-        match turned {
-            true => [rows.ty().block_bytes(), rows.n_embd()].iter().for_each(|v| head.extend((*v as u32).to_le_bytes())),
-            false => head.extend((rows.row_bytes() as u64).to_le_bytes()),
-        }
-        Section { head, rows, turned }
+        Section { head: head(rows.ty(), rows.n_embd(), rows.row_bytes(), turned), rows, turned, zeros: None }
+    }
+
+    /// In the place of rows that the layer of `rows` does not have.
+    fn empty(rows: Rows<'a>, (ty, n_embd): (DType, usize), turned: bool) -> Section<'a> {
+        let width = ty.row_bytes(n_embd).unwrap_or(0);
+        Section { head: head(ty, n_embd, width, turned), rows, turned: false, zeros: Some(width) }
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.zeros.unwrap_or(self.rows.row_bytes())
     }
 
     fn bytes(&self, n: u32) -> usize {
-        self.rows.row_bytes() * n as usize
+        self.row_bytes() * n as usize
     }
 
     /// Rows that are brought together in one go if they may be `bytes`: all where a call has its price, or where they are turned around.
     fn step(&self, n: u32, bytes: usize) -> u32 {
-        let fit = u32::try_from((bytes / self.rows.row_bytes().max(1)).max(1)).unwrap_or(u32::MAX);
+        let fit = u32::try_from((bytes / self.row_bytes().max(1)).max(1)).unwrap_or(u32::MAX);
         if self.turned || !self.rows.host() { n } else { fit.min(n) }
     }
 
@@ -104,9 +114,11 @@ impl<'a> Section<'a> {
 
     fn fill(&self, pieces: &[Piece], at: Range<u32>, dst: &mut [u8]) -> Result<()> {
         match self.turned {
-            true => self.channels(pieces, at.end, dst),
-            false => self.rows.gather(pieces, at, dst),
+            _ if self.zeros.is_some() => dst.fill(0),
+            true => self.channels(pieces, at.end, dst)?,
+            false => self.rows.gather(pieces, at, dst)?,
         }
+        Ok(())
     }
 
     /// All of them, [n_embd][n].
@@ -121,6 +133,16 @@ impl<'a> Section<'a> {
         }
         Ok(())
     }
+}
+
+/// What stands before the rows of a plane.
+fn head(ty: DType, n_embd: usize, row_bytes: usize, turned: bool) -> Vec<u8> {
+    let mut head = (ty as u32).to_le_bytes().to_vec();
+    match turned {
+        true => [ty.block_bytes(), n_embd].iter().for_each(|v| head.extend((*v as u32).to_le_bytes())),
+        false => head.extend((row_bytes as u64).to_le_bytes()),
+    }
+    head
 }
 
 /// All sections into memory, by several threads where there is much.
@@ -139,7 +161,7 @@ fn at_once(sections: &[Section<'_>], pieces: &[Piece], n: u32, out: &mut dyn Sin
         }
         share_bytes(total, &jobs, |(s, start, dst)| {
             let mut dst = dst.lock().unwrap_or_else(PoisonError::into_inner);
-            let rows = (dst.len() / s.rows.row_bytes()) as u32;
+            let rows = (dst.len() / s.row_bytes().max(1)) as u32;
             s.fill(pieces, *start..start + rows, &mut dst)
         })
     })

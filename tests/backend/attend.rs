@@ -24,6 +24,8 @@ struct Shape {
     alibi: f32,
     /// V are the first so many elements of K; 0: they have a plane of their own.
     latent: u32,
+    /// Heads of it look at K of the first head.
+    index: Option<PickSpec>,
 }
 
 fn ubatch(tokens: impl Iterator<Item = (u32, i32)>) -> Ubatch {
@@ -118,15 +120,26 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
         alibi,
         buckets: None,
         layer: None,
+        among: None,
     };
-    let op = Op::Attend { q: T(0), group: GroupId(0), spec, out: T(1) };
+    let group = GroupId(0);
+    let among = |i: PickSpec| Among { picks: T(4), n_list: i.n_list, top_k: i.top_k, block: i.block };
+    let op = Op::Attend { q: T(0), group, spec: AttendSpec { among: s.index.map(among), ..spec }, out: T(1) };
+    let pick = |spec: PickSpec| Op::Pick { q: T(2), weights: (spec.n_list == 1).then_some(T(3)), group, spec, out: T(4) };
+    let steps: Vec<Step> = s.index.map(pick).into_iter().chain([op]).map(|op| Step { op, il: 0, dev, seen_as: vec![] }).collect();
     let value = |width| Value { width, rows: Dim::Tokens, dev };
-    let plan = Plan { values: vec![value(width), value(s.n_head * head_v)], steps: vec![Step { op, il: 0, dev, seen_as: vec![] }] };
+    let index = s.index.iter().flat_map(|i| [i.n_head * i.head, i.n_head, i.width()].map(value));
+    let values = [width, s.n_head * head_v].map(value).into_iter().chain(index).collect();
+    let plan = Plan { values, steps };
     let n = ub.n_tokens();
     let limits = Limits { tokens: n, outputs: n, workers };
-    let mut e = b.lower(&plan, 0..1, &bound, limits).expect("lowers");
-    let q: Vec<f32> = of.iter().flat_map(|i| Rng::new(1000 + *i as u64).floats(width as usize)).collect();
-    e.write(T(0), &q).expect("fits");
+    let mut e = b.lower(&plan, 0..plan.steps.len(), &bound, limits).expect("lowers");
+    let read = |t: &T| plan.steps.iter().any(|s| s.op.inputs().contains(t));
+    for t in [T(0), T(2), T(3)].into_iter().filter(read) {
+        let width = plan.value(t).width as usize;
+        let x: Vec<f32> = of.iter().flat_map(|i| Rng::new(1000 * u64::from(t.0 + 1) + *i as u64).floats(width)).collect();
+        e.write(t, &x).expect("fits");
+    }
     let team = Team::new(workers);
     let views = std::slice::from_ref(views);
     e.run(&Io { ub, views, outputs: &[], shifts: &[], team: &team, active: workers, stop: &|| false }).expect("runs");
@@ -139,13 +152,29 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()
 }
 
+/// More positions than a span has, of a latent K; blocks that each KV head picks for itself, two of them anyway.
+const SPARSE: [Shape; 2] = [
+    Shape { index: Some(PickSpec { n_head: 3, head: 96, top_k: 1500, n_list: 1, block: 1, local: 0 }), ..SHAPES[5] },
+    Shape { index: Some(PickSpec { n_head: 2, head: 32, top_k: 70, n_list: 2, block: 24, local: 2 }), ..SHAPES[0] },
+];
+
 const SHAPES: [Shape; 6] = [
-    Shape { n_head: 8, n_head_kv: 2, head: 32, ty: DType::F16, window: Window::All, sinks: false, alibi: 0.0, latent: 0 },
-    Shape { n_head: 4, n_head_kv: 1, head: 64, ty: DType::BF16, window: Window::All, sinks: true, alibi: 0.0, latent: 0 },
-    Shape { n_head: 3, n_head_kv: 3, head: 96, ty: DType::Q8_0, window: Window::All, sinks: false, alibi: 0.0, latent: 0 },
-    Shape { n_head: 4, n_head_kv: 1, head: 40, ty: DType::F32, window: Window::Sliding(700), sinks: false, alibi: 0.0, latent: 0 },
-    Shape { n_head: 3, n_head_kv: 1, head: 32, ty: DType::F16, window: Window::All, sinks: false, alibi: 8.0, latent: 0 },
-    Shape { n_head: 5, n_head_kv: 1, head: 96, ty: DType::F16, window: Window::All, sinks: false, alibi: 0.0, latent: 64 },
+    Shape { n_head: 8, n_head_kv: 2, head: 32, ty: DType::F16, window: Window::All, sinks: false, alibi: 0.0, latent: 0, index: None },
+    Shape { n_head: 4, n_head_kv: 1, head: 64, ty: DType::BF16, window: Window::All, sinks: true, alibi: 0.0, latent: 0, index: None },
+    Shape { n_head: 3, n_head_kv: 3, head: 96, ty: DType::Q8_0, window: Window::All, sinks: false, alibi: 0.0, latent: 0, index: None },
+    Shape {
+        n_head: 4,
+        n_head_kv: 1,
+        head: 40,
+        ty: DType::F32,
+        window: Window::Sliding(700),
+        sinks: false,
+        alibi: 0.0,
+        latent: 0,
+        index: None,
+    },
+    Shape { n_head: 3, n_head_kv: 1, head: 32, ty: DType::F16, window: Window::All, sinks: false, alibi: 8.0, latent: 0, index: None },
+    Shape { n_head: 5, n_head_kv: 1, head: 96, ty: DType::F16, window: Window::All, sinks: false, alibi: 0.0, latent: 64, index: None },
 ];
 
 #[test]
@@ -153,7 +182,7 @@ fn neither_workers_nor_company_change_a_bit_of_attention() {
     // One token of one sequence: spans are tasks. A few sequences: some share a pass. Many tokens: tiles of one sequence.
     let loads: [(&[i32], &[i32]); 4] =
         [(&[0], &[1]), (&[30, 200, 0, 900], &[1, 1, 1, 1]), (&[5, 40], &[3, 30]), (&[0, 0, 0, 0, 0], &[1, 2, 1, 1, 9])];
-    for s in SHAPES {
+    for s in SHAPES.into_iter().chain(SPARSE) {
         for (own, new) in loads {
             let (ub, views) = asked(s.window, own, new);
             let n = ub.n_tokens();
@@ -177,7 +206,7 @@ fn neither_workers_nor_company_change_a_bit_of_attention() {
 
 #[test]
 fn sequences_that_share_cells_see_what_is_theirs() {
-    for s in SHAPES {
+    for s in SHAPES.into_iter().chain(SPARSE) {
         let (ub, views) = asked(s.window, &[30, 200, 0], &[1, 2, 1]);
         let want = attend(&Far::new(DeviceId(1)), s, &ub, &views, &[0, 1, 2, 3], 1);
         let got = attend(&Cpu::new(DeviceId(0), Isa::detect()), s, &ub, &views, &[0, 1, 2, 3], 2);

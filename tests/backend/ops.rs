@@ -460,14 +460,25 @@ impl Kept {
         bench.step(Op::Store { group, k: x, v: x });
         if self.shifted {
             bench.shifts = (0..2).map(|b| KvShift { group, block: BlockId(b), slot: 3, len: 20, delta: 5 - 9 * b as i32 }).collect();
-            bench.step(Op::Shift { group, rope: rope(RopeKind::Neox, 24, None) });
+            bench.step(Op::Shift { group, rope: rope(RopeKind::Neox, 24, None), hadamard: 0 });
         }
         let sinks = Some(bench.weight(DType::F32, [n_head, 1, 1]));
         let alibi = f32::from(self.window == 64) * 8.0;
         let table = bench.weight(DType::F32, [n_head, 8, 1]);
         let buckets = (self.window == 9).then_some(Buckets { w: table, n: 8, both_sides: true });
-        let spec =
-            AttendSpec { n_head, n_head_kv: 2, head_k: 32, head_v: 32, scale: 0.3, softcap: 2.0, sinks, alibi, buckets, layer: None };
+        let spec = AttendSpec {
+            n_head,
+            n_head_kv: 2,
+            head_k: 32,
+            head_v: 32,
+            scale: 0.3,
+            softcap: 2.0,
+            sinks,
+            alibi,
+            buckets,
+            layer: None,
+            among: None,
+        };
         bench.step(Op::Attend { q, group, spec, out });
         bench.run(&ubatch(n, 2 * 32), &[views(n, self.window)], workers, out)
     }

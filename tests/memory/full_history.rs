@@ -121,6 +121,7 @@ impl FullHistory {
         let settings = Settings {
             rope: rope_settings(m, p),
             cross: None,
+            index: None,
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,

@@ -162,15 +162,31 @@ impl Attend {
 
     /// Depends on what is asked and on the number of workers; the same for each of them.
     fn cut(&self, c: &Ctx<'_>, w: &Worker<'_>) -> Cut {
-        let tiles = tiles::cut(&c.io.views[self.group.0 as usize], c.io.ub, self.tile_tokens());
+        let most = if self.spec.among.is_some() { 1 } else { self.tile_tokens() };
+        let mut tiles = tiles::cut(&c.io.views[self.group.0 as usize], c.io.ub, most);
+        let lists = self.spec.among.map_or(1, |a| self.picked(c, &a, &mut tiles));
         let (enough, kv) = (if w.n == 1 { 1 } else { TASKS * w.n as usize }, self.n_kv());
         let tokens = tiles.iter().map(|t| t.tokens().len()).max().unwrap_or(0).max(1);
         let spans: Vec<(usize, usize)> = tiles.iter().enumerate().flat_map(|(i, t)| (0..t.spans.len()).map(move |s| (i, s))).collect();
         let fits = tokens <= SPLIT_TOKENS && spans.len() * self.part_bytes(c) <= c.scratch.shared().1;
         let split = w.n > 1 && tiles.len() * kv < 2 * enough && spans.len() > tiles.len() && fits;
         let n = if split { spans.len() } else { tiles.len() };
-        let most = (QUERY_ROWS / (tokens * self.per_kv())).clamp(1, kv);
+        // Heads with lists of their own have no rows in common.
+        let most = if lists > 1 { 1 } else { (QUERY_ROWS / (tokens * self.per_kv())).clamp(1, kv) };
         Cut { heads: (kv * n / enough).clamp(1, most), spans: split.then_some(spans), tiles }
+    }
+
+    /// Tells the tiles, a token each, whose cells were picked. The most lists that one of them has.
+    fn picked(&self, c: &Ctx<'_>, a: &Among, tiles: &mut [Tile]) -> usize {
+        let mut lists = 1;
+        for t in tiles {
+            let picks = c.arena.row(a.picks, t.tokens().start);
+            let longest = (0..a.n_list as usize).map(|h| picks::of_head(a, picks, h)).max_by_key(|l| l.len()).unwrap_or_default();
+            if !longest.is_empty() {
+                (t.picked, t.spans, lists) = (true, picks::spans(a, longest), a.n_list as usize);
+            }
+        }
+        lists
     }
 
     /// Copies the tile's queries of KV heads `heads` together, transformed as K are: [head][token][per_kv][head_k].
@@ -188,8 +204,14 @@ impl Attend {
     /// Adds span `s` of a tile to the states `[heads][n_q][2 + head_v]`.
     #[allow(clippy::too_many_arguments, reason = "what is read and what is written, by tile, span and heads")]
     fn span(&self, c: &Ctx<'_>, tile: &Tile, s: usize, heads: &Range<usize>, q: &[f32], states: &mut [f32], kernel: *mut u8) {
-        let v = &c.io.views[self.group.0 as usize];
-        let mut rows = tile.spans[s].clone();
+        let (mut v, mut rows) = (&c.io.views[self.group.0 as usize], tile.spans[s].clone());
+        let packed;
+        if let Some(a) = self.spec.among.as_ref().filter(|_| tile.picked) {
+            let i = tile.tokens().start;
+            let list = picks::of_head(a, c.arena.row(a.picks, i), heads.start);
+            packed = picks::packed(v, &v.rows[i], a, list, rows);
+            (v, rows) = (&packed, 0..packed.leaves.len());
+        }
         let (this, next) = (&mut Sight::default(), &mut Sight::default());
         let (mut this, mut next) = (this, next);
         let mut more = self.look(v, tile, &mut rows, heads.start, this);
@@ -202,7 +224,15 @@ impl Attend {
 
     /// The next of the leaves `left` that somebody sees.
     fn look(&self, v: &Views, tile: &Tile, left: &mut Range<usize>, h: usize, sight: &mut Sight) -> bool {
-        let Some(leaf) = left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)) else { return false };
+        let leaf = match tile.picked {
+            false => left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)),
+            true => left.next().map(|row| &v.leaves[row]),
+        };
+        let Some(leaf) = leaf else { return false };
+        if tile.picked {
+            sight.vis.clear();
+            sight.vis.resize(self.per_kv(), (leaf.from, leaf.to));
+        }
         (sight.len, sight.pos) = (leaf.to, leaf.tile * attn::LEAF as i32);
         sight.rows.clear();
         for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {

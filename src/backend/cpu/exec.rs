@@ -1,6 +1,6 @@
 //! A lowered segment: its steps, its activation memory, and the run loop with tracing.
 use super::arena::Arena;
-use super::{attend, elementwise, experts, fuse, heads, linear, rows};
+use super::{attend, elementwise, experts, fuse, heads, linear, pick, rows};
 use crate::backend::*;
 use kernels::Isa;
 use platform::pool::{Pieces, Stop, Worker};
@@ -200,6 +200,7 @@ impl Lower<'_> {
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)?),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
+            Op::Pick { q, weights, group, spec, out } => Box::new(pick::Pick::lower(self, group, [Some(q), weights], spec, out)?),
             Op::Route { logits, spec, ids, weights } => Box::new(experts::Route { logits, spec, ids, weights, rows: self.rows(logits), t }),
             Op::Experts { .. } => Box::new(experts::Experts::lower(self, &op)?),
             Op::Heads { x, w, out } => Box::new(heads::Heads::lower(self, x, w, out)?),
@@ -208,7 +209,7 @@ impl Lower<'_> {
             Op::Glu { gate, up, act, out } => Box::new(elementwise::Glu { gate, up, act, out, rows: self.rows(gate), t }),
             Op::Map { y: None, f, .. } if f.is_binary() => return Err(Error::invalid("a function of two values without the second")),
             Op::Map { x, y, f, out } => Box::new(elementwise::Map { x, y, f, out, rows: self.rows(x), t }),
-            Op::Shift { group, rope } => Box::new(rows::Shift::lower(self, group, rope)?),
+            Op::Shift { group, rope, hadamard } => Box::new(rows::Shift::lower(self, group, rope, hadamard as usize)?),
             Op::Move { .. } => return Err(Error::invalid("a move is not a step of one device")),
         })
     }

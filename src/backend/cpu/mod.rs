@@ -10,6 +10,7 @@ mod experts;
 mod fuse;
 mod heads;
 mod linear;
+mod pick;
 mod rows;
 mod tiles;
 

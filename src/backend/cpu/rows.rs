@@ -230,14 +230,16 @@ pub struct Shift {
     layer: KvLayer,
     group: GroupId,
     rope: RopeSpec,
+    /// Length of the transform that rows are under; 0: none.
+    hadamard: usize,
     t: &'static float::Table,
 }
 
 impl Shift {
-    pub fn lower(l: &mut Lower<'_>, group: GroupId, rope: RopeSpec) -> Result<Shift> {
+    pub fn lower(l: &mut Lower<'_>, group: GroupId, rope: RopeSpec, hadamard: usize) -> Result<Shift> {
         let layer = layer_of(l, group, l.il)?.clone();
         l.needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
-        Ok(Shift { layer, group, rope, t: float::table(l.isa) })
+        Ok(Shift { layer, group, rope, hadamard, t: float::table(l.isa) })
     }
 }
 
@@ -258,9 +260,12 @@ impl CpuOp for Shift {
                     // SAFETY: as in `Store`; entries name disjoint cells.
                     let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
                     self.t.decode_row(p.ty, row, head);
-                    p.parts().into_iter().for_each(|n| self.t.hadamard(head, n));
-                    self.t.rope_rows(terms::rope_kind(self.rope.kind), &mut head[self.rope.at as usize..], n_rot, table);
-                    p.parts().into_iter().for_each(|n| self.t.hadamard(head, n));
+                    // By the store, and by the plan.
+                    terms::under(self.t, p.parts().unwrap_or(0), head, |head| {
+                        terms::under(self.t, self.hadamard, head, |head| {
+                            self.t.rope_rows(terms::rope_kind(self.rope.kind), &mut head[self.rope.at as usize..], n_rot, table);
+                        });
+                    });
                     self.t.encode_row(p.ty, head, row);
                 }
             }

@@ -17,8 +17,9 @@ pub struct Tile {
     parts: Vec<Part>,
     /// Each distinct leaf once, in order, as the index that each part knows it by or `NONE`. `[n_leaves][parts.len()]`
     known: Vec<u32>,
-    /// Rows of `known` that make a span.
+    /// Rows of `known` that make a span; or cells, where some were picked for the tile's one token.
     pub spans: Vec<Range<usize>>,
+    pub picked: bool,
 }
 
 /// Cuts the tokens into tiles of at most `most`.
@@ -72,7 +73,7 @@ fn meet(v: &Views, a: &Range<u32>, b: &Range<u32>) -> bool {
 impl Tile {
     fn new(v: &Views, parts: Vec<Part>) -> Tile {
         let mut next: Vec<u32> = parts.iter().map(|p| p.leaves.start).collect();
-        let mut t = Tile { known: Vec::new(), spans: Vec::new(), parts };
+        let mut t = Tile { known: Vec::new(), spans: Vec::new(), picked: false, parts };
         let mut last = None;
         while let Some(leaf) = t.first_of(v, &next) {
             let row = t.known.len() / t.parts.len();

@@ -119,7 +119,8 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
             f.values.insert(*out, y);
             Ok(())
         }
-        Op::Shift { group, rope } => shift(f, *group, s.il, rope),
+        Op::Shift { group, rope, hadamard } => shift(f, *group, s.il, rope, *hadamard as usize),
+        Op::Pick { q, weights, group, spec, out } => pick(f, [Some(*q), *weights], *group, s.il, spec, *out),
         Op::Move { .. } => Err(Error::invalid("a move is not a step of one device")),
     }
 }
@@ -284,7 +285,10 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         let mut span = total.clone();
         attn::span_init(&mut total);
         attn::span_init(&mut span);
-        let row = &v.rows[i];
+        let (mut v, mut row, packed) = (v, &v.rows[i], among(f, spec, v, i, h / per_kv)?);
+        if let Some(p) = &packed {
+            (v, row) = (p, &p.rows[0]);
+        }
         let mut last = None;
         for leaf in &v.leaves[row.leaves.start as usize..row.leaves.end as usize] {
             let (a, b) = leaf.within(row.lo, row.hi);
@@ -308,6 +312,42 @@ fn attend(f: &mut Far<'_>, q: T, g: GroupId, il: i16, spec: &AttendSpec, out: T)
         attn::span_finish(&total, sinks.as_ref().map(|s| s[h as usize]), y);
         let back = transformed(of_v, y).into_owned();
         y.copy_from_slice(&back);
+    }
+    f.values.insert(out, y);
+    Ok(())
+}
+
+/// The cells that were picked for token `i` and KV head `h`, where some were.
+fn among(f: &Far<'_>, spec: &AttendSpec, v: &Views, i: usize, h: u32) -> Result<Option<Views>> {
+    let Some(a) = &spec.among else { return Ok(None) };
+    let width = f.width(a.picks);
+    let list = picks::of_head(a, &f.get(a.picks)?[i * width..][..width], h as usize);
+    Ok((!list.is_empty()).then(|| picks::packed(v, &v.rows[i], a, list, 0..usize::MAX)))
+}
+
+fn pick(f: &mut Far<'_>, from: [Option<T>; 2], g: GroupId, il: i16, spec: &PickSpec, out: T) -> Result<()> {
+    let (l, v, [q, weights]) = (layer(f, g, il)?, &f.io.views[g.0 as usize], from);
+    let part = |t: Option<T>, i: usize| t.map(|t| Ok::<_, Error>(&f.get(t)?[i * f.width(t)..][..f.width(t)])).transpose();
+    let (n_list, width) = (spec.n_list as usize, spec.width() as usize);
+    let mut y = vec![0.0; f.n(out) * width];
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        let (q, weights, row) = (part(q, i)?.unwrap_or_default(), part(weights, i)?, &v.rows[i]);
+        if !picks::picks_some(v, row, spec) {
+            continue;
+        }
+        let (mut key, mut scores) = (vec![0.0; spec.head as usize], Vec::new());
+        for (leaf, (a, b)) in picks::seen(v, row) {
+            let rows = leaf_rows(l, v, leaf, 0, 0)?;
+            for bytes in rows.chunks_exact(l.planes[0].head_bytes).take(b.into()).skip(a.into()) {
+                table().decode_row(l.planes[0].ty, bytes, &mut key);
+                let at = scores.len();
+                scores.resize(at + n_list, 0.0);
+                picks::score(table(), spec, q, weights, &key, &mut scores[at..]);
+            }
+        }
+        for (n, out) in y.chunks_exact_mut(width / n_list).enumerate() {
+            picks::list(v, row, spec, f.io.ub.pos_of(i), scores.iter().skip(n).step_by(n_list).copied(), out);
+        }
     }
     f.values.insert(out, y);
     Ok(())
@@ -459,7 +499,7 @@ fn map(f: &mut Far<'_>, x: T, y: Option<T>, func: MapFn, out: T) -> Result<()> {
     Ok(())
 }
 
-fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
+fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec, hadamard: usize) -> Result<()> {
     let l = layer(f, g, il)?;
     let p = l.planes[0];
     let factors = f.maybe(r.factors)?;
@@ -471,7 +511,7 @@ fn shift(f: &mut Far<'_>, g: GroupId, il: i16, r: &RopeSpec) -> Result<()> {
             l.buf.read(&[Copy2d::flat(0, at, row.len())], &mut row)?;
             table().decode_row(p.ty, &row, &mut head);
             let mut bare = transformed(&p, &head).into_owned();
-            rotate(r, &mut bare, &cs);
+            terms::under(table(), hadamard, &mut bare, |head| rotate(r, head, &cs));
             table().encode_row(p.ty, &transformed(&p, &bare), &mut row);
             l.buf.write(&[Copy2d::flat(at, 0, row.len())], &row)?;
         }

@@ -27,6 +27,27 @@ fn latent(hp: &HParams, il: u32, q_rank: u32) -> Attention {
     Attention { n_head_kv: 1, head_k: kv_rank + a.n_rot, head_v: kv_rank, ..a }
 }
 
+/// With the file's index.
+fn indexed(hp: &HParams, il: u32, a: Attention, index: Index) -> Attention {
+    let shared = !hp.index.full[il as usize];
+    let index = Index { n_head: hp.index.n_head, head_size: hp.index.head_size, top_k: hp.index.top_k, shared, ..index };
+    // The original has its transform for such heads only.
+    let hadamard = index.hadamard && index.head_size.is_power_of_two() && index.head_size >= 64;
+    Attention { index: (index.top_k > 0).then_some(Index { hadamard, ..index }), ..a }
+}
+
+/// DeepSeek's: its heads turn first, in halves.
+const LIGHTNING: Index = Index {
+    n_head: 0,
+    head_size: 0,
+    top_k: 0,
+    shared: false,
+    rope: RopeKind::Neox,
+    rope_last: false,
+    hadamard: true,
+    by: IndexBy::Position { eps: 1e-6 },
+};
+
 /// Experts after the dense layers.
 fn ffn(hp: &HParams, il: u32, or: Gate, scaled: bool) -> Ffn {
     if il < hp.n_layer_dense_lead {
@@ -71,26 +92,47 @@ pub static MISTRAL4: Arch = Arch { name: "mistral4", keys: KEYS, ..DEEPSEEK2_BAS
 
 const DEEPSEEK2_BASE: Arch = Arch { rope: Some(RopeKind::Norm), layer, size: |hp| (DEEPSEEK2.size)(hp), ..PLAIN };
 
-/// The original picks the positions that later ones look at by an index of its own; here all are seen, which is the same up to its `top_k`.
+const KEYS_INDEX: &[Need] = &[
+    req(Key::RmsEps),
+    req(Key::QLora),
+    req(Key::KvLora),
+    req(Key::ExpertFf),
+    req(Key::ExpertShared),
+    opt(Key::YarnLogMul { both: false }),
+    req(Key::Index),
+];
+
 pub static DEEPSEEK32: Arch = Arch {
     name: "deepseek32",
-    keys: KEYS,
+    keys: KEYS_INDEX,
     rope: Some(RopeKind::Norm),
-    layer: |hp, il| layer_of(latent(hp, il, hp.q_rank), ffn(hp, il, Gate::Softmax, true), Norms::PRE),
+    layer: |hp, il| layer_of(indexed(hp, il, latent(hp, il, hp.q_rank), LIGHTNING), ffn(hp, il, Gate::Softmax, true), Norms::PRE),
     size: |hp| if hp.n_layer == 61 { "685B.A37B" } else { "?B" },
     ..PLAIN
 };
 
 pub static GLM_DSA: Arch = Arch {
     name: "glm-dsa",
-    keys: KEYS,
+    keys: &[
+        req(Key::RmsEps),
+        req(Key::QLora),
+        req(Key::KvLora),
+        req(Key::ExpertFf),
+        req(Key::ExpertShared),
+        opt(Key::YarnLogMul { both: false }),
+        req(Key::Index),
+        opt(Key::IndexTypes),
+    ],
     rope: Some(RopeKind::Norm),
-    layer: |hp, il| layer_of(latent(hp, il, hp.q_rank), ffn(hp, il, Gate::Sigmoid, true), Norms::PRE),
+    layer: |hp, il| {
+        let a = indexed(hp, il, latent(hp, il, hp.q_rank), Index { rope: RopeKind::Norm, ..LIGHTNING });
+        layer_of(a, ffn(hp, il, Gate::Sigmoid, true), Norms::PRE)
+    },
     size: |hp| if hp.n_layer == 78 { "744B.A40B" } else { "?B" },
     ..PLAIN
 };
 
-/// Sliding layers have latent attention of other sizes, and positions of K are normed. Of the rest as `deepseek32`.
+/// Sliding layers have latent attention of other sizes and no index, and positions of K are normed.
 pub static DOTS3NOTE: Arch = Arch {
     name: "dots3note",
     keys: &[
@@ -104,6 +146,8 @@ pub static DOTS3NOTE: Arch = Arch {
         req(Key::SlidingWindow(0)),
         req(Key::SwaPattern(1)),
         req(Key::RopeBaseSwa(None)),
+        req(Key::Index),
+        req(Key::IndexTypes),
     ],
     rope: Some(RopeKind::Norm),
     layer: |hp, il| {
@@ -114,13 +158,14 @@ pub static DOTS3NOTE: Arch = Arch {
         let mla = a.mla.map(|m| Mla { kv_rank, head_k, head_v, yarn_scale: false, pe_norm: true, absorbed: true, ..m });
         let (scale, head) = (1.0 / (head_k as f32).sqrt(), kv_rank + a.n_rot);
         let a = Attention { mla, scale, n_head_kv: 1, head_k: head, head_v: kv_rank, gates: Gates::PerHead, ..a };
+        let a = if swa { a } else { indexed(hp, il, a, LIGHTNING) };
         layer_of(a, ffn(hp, il, Gate::Sigmoid, true), Norms::PRE)
     },
     size: |hp| if hp.n_layer == 46 { "288B.A19B" } else { "?B" },
     ..PLAIN
 };
 
-/// Hyper-connections, sinks, gates per channel, and experts whose activation is cut. Positions as `deepseek32`.
+/// Hyper-connections, sinks, gates per channel, and experts whose activation is cut.
 pub static HY_V4: Arch = Arch {
     name: "hy_v4",
     keys: &[
@@ -131,6 +176,8 @@ pub static HY_V4: Arch = Arch {
         req(Key::ExpertShared),
         opt(Key::SwigluCut),
         req(Key::Hyper),
+        opt(Key::Index),
+        opt(Key::IndexTypes),
     ],
     rope: Some(RopeKind::Norm),
     layer: |hp, il| {
@@ -145,6 +192,8 @@ pub static HY_V4: Arch = Arch {
             dense => dense,
         };
         let attn = Attention { mla, sinks: true, gates: Gates::PerChannel, out_scaled: false, ..a };
+        let by = IndexBy::Position { eps: hp.rms_eps };
+        let attn = indexed(hp, il, attn, Index { rope: RopeKind::Norm, rope_last: true, hadamard: false, by, ..LIGHTNING });
         LayerSpec { hyper: true, ..layer_of(attn, ffn, Norms::PRE) }
     },
     flow: Flow::Hyper,

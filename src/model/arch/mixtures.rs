@@ -188,16 +188,27 @@ pub static MAPLE: Arch = Arch {
     ..PLAIN
 };
 
-/// The original looks at the best blocks of positions only, once there are more than its file's `top_k`; here all are seen.
+/// Layers with experts see the best blocks of positions only.
 pub static MINIMAX_M3: Arch = Arch {
     name: "minimax-m3",
-    keys: &[req(Key::RmsEps), req(Key::ExpertFf), req(Key::ExpertShared)],
+    keys: &[req(Key::RmsEps), req(Key::ExpertFf), req(Key::ExpertShared), req(Key::Index), req(Key::IndexBlocks)],
     layer: |hp, il| {
         let m = Moe { act: Act::SwigluOai, gate: hp.gate(Gate::Sigmoid), renorm: hp.expert_weights_norm, ..moe(hp, hp.n_ff_exp) };
         let beside = shared(hp.n_ff_exp * hp.n_expert_shared);
         let lead = Ffn::Dense(dense(hp, il, Act::SwigluOai));
         let ffn = if il < hp.n_layer_dense_lead { lead } else { Ffn::Moe(Moe { select_bias: Want::Must, shared: beside, ..m }) };
-        layer_of(head_normed(hp, il), ffn, Norms::PRE)
+        let index = Index {
+            n_head: hp.index.n_head,
+            head_size: hp.index.head_size,
+            top_k: hp.index.top_k,
+            shared: false,
+            rope: RopeKind::Neox,
+            rope_last: false,
+            hadamard: false,
+            by: IndexBy::Block { size: hp.index.block, local: hp.index.local },
+        };
+        let index = (il >= hp.n_layer_dense_lead && index.top_k > 0).then_some(index);
+        layer_of(Attention { index, ..head_normed(hp, il) }, ffn, Norms::PRE)
     },
     size: |hp| if hp.n_layer == 60 { "428B.A23B" } else { "?B" },
     ..PLAIN
