@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod arch;
 pub mod bind;
+mod check;
 mod fingerprint;
 pub mod hparams;
 pub mod keys;
