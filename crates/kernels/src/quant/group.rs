@@ -21,8 +21,8 @@ pub(crate) struct Shape {
 impl Shape {
     pub const fn of(ty: DType) -> Shape {
         let bytes = block_bytes(ty);
-        // Q6_K and Q3_K have their scale at the end.
-        Shape { bytes, odd_at: if matches!(ty, DType::Q6_K | DType::Q3_K) { bytes / 4 * 4 } else { 0 } }
+        // These have their scale at the end.
+        Shape { bytes, odd_at: if matches!(ty, DType::Q6_K | DType::Q3_K | DType::TQ2_0) { bytes / 4 * 4 } else { 0 } }
     }
     const fn odd(self) -> usize {
         self.bytes % 4

@@ -25,6 +25,7 @@ mod q6_k;
 mod q8_0;
 mod to_blocks;
 mod to_k_blocks;
+mod tq2_0;
 
 pub use act::Act;
 pub(crate) use iq4_xs::VALUES;
@@ -91,6 +92,7 @@ pub(crate) const FORMATS: &[Format] = &[
     q5_k::FORMAT,
     q6_k::FORMAT,
     iq4_xs::FORMAT,
+    tq2_0::FORMAT,
     mxfp4::FORMAT,
     plain::NVFP4,
     plain::IQ1_S,
@@ -101,7 +103,6 @@ pub(crate) const FORMATS: &[Format] = &[
     plain::IQ3_XXS,
     plain::IQ3_S,
     plain::TQ1_0,
-    plain::TQ2_0,
     plain::Q1_0,
     plain::Q2_0,
 ];
@@ -188,6 +189,9 @@ impl Table {
         self.quantize[a as usize]
     }
 }
+
+/// Eight bytes of 1.
+pub(crate) const ONES: u64 = u64::MAX / 255;
 
 /// Eight fields of `BITS` bits, from the low end up, each to a byte of its own.
 #[inline(always)]

@@ -1,5 +1,5 @@
 //! Q1_0, Q2_0: 16 bytes of one-bit or two-bit values with an f16 scale.
-use super::{Blocks, ONES, Plain, Sixteens, format};
+use super::{Blocks, ONES, Plain, ThirtyTwos, format};
 use crate::DType;
 use crate::quant::oracle::f16;
 use crate::quant::{Format, spread};
@@ -19,7 +19,7 @@ const _: () = assert!(size_of::<Block>() == 18);
 struct Bits<const B: u32>;
 impl<const B: u32> Blocks for Bits<B> {
     type Block = Block;
-    type Kind = Sixteens;
+    type Kind = ThirtyTwos;
     const TYPE: DType = if B == 1 { DType::Q1_0 } else { DType::Q2_0 };
     const ELEMENTS: usize = 128 / B as usize;
     #[inline(always)]
@@ -31,8 +31,8 @@ impl<const B: u32> Blocks for Bits<B> {
             *out = (11 * ONES + if B == 1 { 2 * x } else { x }).to_le_bytes();
         }
         let d = f16(u16::from_le_bytes(b.d));
-        for i in 0..Self::ELEMENTS / 16 {
-            to.put_scale(at / 16 + i, d);
+        for i in 0..Self::ELEMENTS / 32 {
+            to.put_scale(at / 32 + i, d);
         }
     }
 }

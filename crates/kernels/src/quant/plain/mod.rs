@@ -4,6 +4,7 @@
 //!
 //! The order of a sum. `Wide`: as `block256` has it, `acc = fma(d * dx, isum, acc)` per super-block. `Sixteens`: per 16 elements the exact
 //! integer `isum = sum_i q_i x_i`, then `acc = fma(d * dx, isum, acc)` in order of k, `dx` being that of the 32 elements they stand in.
+//! `ThirtyTwos`: the same per 32.
 mod bits;
 mod grids;
 mod iq1;
@@ -11,7 +12,7 @@ mod iq2;
 mod iq3;
 mod nvfp4;
 
-mod ternary;
+mod tq1_0;
 #[cfg(target_arch = "x86_64")]
 mod walk;
 
@@ -21,19 +22,16 @@ pub(crate) use iq2::{IQ2_S, IQ2_XS, IQ2_XXS};
 pub(crate) use iq3::{IQ3_S, IQ3_XXS};
 pub(crate) use nvfp4::{NVFP4, half_scale, small_float};
 
-pub(crate) use ternary::{TQ1_0, TQ2_0};
+pub(crate) use tq1_0::TQ1_0;
 
 use crate::isa::Impl;
 use crate::quant::oracle::{self, Oracle, act_block};
-use crate::quant::{Act, Format, MatMul};
+use crate::quant::{Act, Format, MatMul, ONES};
 use crate::{DType, Isa};
 use core::marker::PhantomData;
 
 /// Elements that are written out at a time.
 const LEN: usize = 256;
-
-/// Eight bytes of 1.
-const ONES: u64 = u64::MAX / 255;
 
 /// 256 elements of a row: five lines of 64 bytes that become words of a group, and signs.
 #[derive(Clone, Copy)]
@@ -61,7 +59,7 @@ impl Plain {
         }
         self.rest[8] = d.to_bits();
     }
-    /// For `Sixteens`: `w[i] = scale[i / 16] * value[i]`.
+    /// For `Sixteens` and `ThirtyTwos`: `w[i] = scale[i / 16] * value[i]`, or `i / 32`.
     #[inline(always)]
     fn put_scale(&mut self, i: usize, d: f32) {
         self.rest[i] = d.to_bits();
@@ -85,6 +83,8 @@ trait Blocks: 'static {
 struct Wide;
 /// Values centred on 12 and below 32, a scale per 16.
 struct Sixteens;
+/// The same, a scale per 32.
+struct ThirtyTwos;
 
 /// What a kind makes of `Plain`; in vectors, see `walk`.
 trait Kind: 'static {
@@ -125,15 +125,46 @@ impl Kind for Sixteens {
     fn scale(p: &Plain, i: usize) -> (f32, i32) {
         (f32::from_bits(p.rest[i / 16]), 1)
     }
-    unsafe fn dot(p: &Plain, n: usize, value: impl Fn(usize) -> i32, x: *const u8, k: usize, at: usize, mut acc: f32) -> f32 {
-        for j in (0..n).step_by(16) {
-            // SAFETY: the caller's contract.
-            let (dx, x) = unsafe { act_block::<32>(x, k, (at + j) / 32) };
-            let isum: i32 = (0..16).map(|i| value(j + i) * i32::from(x[j % 32 + i])).sum();
-            acc = (Self::scale(p, j).0 * dx).mul_add(isum as f32, acc);
-        }
-        acc
+    unsafe fn dot(p: &Plain, n: usize, value: impl Fn(usize) -> i32, x: *const u8, k: usize, at: usize, acc: f32) -> f32 {
+        // SAFETY: the caller's contract.
+        unsafe { dot_by::<Self, 16>(p, n, value, x, k, at, acc) }
     }
+}
+
+impl Kind for ThirtyTwos {
+    const ACT: Act = Act::B32;
+    const CENTRE: i32 = 12;
+    #[cfg(target_arch = "x86_64")]
+    type Vectors = walk::ThirtyTwos;
+    fn scale(p: &Plain, i: usize) -> (f32, i32) {
+        (f32::from_bits(p.rest[i / 32]), 1)
+    }
+    unsafe fn dot(p: &Plain, n: usize, value: impl Fn(usize) -> i32, x: *const u8, k: usize, at: usize, acc: f32) -> f32 {
+        // SAFETY: the caller's contract.
+        unsafe { dot_by::<Self, 32>(p, n, value, x, k, at, acc) }
+    }
+}
+
+/// `Kind::dot` where every `PER` elements have a scale.
+///
+/// # Safety
+/// As there.
+unsafe fn dot_by<K: Kind, const PER: usize>(
+    p: &Plain,
+    n: usize,
+    value: impl Fn(usize) -> i32,
+    x: *const u8,
+    k: usize,
+    at: usize,
+    mut acc: f32,
+) -> f32 {
+    for j in (0..n).step_by(PER) {
+        // SAFETY: the caller's contract.
+        let (dx, x) = unsafe { act_block::<32>(x, k, (at + j) / 32) };
+        let isum: i32 = (0..PER).map(|i| value(j + i) * i32::from(x[j % 32 + i])).sum();
+        acc = (K::scale(p, j).0 * dx).mul_add(isum as f32, acc);
+    }
+    acc
 }
 
 /// `n` elements from block `p` on.

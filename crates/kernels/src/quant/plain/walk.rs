@@ -2,6 +2,7 @@
 //! Knows no format: it is given a function that writes a row's next 256 elements.
 use super::{Blocks, LEN, Plain};
 use crate::lanes::{Floats, Kernel, Lanes, Words};
+use crate::quant::block32::{self, Centred};
 use crate::quant::block256::{Products, Rest, Tiles};
 use crate::quant::group::ROWS;
 use crate::quant::panel::{self, GROUPS, Kind, Many, Scratch, Tokens, Unpacked};
@@ -13,8 +14,15 @@ const _: () = assert!(ROWS * (size_of::<Plain>() + 64) <= panel::RAW);
 
 /// What turned lines become.
 pub(super) trait Vectors: Kind {
-    /// Few tokens take rows as they are written out, eight at a time.
-    const ROWS_FOR_FEW: bool = false;
+    /// Few tokens take rows as they are written out, eight at a time. Elements of a block of the input; 0: they do not.
+    const ROWS_FOR_FEW: usize = 0;
+    /// `acc` plus `n` elements of eight rows, written out at `lines`, times elements `at..` of a token.
+    ///
+    /// # Safety
+    /// They are there; the CPU has `L`.
+    unsafe fn eight<L: Lanes>(_lines: *const Plain, _x: act::Row, _at: usize, _n: usize, acc: L::F) -> L::F {
+        acc
+    }
     /// Stores what stands beside the weights. `words`: 16 words of a vector's rows, 64 bytes apart.
     ///
     /// # Safety
@@ -32,7 +40,12 @@ impl Products for Sevens {
 pub(super) type Wide = Tiles<Sevens>;
 
 impl Vectors for Wide {
-    const ROWS_FOR_FEW: bool = true;
+    const ROWS_FOR_FEW: usize = LEN;
+    #[inline(always)]
+    unsafe fn eight<L: Lanes>(lines: *const Plain, x: act::Row, at: usize, _: usize, acc: L::F) -> L::F {
+        // SAFETY: the caller's contract.
+        unsafe { super_block::<L>(lines, x, at / LEN, acc) }
+    }
     #[inline(always)]
     unsafe fn rest<L: Lanes>(words: *const u8, to: Unpacked<L>) {
         // SAFETY: the caller's contract. Four words of factors, four of what goes with the sums, the scale.
@@ -45,6 +58,24 @@ impl Vectors for Wide {
                 word(4 + i / 2).pair(2 * i % 4, 2 * i % 4 + 1).store(to.pairs(i));
             }
             L::G::load(words.wrapping_add(64 * 8).cast()).store(to.scales(0));
+        }
+    }
+}
+
+pub(super) type ThirtyTwos = block32::Tiles<Centred<5, 12>>;
+
+impl Vectors for ThirtyTwos {
+    const ROWS_FOR_FEW: usize = 32;
+    #[inline(always)]
+    unsafe fn eight<L: Lanes>(lines: *const Plain, x: act::Row, at: usize, n: usize, acc: L::F) -> L::F {
+        // SAFETY: the caller's contract.
+        unsafe { pairs::<L>(lines, x, at, n, acc) }
+    }
+    #[inline(always)]
+    unsafe fn rest<L: Lanes>(words: *const u8, to: Unpacked<L>) {
+        for i in 0..8 {
+            // SAFETY: the caller's contract; the words are floats.
+            unsafe { L::G::load(words.wrapping_add(64 * i).cast()).store(to.scales(i)) };
         }
     }
 }
@@ -127,6 +158,36 @@ unsafe fn super_block<L: Lanes>(lines: *const Plain, x: act::Row, b: usize, acc:
     }
 }
 
+/// `acc` plus `n` elements, a multiple of 64, of eight rows with a scale per 32 times elements `at..` of a token.
+///
+/// # Safety
+/// They are there, on a CPU with `L`.
+#[inline(always)]
+unsafe fn pairs<L: Lanes>(lines: *const Plain, x: act::Row, at: usize, n: usize, mut acc: L::F) -> L::F {
+    // SAFETY: the caller's contract.
+    unsafe {
+        for j in 0..n / 64 {
+            let b = at / 32 + 2 * j;
+            let sums = [x.sum32(b), x.sum32(b + 1)];
+            let v = L::input(x.qs.add(32 * b), x.qs.add(32 * b + 32), sums);
+            let (mut dots, mut d) = ([L::zero(); 8], [[0.0; 8]; 2]);
+            for r in 0..8 {
+                let p = &*lines.add(r);
+                dots[r] = L::dot_plain(pair::<L>(p.q.as_ptr(), j), v);
+                (d[0][r], d[1][r]) = (f32::from_bits(p.rest[2 * j]), f32::from_bits(p.rest[2 * j + 1]));
+            }
+            let isum = L::reduce_halves(dots);
+            for i in 0..2 {
+                // Exact: both are far below 2^24.
+                let centre = L::F::splat((-<super::ThirtyTwos as super::Kind>::CENTRE * sums[i]) as f32);
+                let isum = L::F::splat(1.0).mul_add(L::floats(isum[i]), centre);
+                acc = L::F::load(d[i].as_ptr()).mul(L::F::splat(x.d(b + i))).mul_add(isum, acc);
+            }
+        }
+        acc
+    }
+}
+
 /// 64 bytes from `64 j` on.
 ///
 /// # Safety
@@ -186,7 +247,7 @@ impl<K: Vectors> Kernel for Walk<'_, K> {
     unsafe fn run<L: Lanes>(&self) {
         let a = self.a;
         let s = Scratch::new(a);
-        if K::ROWS_FOR_FEW && a.n_tokens <= FEW {
+        if K::ROWS_FOR_FEW > 0 && a.n_tokens <= FEW {
             // SAFETY: the caller's contract.
             return unsafe { self.few::<L>(s.raw.cast()) };
         }
@@ -214,7 +275,7 @@ impl<K: Vectors> Kernel for Walk<'_, K> {
 const FEW: usize = 3;
 
 impl<K: Vectors> Walk<'_, K> {
-    /// Eight rows at a time, each super-block written out and met by all tokens.
+    /// Eight rows at a time, each 256 elements written out and met by all tokens.
     ///
     /// # Safety
     /// The contract of `MatArgs`, at most `FEW` tokens, eight `Plain` at `lines`, on a CPU with `L`.
@@ -225,11 +286,12 @@ impl<K: Vectors> Walk<'_, K> {
             // SAFETY: the caller's contract.
             unsafe {
                 let (rows, mut acc) = (panel::rows::<8>(a, r), [L::F::splat(0.0); FEW]);
-                for b in 0..a.k / LEN {
-                    self.write_rows::<L, 8>(&rows, b, LEN, lines, 8 * a.w_stride);
+                for at in (0..a.k).step_by(LEN) {
+                    let n = LEN.min(a.k - at);
+                    self.write_rows::<L, 8>(&rows, at / LEN, n, lines, 8 * a.w_stride);
                     for (t, acc) in acc.iter_mut().enumerate().take(a.n_tokens) {
-                        let x = act::Row::new(a.x.add(t * a.x_stride), a.k, LEN);
-                        *acc = super_block::<L>(lines, x, b, *acc);
+                        let x = act::Row::new(a.x.add(t * a.x_stride), a.k, K::ROWS_FOR_FEW);
+                        *acc = K::eight::<L>(lines, x, at, n, *acc);
                     }
                 }
                 for (t, acc) in acc.into_iter().enumerate().take(a.n_tokens) {
