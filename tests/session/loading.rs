@@ -1,9 +1,8 @@
 //! What a caller sees of loading: progress, the way out, and where memory is afterwards.
-use super::{GEMMA, LLAMA, context, source, view};
-use llama::gguf::{LoadMode, Source};
+use super::{GEMMA, LLAMA, source};
+use llama::gguf::LoadMode;
 use llama::model::{LoadParams, Model};
 use platform::error::Kind;
-use std::sync::Arc;
 
 /// The calls of the progress callback, which says no at call `no`.
 fn load(name: &str, mode: LoadMode, no: Option<usize>) -> (Vec<f32>, platform::Result<Model>) {
@@ -54,11 +53,11 @@ fn the_pages_of_copied_weights_are_let_go() {
     let file = std::env::temp_dir().join(format!("camelid-pages-{}.gguf", std::process::id()));
     std::fs::copy(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(LLAMA), &file).expect("room");
     let size = std::fs::metadata(&file).expect("there").len() as usize;
-    let s = Source::open(&file, LoadMode::Mmap).expect("well formed");
+    let s = llama::gguf::Source::open(&file, LoadMode::Mmap).expect("well formed");
     let left = |extra_bufts| {
         let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, progress: &mut |_| true };
-        let m = Arc::new(Model::load(&s, p).expect("loads"));
-        assert_eq!(context(&m, |_| {}).decode(&view(&[1, 2, 3])), 0);
+        let m = std::sync::Arc::new(Model::load(&s, p).expect("loads"));
+        assert_eq!(super::context(&m, |_| {}).decode(&super::view(&[1, 2, 3])), 0);
         let copied = m.weights.iter().any(|w| w.shards[0].layout == llama::backend::Layout::Groups);
         (resident(&file), copied)
     };

@@ -137,7 +137,7 @@ fn hadamard_is_the_matrix_and_its_own_inverse() {
         let x = Rng(n as u64).row(3 * n + n / 2, 2.0);
         let mut y = x.clone();
         table(Isa::detect()).hadamard(&mut y, n);
-        let entry = |i: usize, j: usize| if (i & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 } / (n as f64).sqrt();
+        let entry = |i: usize, j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 } / (n as f64).sqrt();
         let product = |x: &[f32], i| x.iter().enumerate().map(|(j, v)| entry(i, j) * f64::from(*v)).sum::<f64>() as f32;
         let want: Vec<f32> = x.chunks_exact(n).flat_map(|x| (0..n).map(move |i| product(x, i))).collect();
         close(&y[..3 * n], &want, 1e-6, 4e-6, "matrix");
