@@ -84,16 +84,17 @@ impl Pick {
         self.t.decode_row(p.ty, row, key);
     }
 
-    /// List `h` of token `i`.
+    /// Where list `h` of token `i` goes.
+    fn place<'a>(&self, c: &Ctx<'a>, w: &Worker<'_>, i: usize, h: usize) -> &'a mut [f32] {
+        let len = 1 + self.spec.top_k as usize;
+        c.arena.cols_mut(w, self.out, i, h * len..(h + 1) * len)
+    }
+
+    /// List `h` of token `i`, whose scores are the `n`-th of those at hand.
     fn list(&self, c: &Ctx<'_>, w: &Worker<'_>, i: usize, n: usize, each: usize, h: usize) {
-        let (v, len) = (&c.io.views[self.group.0 as usize], 1 + self.spec.top_k as usize);
-        let out = c.arena.cols_mut(w, self.out, i, h * len..(h + 1) * len);
-        if !picks::picks_some(v, &v.rows[i], &self.spec) {
-            out[0] = f32::from_bits(0);
-            return;
-        }
+        let v = &c.io.views[self.group.0 as usize];
         let scores = self.scores(c, n, each, 0..each).iter().skip(h).step_by(self.n_list()).copied();
-        picks::list(v, &v.rows[i], &self.spec, c.io.ub.pos_of(i), scores, out);
+        picks::list(v, &v.rows[i], &self.spec, c.io.ub.pos_of(i), scores, self.place(c, w, i, h));
     }
 }
 
@@ -119,7 +120,10 @@ impl CpuOp for Pick {
             w.sync()?;
             w.share(tokens.len() * self.n_list(), 1).for_each(|item| {
                 let (n, h) = (item / self.n_list(), item % self.n_list());
-                self.list(c, w, first + n, n, each, h);
+                match asks[first + n] {
+                    true => self.list(c, w, first + n, n, each, h),
+                    false => self.place(c, w, first + n, h)[0] = f32::from_bits(0),
+                }
             });
             if tokens.end < n_tokens {
                 w.sync()?;
