@@ -13,6 +13,7 @@ pub mod mmap;
 #[cfg(camelid_no_mmap)]
 #[path = "no_mmap.rs"]
 pub mod mmap;
+pub mod numa;
 pub mod pages;
 pub mod pool;
 pub mod pressure;
