@@ -3,8 +3,8 @@
 use super::form::{Layout, Parts};
 use super::io::Reader;
 use crate::memory::Memory;
-use crate::memory::restore::Held;
-use crate::memory::rows::{Change, DType, Rows, SeqSet};
+use crate::memory::restore::{CellExt, Held};
+use crate::memory::rows::{Change, DType, InFile, Rows, SeqSet};
 use crate::memory::store::Store;
 use platform::{Error, Result};
 use std::ops::Range;
@@ -123,6 +123,7 @@ impl Read<'_> {
         if n_seq == 0 || n_seq > most {
             return bad(format!("a cell of {n_seq} sequences, 1 to {most} are possible"));
         }
+        let ext = self.ext(r)?;
         let mut seqs = SeqSet::default();
         for _ in 0..n_seq {
             let id = r.i32()?;
@@ -132,7 +133,15 @@ impl Read<'_> {
                 _ => return bad(format!("a cell of sequence {id} (n_seq_max is {})", self.parts.n_seq_max)),
             }
         }
-        Ok(Held { pos, seqs, stamp: 0 })
+        Ok(Held { pos, seqs, stamp: 0, ext })
+    }
+
+    fn ext(&self, r: &mut Reader<'_>) -> Result<CellExt> {
+        if !self.parts.ext {
+            return Ok(CellExt::NONE);
+        }
+        let (x, y) = (r.i32()?, r.i32()?);
+        Ok(CellExt { x, y, token: if self.layout == Layout::V9 { CellExt::NONE.token } else { r.i32()? } })
     }
 
     fn planes(&self, store: &Store, n: u32, r: &mut Reader<'_>) -> Result<[Vec<PlaneBlob>; 2]> {
@@ -140,20 +149,21 @@ impl Read<'_> {
         if v_trans > 1 {
             return bad(format!("V is transposed: {v_trans}"));
         }
-        let have = store.planes(0).count();
+        let have = store.planes_in_files(0).count();
         if n_layer as usize != have {
             return bad(format!("the state has {n_layer} layers, this model {have}"));
         }
         let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
-        let told = told.filter(|_| store.in_files().is_none());
+        let told = told.filter(|_| !store.in_files().as_kept);
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
-            let one = |rows: Rows<'_>| Plane { rows, n, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
-            store.planes(i).map(one).collect()
+            let channels = i == 1 && v_trans == 1;
+            let one = |p: InFile<'_>| match p {
+                InFile::Kept(rows) => Some(Plane { rows, n, told: told.map(|t| t[i]) }.read(channels, r)),
+                InFile::Empty(e) => skip_empty(e.n_embd, n, channels, r).err().map(Err),
+            };
+            store.planes_in_files(i).filter_map(one).collect()
         };
-        let planes = [plane(0)?, plane(1)?];
-        let empty = store.in_files().map_or(0, |f| f.empty_v.1);
-        (0..if empty > 0 { have } else { 0 }).try_for_each(|_| skip_empty(empty, n, v_trans == 1, r))?;
-        Ok(planes)
+        Ok([plane(0)?, plane(1)?])
     }
 }
 

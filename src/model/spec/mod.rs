@@ -36,6 +36,8 @@ pub struct Arch {
     pub head: Head,
     /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
     pub memory: bool,
+    /// The original never has flash attention for it: its states have V channel by channel.
+    pub v_by_channel: bool,
     /// Whatever the file says, tokens see both sides.
     pub both_sides: bool,
     /// Fills in masked tokens instead of adding new ones.
@@ -64,6 +66,7 @@ pub const PLAIN: Arch = Arch {
     flow: Flow::Plain,
     head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
     memory: true,
+    v_by_channel: false,
     both_sides: false,
     diffusion: false,
     stacks: Stacks::One,
