@@ -101,6 +101,7 @@ pub static LAGUNA: Arch = Arch {
         70 => "230B.A10B",
         _ => "?B",
     },
+    head: UNSCALED,
     ..PLAIN
 };
 
