@@ -130,5 +130,6 @@ class Sparse(unittest.TestCase):
                 print(f"  {name}, {kind} of {s} read by {reader}: nmse {np.median(far):.1e}, within {(far < limit).mean():.3f}")
                 if s == reader:
                     self.assertTrue((got == want).all(), f"{name}, {kind}")
-                self.assertGreaterEqual((far < limit).mean(), ROWS)
+                self.assertLess(np.median(far), limit)
+                self.assertGreaterEqual((far < limit).mean(), 0.75 if kv else ROWS)
         self.assertEqual(*[[len(b) for b in sides_of[s][0]] for s in ("ours", "original")], name)
