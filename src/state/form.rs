@@ -11,6 +11,10 @@ pub enum Layout {
     V11,
 }
 
+/// In the ids of the cells of one sequence, which no reader goes by: quantised rows are as they are, because `LLAMA_ATTN_ROT_DISABLE` said so on the
+/// side that wrote. A whole context has no place for it.
+pub const AS_THEY_ARE: u32 = 1 << 30;
+
 /// The part of a memory that a blob is of.
 #[derive(Clone, Debug)]
 pub struct Parts {

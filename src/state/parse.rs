@@ -1,6 +1,6 @@
 //! A KV blob read and believed: every count against what is left, every type, size, position and id, before anybody changes anything.
 //! Changes nothing itself; gives the cells, and where the rows of each plane begin.
-use super::form::{Layout, Parts};
+use super::form::{AS_THEY_ARE, Layout, Parts};
 use super::io::Reader;
 use crate::memory::Memory;
 use crate::memory::restore::{CellExt, Held};
@@ -91,14 +91,15 @@ impl Read<'_> {
                 return bad("the state of one sequence lies in several streams".into());
             }
             let start = out.cells.len() as u32;
-            self.cells(n, r, &mut out.cells)?;
-            let planes = self.planes(&self.stores[g], n, r)?;
+            let marked = self.cells(n, r, &mut out.cells)?;
+            let planes = self.planes(&self.stores[g], n, marked, r)?;
             out.streams.push(StreamBlob { rows: start..start + n, planes });
         }
         Ok(out)
     }
 
-    fn cells(&self, n: u32, r: &mut Reader<'_>, out: &mut Vec<Held>) -> Result<()> {
+    /// Whether they say that rows are as they are.
+    fn cells(&self, n: u32, r: &mut Reader<'_>, out: &mut Vec<Held>) -> Result<bool> {
         let per_stream = (0..self.memory.n_groups()).filter_map(|g| self.memory.spec(g)).map(|s| u64::from(s.size)).max().unwrap_or(0);
         let most = per_stream * u64::from(self.memory.n_streams());
         if u64::from(n) + out.len() as u64 > most {
@@ -108,13 +109,14 @@ impl Read<'_> {
             return bad(format!("the state ends too early for {n} cells"));
         }
         out.try_reserve(n as usize).map_err(|_| Error::no_memory(format!("no memory for {n} cells")))?;
+        let mut marked = false;
         for _ in 0..n {
-            out.push(self.cell(r)?);
+            out.push(self.cell(r, &mut marked)?);
         }
-        Ok(())
+        Ok(marked)
     }
 
-    fn cell(&self, r: &mut Reader<'_>) -> Result<Held> {
+    fn cell(&self, r: &mut Reader<'_>, marked: &mut bool) -> Result<Held> {
         let (pos, n_seq) = (r.i32()?, r.u32()?);
         if !(0..i32::MAX).contains(&pos) {
             return bad(format!("a cell at position {pos}"));
@@ -128,7 +130,10 @@ impl Read<'_> {
         for _ in 0..n_seq {
             let id = r.i32()?;
             match (self.parts.seq, u32::try_from(id)) {
-                (Some(to), _) => seqs.insert(to),
+                (Some(to), id) => {
+                    *marked |= id.is_ok_and(|id| id & AS_THEY_ARE != 0);
+                    seqs.insert(to);
+                }
                 (None, Ok(id)) if id < self.parts.n_seq_max && !seqs.contains(id) => seqs.insert(id),
                 _ => return bad(format!("a cell of sequence {id} (n_seq_max is {})", self.parts.n_seq_max)),
             }
@@ -144,7 +149,7 @@ impl Read<'_> {
         Ok(CellExt { x, y, token: if self.layout == Layout::V9 { CellExt::NONE.token } else { r.i32()? } })
     }
 
-    fn planes(&self, store: &Store, n: u32, r: &mut Reader<'_>) -> Result<[Vec<PlaneBlob>; 2]> {
+    fn planes(&self, store: &Store, n: u32, marked: bool, r: &mut Reader<'_>) -> Result<[Vec<PlaneBlob>; 2]> {
         let (v_trans, n_layer) = (r.u32()?, r.u32()?);
         if v_trans > 1 {
             return bad(format!("V is transposed: {v_trans}"));
@@ -153,7 +158,7 @@ impl Read<'_> {
         if n_layer as usize != have {
             return bad(format!("the state has {n_layer} layers, this model {have}"));
         }
-        let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
+        let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { marked.then_some([0; 2]) };
         let told = told.filter(|_| !store.in_files().as_kept);
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
             let channels = i == 1 && v_trans == 1;

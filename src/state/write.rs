@@ -1,10 +1,10 @@
 //! A KV blob from memory: the original's bytes for what is in it. Rows are brought together plane by plane, straight into where they go.
-use super::form::{Parts, transpose};
+use super::form::{AS_THEY_ARE, Parts, transpose};
 use super::io::Sink;
-use crate::memory::Memory;
 use crate::memory::restore::Held;
 use crate::memory::rows::{DType, InFile, Piece, Rows, SeqSet, pieces};
 use crate::memory::store::Store;
+use crate::memory::{Memory, hadamard};
 use platform::Result;
 use platform::error::try_zeroed;
 use platform::share::share_bytes;
@@ -44,12 +44,18 @@ impl Write<'_> {
             held.iter_mut().enumerate().for_each(|(i, h)| h.0.row = i as u32);
             out.put_u32(held.len() as u32)?;
             if !held.is_empty() {
-                out.put(&cells(held.iter().map(|h| &h.1), self.parts.ext))?;
+                out.put(&cells(held.iter().map(|h| &h.1), self.parts.ext, self.mark(g)))?;
                 let at: Vec<_> = held.iter().map(|h| h.0).collect();
                 self.rows(&self.stores[g], &pieces(&at), held.len() as u32, out)?;
             }
         }
         Ok(())
+    }
+
+    fn mark(&self, g: usize) -> u32 {
+        let quantised = || [0, 1].into_iter().flat_map(|i| self.stores[g].planes(i)).any(|p| p.ty().is_quantized());
+        let mark = self.parts.seq.is_some() && hadamard::disabled() && !self.stores[g].in_files().as_kept && quantised();
+        if mark { AS_THEY_ARE } else { 0 }
     }
 
     fn rows(&self, store: &Store, pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
@@ -165,7 +171,7 @@ fn within(seqs: SeqSet, n: u32) -> SeqSet {
     s
 }
 
-fn cells<'a>(list: impl Iterator<Item = &'a Held>, ext: bool) -> Vec<u8> {
+fn cells<'a>(list: impl Iterator<Item = &'a Held>, ext: bool, mark: u32) -> Vec<u8> {
     let mut b = Vec::new();
     for h in list {
         b.extend(h.pos.to_le_bytes());
@@ -173,7 +179,7 @@ fn cells<'a>(list: impl Iterator<Item = &'a Held>, ext: bool) -> Vec<u8> {
         if ext {
             [h.ext.x, h.ext.y, h.ext.token].iter().for_each(|v| b.extend(v.to_le_bytes()));
         }
-        h.seqs.iter().for_each(|s| b.extend(s.to_le_bytes()));
+        h.seqs.iter().for_each(|s| b.extend((s | mark).to_le_bytes()));
     }
     b
 }
