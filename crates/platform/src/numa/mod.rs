@@ -1,4 +1,8 @@
 //! Memory nodes and the cores beside them, as far as placement cares. Knows nothing of weights, threads or models.
+mod nodes;
+pub mod pages;
+
+pub use nodes::{Home, Nodes, Strategy, apportion, nodes, set};
 
 /// What this process may use of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
