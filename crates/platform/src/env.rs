@@ -49,6 +49,11 @@ pub const SWITCHES: &[Switch] = &[
         help: "quantised K and V are kept as they are, not under a Hadamard transform (the original's)",
     },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
+    Switch {
+        name: "CAMELID_NUMA_RUNG",
+        values: "bound|touched|interleaved|plain",
+        help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
+    },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },
 ];

@@ -1,4 +1,9 @@
 //! Memory nodes and the cores beside them, as far as placement cares. Knows nothing of weights, threads or models.
+pub mod cpus;
+mod ladder;
+pub mod pages;
+
+pub use ladder::{Ladder, Rung, ladder, spread};
 
 /// What this process may use of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +45,10 @@ pub struct Core {
 }
 
 impl Topology {
-    /// One node of unknown memory with these CPUs, each a core.
+    /// One node of unknown (`u64::MAX`) memory with these CPUs, each a core.
     pub fn flat(cpus: &[usize]) -> Topology {
         let cores = cpus.iter().map(|c| Core { cpus: vec![*c as u32], package: 0, efficiency: 0 }).collect();
-        Topology { nodes: vec![Node { os: 0, memory: 0, cores }], origin: Origin::Sysfs }
+        Topology { nodes: vec![Node { os: 0, memory: u64::MAX, cores }], origin: Origin::Sysfs }
     }
     /// Real cores of all nodes.
     pub fn n_cores(&self) -> usize {
