@@ -50,6 +50,11 @@ pub const SWITCHES: &[Switch] = &[
     },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch {
+        name: "CAMELID_NUMA_TOPOLOGY",
+        values: "xml:PATH|synthetic:TEXT|cpus:N+N..|sysfs",
+        help: "tests: nodes and cores from an hwloc file or description, fake nodes of so many CPUs, or read without libhwloc",
+    },
+    Switch {
         name: "CAMELID_NUMA_RUNG",
         values: "bound|touched|interleaved|plain",
         help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
