@@ -14,12 +14,13 @@ mod system;
 mod terms;
 pub use buffer::*;
 pub use io::*;
-pub use kv::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
+pub use kv::*;
 pub use op::*;
 pub use system::system_info;
 
+use platform::numa::Nodes;
 use platform::pool::{Stop, Team};
 use platform::{Backing, Result};
 use std::ops::Range;
@@ -103,6 +104,28 @@ pub trait Backend: Send + Sync {
     fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
         let _ = granule;
         vec![0..n]
+    }
+    /// What its work is spread over, where that is a choice.
+    fn nodes(&self) -> Option<&Arc<Nodes>> {
+        None
+    }
+    /// Whether all weights leave the file for memory of chosen nodes.
+    fn places(&self) -> bool {
+        false
+    }
+    /// Which rows of each weight go to which nodes: a list per weight, whose parts are all rows or borders at multiples of 32.
+    fn spread(&self, weights: &[&Weight]) -> Vec<Vec<(u32, Range<u32>)>> {
+        weights.iter().map(|w| vec![(0, 0..w.shape[1])]).collect()
+    }
+    /// Memory for weights on a node, in which nothing is touched yet.
+    fn alloc_on(&self, node: u32, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        let _ = node;
+        self.alloc_in(bytes, what, &Backing::Mmap)
+    }
+    /// `f(node, i)` for every `i` below `counts[node]`, on several threads of that node.
+    fn share(&self, counts: &[usize], f: &(dyn Fn(usize, usize) -> Result<()> + Sync)) -> Result<()> {
+        let all: Vec<(usize, usize)> = counts.iter().enumerate().flat_map(|(node, n)| (0..*n).map(move |i| (node, i))).collect();
+        platform::share::share(&all, |(node, i)| f(*node, *i))
     }
     /// Bytes that may be taken for copies of weights.
     fn room(&self) -> u64 {

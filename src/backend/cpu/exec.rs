@@ -281,16 +281,8 @@ impl Lower<'_> {
 impl CpuExec {
     pub fn lower(isa: Isa, nodes: &Arc<Nodes>, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
         let n_nodes = nodes.len();
-        let needs = Needs {
-            tokens: limits.tokens,
-            per_worker: 0,
-            per_node: 0,
-            shared: 0,
-            queues: 0,
-            nodes: n_nodes,
-            ropes: Vec::new(),
-            tables: 0,
-        };
+        let needs =
+            Needs { tokens: limits.tokens, per_worker: 0, per_node: 0, shared: 0, queues: 0, nodes: n_nodes, ropes: Vec::new(), tables: 0 };
         let mut l = Lower { isa, plan, bound, limits, nodes, needs, il: -1 };
         let mut steps = Vec::new();
         let mut left = &plan.steps[range.clone()];
