@@ -151,6 +151,40 @@ pub trait Exec: Send {
     fn trace(&self) -> Vec<TraceRow>;
     /// Bytes of activation buffers, as reserved.
     fn bytes(&self) -> usize;
+    /// What was read and written so far, under `CAMELID_NUMA_AUDIT`.
+    fn traffic(&self) -> Vec<Traffic> {
+        Vec::new()
+    }
+}
+
+/// What bytes are, to an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Weights,
+    Kv,
+    /// Of products, in the formats of weights.
+    Inputs,
+    Activations,
+}
+
+impl Class {
+    pub const ALL: [Class; 4] = [Class::Weights, Class::Kv, Class::Inputs, Class::Activations];
+    pub fn name(self) -> &'static str {
+        ["weights", "kv", "inputs", "activations"][self as usize]
+    }
+}
+
+/// Bytes of a class that threads on a node touched.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    pub class: Class,
+    pub node: u32,
+    pub pages: u64,
+    pub bytes: u64,
+    /// On pages of the same node.
+    pub local: u64,
+    /// On pages of which the kernel tells nothing.
+    pub unknown: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -85,6 +85,9 @@ fn far_layers(p: &LoadParams<'_>, n_layer: usize) -> usize {
 fn backends(n_far: usize, nodes: Option<Arc<Nodes>>) -> Vec<Arc<dyn Backend>> {
     let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env()).on(nodes.unwrap_or_else(numa::nodes));
     log::info(format!("kernels: {}", cpu.isa().name()));
+    if let Some(nodes) = cpu.nodes().filter(|n| n.strategy != numa::Strategy::Disabled) {
+        log::info(nodes);
+    }
     let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
     if n_far > 0 {
         list.push(Arc::new(Far::new(DeviceId(1))));

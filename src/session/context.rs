@@ -429,6 +429,24 @@ impl Context {
         }
     }
 
+    /// What was read and written where, under `CAMELID_NUMA_AUDIT`.
+    pub fn traffic(&self) -> Vec<crate::backend::Traffic> {
+        self.runners().flat_map(Runner::traffic).collect()
+    }
+    /// Workers by node of single tokens and of batches.
+    pub fn seats(&self) -> [Vec<usize>; 2] {
+        [self.params.n_threads, self.params.n_threads_batch].map(|n| self.team.seats(active(n)))
+    }
+    /// Bytes of weights by node.
+    pub fn weight_bytes(&self) -> Vec<usize> {
+        let mut by = vec![0; self.model.nodes().len()];
+        for (w, s) in self.model.weights.iter().flat_map(|w| w.shards.iter().map(move |s| (w, s))) {
+            if let Some(n) = by.get_mut(s.node as usize) {
+                *n += w.row_bytes() * s.rows.len() * w.shape[2] as usize;
+            }
+        }
+        by
+    }
     /// Time, calls and GB/s and barriers per op, for `CAMELID_TRACE`.
     pub fn trace(&self) -> String {
         let rows: Vec<_> = self.runners().flat_map(Runner::trace).collect();

@@ -58,6 +58,7 @@ pub const SWITCHES: &[Switch] = &[
         values: "1",
         help: "a hardware thread counts as a core (default: siblings only where there are more threads than cores)",
     },
+    Switch { name: "CAMELID_NUMA_AUDIT", values: "1", help: "record which pages decodes touch, for camelid_numa_audit (slow)" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch {
         name: "CAMELID_NUMA_TOPOLOGY",

@@ -3,6 +3,7 @@
 //! Knows kernels and workers; does not know which model is running or what a layer is.
 mod arena;
 mod attend;
+mod audit;
 mod buffer;
 mod elementwise;
 mod exec;

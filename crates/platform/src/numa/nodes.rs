@@ -186,6 +186,18 @@ impl Nodes {
     }
 }
 
+impl std::fmt::Display for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let l = ladder();
+        write!(f, "numa: {}, placement by {} ({}); work on", self.strategy.name(), l.rung.word(), l.why)?;
+        for (i, h) in self.homes.iter().enumerate() {
+            let node = h.os.map_or("all nodes".into(), |n| format!("node {n}"));
+            write!(f, "{} {node}: {} cores, CPUs {}", if i > 0 { ";" } else { "" }, h.n_cores, cpus::list(h.cpus.iter().copied()))?;
+        }
+        Ok(())
+    }
+}
+
 /// `n` divided in proportion to `room`, nobody above his room; all of it where there is room for all.
 pub fn apportion(n: usize, room: &[usize]) -> Vec<usize> {
     let all = room.iter().sum::<usize>();
