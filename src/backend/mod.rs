@@ -7,12 +7,14 @@ pub mod codec;
 pub mod cpu;
 pub mod far;
 pub mod io;
+pub mod kv;
 pub mod op;
 mod picks;
 mod system;
 mod terms;
 pub use buffer::*;
 pub use io::*;
+pub use kv::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
 pub use op::*;
@@ -96,6 +98,11 @@ pub trait Backend: Send + Sync {
     fn layout(&self, weight: &Weight) -> Layout {
         let _ = weight;
         Layout::File
+    }
+    /// `0..n` in a part for each node that work is spread over; borders are multiples of `granule`.
+    fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
+        let _ = granule;
+        vec![0..n]
     }
     /// Bytes that may be taken for copies of weights.
     fn room(&self) -> u64 {

@@ -48,6 +48,12 @@ pub const SWITCHES: &[Switch] = &[
         values: "1",
         help: "quantised K and V are kept as they are, not under a Hadamard transform (the original's)",
     },
+    Switch {
+        name: "CAMELID_NUMA",
+        values: "disabled|distribute|isolate|numactl|mirror|shard",
+        help: "where weights, KV and threads go on a machine of several memory nodes; wins over llama_numa_init",
+    },
+    Switch { name: "CAMELID_SMT", values: "1", help: "a hardware thread counts as a core (default: siblings only where there are more threads than cores)" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch {
         name: "CAMELID_NUMA_TOPOLOGY",

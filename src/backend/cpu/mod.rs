@@ -9,6 +9,7 @@ mod exec;
 mod experts;
 mod fuse;
 mod heads;
+mod homes;
 mod linear;
 mod pick;
 mod rows;
@@ -18,6 +19,7 @@ pub use buffer::CpuBuffer;
 
 use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Layout, Limits, Plan, Weight};
 use kernels::{DType, Isa};
+use platform::numa::{self, Nodes};
 use platform::pressure::Guard;
 use platform::{Backing, Result};
 use std::ops::Range;
@@ -29,6 +31,8 @@ const GRANULE: u32 = kernels::quant::ROW_GRANULE as u32;
 pub struct Cpu {
     device: DeviceId,
     isa: Isa,
+    /// What weights, KV and work are spread over.
+    nodes: Arc<Nodes>,
     /// Asked before memory is touched.
     guard: Arc<Guard>,
 }
@@ -36,7 +40,12 @@ pub struct Cpu {
 impl Cpu {
     /// A CPU backend whose kernels use `isa` at most.
     pub fn new(device: DeviceId, isa: Isa) -> Cpu {
-        Cpu { device, isa: isa.or_less(), guard: Guard::system() }
+        Cpu { device, isa: isa.or_less(), nodes: numa::nodes(), guard: Guard::system() }
+    }
+    /// For tests: other nodes than those that hold in this process.
+    #[must_use]
+    pub fn on(self, nodes: Arc<Nodes>) -> Cpu {
+        Cpu { nodes, ..self }
     }
     /// For tests: somebody else says what memory there is.
     #[must_use]
@@ -92,6 +101,9 @@ impl Backend for Cpu {
         let whole = weight.shape[1].is_multiple_of(2 * GRANULE) || weight.shape[2] == 1 && weight.shape[1] >= GRANULE;
         if whole && kernels::quant::table(self.isa).group_mul(weight.ty).is_some() { Layout::Groups } else { Layout::File }
     }
+    fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
+        self.nodes.cut(n, granule)
+    }
     fn room(&self) -> u64 {
         self.guard.room()
     }
@@ -99,6 +111,6 @@ impl Backend for Cpu {
         buffer::relay(self.isa, weight, rows, layout, to, at)
     }
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
-        Ok(Box::new(exec::CpuExec::lower(self.isa, plan, range, bound, limits)?))
+        Ok(Box::new(exec::CpuExec::lower(self.isa, &self.nodes, plan, range, bound, limits)?))
     }
 }

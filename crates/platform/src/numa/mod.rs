@@ -8,12 +8,14 @@ mod hwloc;
 mod hwloc;
 mod ladder;
 mod limits;
+mod nodes;
 pub mod pages;
 mod report;
 mod sysfs;
 
 pub use ladder::{Ladder, Rung, ladder, spread};
 pub use limits::Limits;
+pub use nodes::{Home, Nodes, Strategy, apportion, nodes, set};
 
 use crate::{Error, Result, env, log};
 use std::path::Path;
