@@ -184,11 +184,7 @@ def build(names):
 def hwloc():
     """libhwloc as a file of the guest, in a folder that its loader knows."""
     folder = subprocess.check_output(["sh", ROOT / "tests/tools/hwloc.sh", ROOT / "build/hwloc"], text=True).strip()
-    if folder:
-        found = Path(folder, "libhwloc.so.15")
-    else:
-        lines = subprocess.check_output(["ldconfig", "-p"], text=True).splitlines()
-        found = Path(next(l.split("=> ")[1] for l in lines if "libhwloc.so.15 " in l))
+    found = Path(folder, "libhwloc.so.15")
     return f"{found.resolve()}:/usr/lib/x86_64-linux-gnu/libhwloc.so.15"
 
 

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Tests of topologies need libhwloc at run time (the library itself does without): hwloc.sh FOLDER prints what to put into LD_LIBRARY_PATH.
-# Nothing where the system has one; else FOLDER, with Debian's package unpacked into it. Nothing is installed.
+# Tests of topologies need libhwloc at run time (the library itself does without): hwloc.sh FOLDER prints the folder that has one, for
+# LD_LIBRARY_PATH: the system's, else FOLDER, with Debian's package unpacked into it. Nothing is installed.
 set -eu
 folder=$1
 
-if ldconfig -p 2>/dev/null | grep -q 'libhwloc\.so\.15 '; then
+system=$(ldconfig -p 2>/dev/null | sed -n 's/.*libhwloc\.so\.15 .* => //p' | head -n 1)
+if [ -n "$system" ]; then
+    dirname "$system"
     exit 0
 fi
 if [ ! -e "$folder/libhwloc.so.15" ]; then
