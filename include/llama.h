@@ -623,8 +623,10 @@ LLAMA_API void llama_backend_init(void);
 // Ends the library. Contexts and models are freed by their own functions.
 LLAMA_API void llama_backend_free(void);
 
-// How to place memory on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`.
-LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
+// How to place memory and threads on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`, for models loaded from now on. `CAMELID_NUMA` wins, and
+// knows one more: `shard`. What was found and decided goes to the log; `camelid_numa_report` tells it too.
+LLAMA_API
+void llama_numa_init(enum ggml_numa_strategy numa);
 
 // Computes with the caller's threads.
 LLAMA_API void llama_attach_threadpool(struct llama_context * ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);

@@ -7,6 +7,7 @@ use super::types::*;
 use crate::gguf::FType;
 use llama_flash_attn_type::*;
 use llama_load_mode::*;
+use platform::numa::{self, Strategy};
 use platform::{env, log};
 use std::ffi::CString;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -36,13 +37,19 @@ pub unsafe extern "C" fn llama_backend_free() {
     // Nothing is kept between contexts.
 }
 
-/// How to place memory on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`.
+/// How to place memory and threads on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`, for models loaded from now on. `CAMELID_NUMA` wins, and
+/// knows one more: `shard`. What was found and decided goes to the log; `camelid_numa_report` tells it too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_numa_init(numa: ggml_numa_strategy_int) {
-    guard((), || match numa {
-        0 => {}
-        1..=4 => log::info(format_args!("llama_numa_init: strategy {numa} is noted; placement by node is not built yet")),
-        _ => log::error(format_args!("llama_numa_init: {numa} is not a NUMA strategy")),
+    guard((), || {
+        let Some(strategy) = Strategy::numbered(numa) else {
+            return log::error(format_args!("llama_numa_init: {numa} is not a NUMA strategy"));
+        };
+        let held = numa::set(strategy);
+        if held.strategy != Strategy::Disabled {
+            numa::topology().report().iter().for_each(log::info);
+            log::info(&*held);
+        }
     })
 }
 

@@ -53,7 +53,12 @@ pub const SWITCHES: &[Switch] = &[
         values: "disabled|distribute|isolate|numactl|mirror|shard",
         help: "where weights, KV and threads go on a machine of several memory nodes; wins over llama_numa_init",
     },
-    Switch { name: "CAMELID_SMT", values: "1", help: "a hardware thread counts as a core (default: siblings only where there are more threads than cores)" },
+    Switch {
+        name: "CAMELID_SMT",
+        values: "1",
+        help: "a hardware thread counts as a core (default: siblings only where there are more threads than cores)",
+    },
+    Switch { name: "CAMELID_NUMA_AUDIT", values: "1", help: "record which pages decodes touch, for camelid_numa_audit (slow)" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
     Switch {
         name: "CAMELID_NUMA_TOPOLOGY",

@@ -90,7 +90,7 @@ impl Team {
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.max() as usize)
             .thread_name(|i| format!("camelid-{i}"))
-            .start_handler(move |i| pins.get(i).into_iter().for_each(|cpu| pin(&[*cpu])))
+            .start_handler(move |i| pins.get(i).into_iter().for_each(|cpu| stay(*cpu)))
             .build()
             .map_err(|e| e.to_string())
     }
@@ -123,27 +123,14 @@ impl Team {
     }
 }
 
-/// Cores this process may run on.
-pub fn allowed_cores() -> Vec<usize> {
-    // SAFETY: an all-zero cpu_set_t is a valid empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is a writable cpu_set_t of the size given; pid 0 is the calling thread.
-    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } != 0 {
-        return Vec::new();
-    }
-    // SAFETY: the index stays below CPU_SETSIZE.
-    (0..libc::CPU_SETSIZE as usize).filter(|c| unsafe { libc::CPU_ISSET(*c, &set) }).collect()
+/// Keeps the calling thread on a CPU. A refusal leaves it where it is, which is only slower.
+fn stay(cpu: u32) {
+    let _ = numa::cpus::pin(&[cpu].into());
 }
 
-/// Keeps the calling thread on some CPUs. A refusal leaves it where it is, which is only slower.
-pub(crate) fn pin(cpus: &[u32]) {
-    let Some(most) = cpus.iter().max() else { return };
-    const BITS: usize = libc::c_ulong::BITS as usize;
-    // More CPUs than a cpu_set_t has bits are possible: the kernel takes a set of any length.
-    let mut set: Vec<libc::c_ulong> = vec![0; *most as usize / BITS + 1];
-    cpus.iter().for_each(|c| set[*c as usize / BITS] |= 1 << (*c as usize % BITS));
-    // SAFETY: `set` is initialised and of the length given; pid 0 is the calling thread.
-    unsafe { libc::sched_setaffinity(0, size_of_val(&set[..]), set.as_ptr().cast()) };
+/// CPUs the calling thread may run on.
+pub fn allowed_cores() -> Vec<usize> {
+    numa::cpus::affinity(0).unwrap_or_default().into_iter().map(|c| c as usize).collect()
 }
 
 /// Where workers meet: how many have come, and how often all had. Two cache lines of its own, which the prefetcher takes as one.
@@ -222,15 +209,8 @@ impl Run {
     /// Worker `at` of a node, if it takes part.
     fn worker(&self, node: usize, at: usize) -> Option<Worker<'_>> {
         let (crew, at) = (&self.crews[node], at as u32);
-        let w = Worker {
-            id: crew.first + at,
-            n: self.n,
-            node: node as u32,
-            id_in_node: at,
-            n_in_node: crew.n,
-            run: self,
-            epoch: Cell::new(0),
-        };
+        let w =
+            Worker { id: crew.first + at, n: self.n, node: node as u32, id_in_node: at, n_in_node: crew.n, run: self, epoch: Cell::new(0) };
         (at < crew.n).then_some(w)
     }
 

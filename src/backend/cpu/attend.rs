@@ -66,6 +66,7 @@ struct Sight {
     pos: i32,
     /// Per query row of a head, the places it sees.
     vis: Vec<(u8, u8)>,
+    segs: Vec<Seg>,
     /// Of the task's first head.
     rows: Rows,
 }
@@ -225,6 +226,9 @@ impl Attend {
         let (mut this, mut next) = (this, next);
         let mut more = self.look(v, tile, &mut rows, heads.start, this);
         while more {
+            if c.is_audited() {
+                self.note(c, &this.segs, heads);
+            }
             more = self.look(v, tile, &mut rows, heads.start, next);
             self.leaf(c, tile, this, more.then_some(next), heads, q, states, kernel);
             std::mem::swap(&mut this, &mut next);
@@ -244,10 +248,22 @@ impl Attend {
         }
         (sight.len, sight.pos) = (leaf.to, leaf.tile * attn::LEAF as i32);
         sight.rows.clear();
-        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
+        sight.segs.clear();
+        sight.segs.extend_from_slice(&v.segs[leaf.segs.start as usize..leaf.segs.end as usize]);
+        for s in &sight.segs {
             self.rows(s, h as u32, &mut sight.rows);
         }
         true
+    }
+
+    /// Rows of a leaf are read for some heads.
+    fn note(&self, c: &Ctx<'_>, segs: &[Seg], heads: &Range<usize>) {
+        for (s, (plane, p)) in segs.iter().flat_map(|s| self.layer.planes.iter().enumerate().map(move |p| (s, p))) {
+            for h in heads.clone() {
+                let parts = self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h as u32);
+                parts.for_each(|t| c.note(Class::Kv, bytes_at(&self.layer, t.at, 0), t.n as usize * p.head_bytes));
+            }
+        }
     }
 
     /// How scores of KV head `h` fall with distance, per query row of a tile.

@@ -1,5 +1,6 @@
 //! A lowered segment: its steps, its activation memory, and the run loop with tracing.
 use super::arena::Arena;
+use super::audit::Audit;
 use super::homes::{Homes, Queue};
 use super::{attend, elementwise, experts, fuse, heads, linear, pick, rows};
 use crate::backend::*;
@@ -34,6 +35,7 @@ pub struct Ctx<'a> {
     pub scratch: &'a Scratch,
     queues: &'a [Pieces],
     tables: &'a Anon,
+    audit: Option<&'a Audit>,
 }
 
 /// Bytes that live as long as a step: each worker's own, each node's (inputs in the formats of weights), and everybody's. Pages go where they are
@@ -109,7 +111,18 @@ impl Ctx<'_> {
         let (at, n) = (weight.at(s, i, rows.start), rows.len() * weight.row_bytes());
         assert!(rows.end <= s.rows.end as usize && at + n <= mem.len, "{}: rows {rows:?} of {:?}", weight.name, s.rows);
         // SAFETY: the rows lie inside the buffer (just checked).
-        unsafe { mem.base.add(at) }
+        let start: *const u8 = unsafe { mem.base.add(at) };
+        self.note(Class::Weights, start, n);
+        start
+    }
+    /// The worker touches these bytes.
+    pub fn note(&self, class: Class, start: *const u8, len: usize) {
+        if let Some(a) = self.audit {
+            a.note(class, start, len);
+        }
+    }
+    pub fn is_audited(&self) -> bool {
+        self.audit.is_some()
     }
     /// The worker's next piece of a step's work; `count` says how many each node has.
     pub fn take(&self, w: &Worker<'_>, q: Queue, count: impl Fn(usize) -> usize) -> Option<(usize, usize)> {
@@ -168,6 +181,7 @@ pub struct CpuExec {
     queues: Vec<Pieces>,
     scratch: Scratch,
     tables: Anon,
+    audit: Option<Audit>,
     trace: bool,
     fault: Option<Fault>,
     n_runs: u64,
@@ -281,16 +295,8 @@ impl Lower<'_> {
 impl CpuExec {
     pub fn lower(isa: Isa, nodes: &Arc<Nodes>, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
         let n_nodes = nodes.len();
-        let needs = Needs {
-            tokens: limits.tokens,
-            per_worker: 0,
-            per_node: 0,
-            shared: 0,
-            queues: 0,
-            nodes: n_nodes,
-            ropes: Vec::new(),
-            tables: 0,
-        };
+        let needs =
+            Needs { tokens: limits.tokens, per_worker: 0, per_node: 0, shared: 0, queues: 0, nodes: n_nodes, ropes: Vec::new(), tables: 0 };
         let mut l = Lower { isa, plan, bound, limits, nodes, needs, il: -1 };
         let mut steps = Vec::new();
         let mut left = &plan.steps[range.clone()];
@@ -314,6 +320,7 @@ impl CpuExec {
             queues: (0..needs.queues).map(|_| Pieces::default()).collect(),
             scratch: Scratch::new(&needs, limits.workers, n_nodes)?,
             tables: Anon::new((needs.tables * 4).max(64)).map_err(|e| e.within("rope tables"))?,
+            audit: platform::env::flag("CAMELID_NUMA_AUDIT").then(Audit::default),
             trace: platform::env::flag("CAMELID_TRACE"),
             fault: Fault::from_env(),
             n_runs: 0,
@@ -349,6 +356,7 @@ impl Exec for CpuExec {
             queues: &this.queues,
             scratch: &this.scratch,
             tables: &this.tables,
+            audit: this.audit.as_ref(),
         };
         io.team.run(io.active, &|w| {
             let c = Ctx { node: homes.of(w), ..c };
@@ -409,5 +417,9 @@ impl Exec for CpuExec {
 
     fn bytes(&self) -> usize {
         self.arena.bytes()
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        self.audit.as_ref().map(Audit::traffic).unwrap_or_default()
     }
 }

@@ -106,7 +106,8 @@ impl Experts {
         }
         let n_used = plan.value(ids).width as usize;
         let n = limits.tokens.max(limits.outputs) * n_used;
-        let (at, [of_node, of_all]) = places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
+        let (at, [of_node, of_all]) =
+            places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
         for m in &mats {
             l.needs.scratch(m.scratch(bound, n));
         }
@@ -205,7 +206,8 @@ impl Experts {
     /// Pieces of (expert with tokens, matrix of `mats`, block of rows).
     fn sweep(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, mats: std::ops::Range<usize>) {
         let active: Vec<usize> = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).collect();
-        let (queue, count) = (self.queues[usize::from(mats.start == 2)], |m: usize, home: usize| self.mats[m].parts[home].len().div_ceil(PIECE));
+        let (queue, count) =
+            (self.queues[usize::from(mats.start == 2)], |m: usize, home: usize| self.mats[m].parts[home].len().div_ceil(PIECE));
         let per = |home| mats.clone().map(|m| count(m, home)).sum::<usize>();
         while let Some((home, i)) = c.take(w, queue, |home| active.len() * per(home)) {
             let (e, mut i) = (active[i / per(home)], i % per(home));

@@ -298,6 +298,10 @@ fn call(f: MatMul, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts,
             y_stride: out.stride,
             scratch: c.scratch.mine(w).0,
         };
+        if c.is_audited() {
+            (0..args.n_tokens).for_each(|i| c.note(Class::Inputs, args.x.wrapping_add(i * x.stride), m.act.row_bytes(m.k)));
+            (0..args.n_tokens).for_each(|i| c.note(Class::Activations, args.y.wrapping_add(i * out.stride).cast(), 4 * args.n_rows));
+        }
         // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
         unsafe { f(&args) };
     }

@@ -3,6 +3,7 @@
 //! Knows kernels and workers; does not know which model is running or what a layer is.
 mod arena;
 mod attend;
+mod audit;
 mod buffer;
 mod elementwise;
 mod exec;
@@ -12,6 +13,7 @@ mod heads;
 mod homes;
 mod linear;
 mod pick;
+mod place;
 mod rows;
 mod tiles;
 
@@ -19,7 +21,7 @@ pub use buffer::CpuBuffer;
 
 use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Layout, Limits, Plan, Weight};
 use kernels::{DType, Isa};
-use platform::numa::{self, Nodes};
+use platform::numa::{self, Nodes, Strategy};
 use platform::pressure::Guard;
 use platform::{Backing, Result};
 use std::ops::Range;
@@ -91,7 +93,7 @@ impl Backend for Cpu {
         Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
     }
     fn alloc_in(&self, bytes: usize, what: &str, backing: &Backing) -> Result<Arc<dyn Buffer>> {
-        Ok(Arc::new(CpuBuffer::backed(self.device, bytes, what, backing, &self.guard)?))
+        Ok(Arc::new(CpuBuffer::backed(self.device, bytes, what, backing, &self.guard)?.on(&self.nodes)))
     }
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
         Some(Arc::new(CpuBuffer::foreign(self.device, owner)))
@@ -103,6 +105,26 @@ impl Backend for Cpu {
     }
     fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
         self.nodes.cut(n, granule)
+    }
+    fn nodes(&self) -> Option<&Arc<Nodes>> {
+        Some(&self.nodes)
+    }
+    fn places(&self) -> bool {
+        self.nodes.strategy.places()
+    }
+    fn spread(&self, weights: &[&Weight]) -> Vec<Vec<(u32, Range<u32>)>> {
+        place::spread(&self.nodes, weights)
+    }
+    fn alloc_on(&self, node: u32, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        let buf = CpuBuffer::backed(self.device, bytes, what, &Backing::Mmap, &self.guard)?.on(&self.nodes);
+        match self.nodes.strategy {
+            Strategy::Distribute => buf.everywhere(),
+            _ => buf.home(0..bytes, node),
+        }
+        Ok(Arc::new(buf))
+    }
+    fn share(&self, counts: &[usize], f: &(dyn Fn(usize, usize) -> Result<()> + Sync)) -> Result<()> {
+        platform::share::share_on(&self.nodes, counts, f)
     }
     fn room(&self) -> u64 {
         self.guard.room()

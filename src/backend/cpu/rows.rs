@@ -222,6 +222,7 @@ impl Store {
         let (block, slot) = c.io.views[self.group.0 as usize].dst[token];
         for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate().filter(|(_, (p, _))| h < p.heads as usize) {
             let (len, out) = (p.head_len as usize, row_ptr(&self.layer, plane, block, slot, h as u32));
+            c.note(Class::Kv, out, p.head_bytes);
             // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
             let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
             self.t.encode_row(p.ty, self.transformed(c, w, p, &c.arena.row(x, token)[h * len..(h + 1) * len]), out);

@@ -1,6 +1,6 @@
 //! What is placed where: the nodes that threads and memory are spread over, decided once (`llama_numa_init`, `CAMELID_NUMA`) and asked by teams
 //! and backends. Knows shares and cuts, nothing of matrices.
-use super::{Topology, topology};
+use super::{Rung, Topology, cpus, ladder, pages, topology};
 use crate::{env, log};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,6 +120,46 @@ impl Nodes {
         Nodes { strategy, homes: homes.into_iter().map(|(os, cores)| Home::new(os, &cores, smt)).collect() }
     }
 
+    /// Pages of a range that nobody has touched go to a home: at once where ranges can be told so, else when `settle` takes them. A full node's go
+    /// elsewhere; nothing is killed for it.
+    pub fn tell(&self, home: usize, start: *const u8, len: usize) {
+        let Some(os) = self.homes[home].os.filter(|_| ladder().rung == Rung::Bound) else { return };
+        if let Err(e) = pages::prefer(start, len, os) {
+            log::warn(format!("numa: {} bytes could not be given to node {os}: {e}", len));
+        }
+    }
+    /// Pages of a range go to all homes in turn.
+    pub fn tell_all(&self, start: *const u8, len: usize) {
+        let all: Vec<u32> = self.homes.iter().filter_map(|h| h.os).collect();
+        if all.len() > 1
+            && ladder().rung == Rung::Bound
+            && let Err(e) = pages::interleave(start, len, &all)
+        {
+            log::warn(format!("numa: {len} bytes could not be spread: {e}"));
+        }
+    }
+    /// Runs `f`, which touches pages of a home for the first time: on the calling thread where they know where to go, else on one beside them.
+    pub fn beside<T: Send>(&self, home: usize, f: impl FnOnce() -> T + Send) -> T {
+        if self.homes.len() == 1 || ladder().rung != Rung::Touched {
+            return f();
+        }
+        let cpus = &self.homes[home].cpus;
+        let mut f = Some(f);
+        let done = std::thread::scope(|s| {
+            let there = || {
+                let _ = cpus::pin(&cpus.iter().copied().collect());
+                f.take().map(|f| f())
+            };
+            let t = std::thread::Builder::new().spawn_scoped(s, there).ok();
+            t.and_then(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+        });
+        match (done, f) {
+            (Some(done), _) => done,
+            (None, Some(f)) => f(),
+            (None, None) => unreachable!("it was run or it was not"),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.homes.len()
     }
@@ -143,6 +183,18 @@ impl Nodes {
         let mut parts: Vec<_> = ends.by_ref().map(|end| std::mem::replace(&mut start, end)..end).collect();
         parts.iter_mut().next_back().into_iter().for_each(|p| p.end = n);
         parts
+    }
+}
+
+impl std::fmt::Display for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let l = ladder();
+        write!(f, "numa: {}, placement by {} ({}); work on", self.strategy.name(), l.rung.word(), l.why)?;
+        for (i, h) in self.homes.iter().enumerate() {
+            let node = h.os.map_or("all nodes".into(), |n| format!("node {n}"));
+            write!(f, "{} {node}: {} cores, CPUs {}", if i > 0 { ";" } else { "" }, h.n_cores, cpus::list(h.cpus.iter().copied()))?;
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +224,7 @@ fn asked() -> Option<Strategy> {
 }
 
 fn decide(strategy: Strategy) -> Arc<Nodes> {
-    let here = super::pages::current_cpu_and_node().map(|(_, node)| node);
+    let here = pages::current_cpu_and_node().ok().map(|(_, node)| node);
     Arc::new(Nodes::of(topology(), strategy, here, env::flag("CAMELID_SMT")))
 }
 
