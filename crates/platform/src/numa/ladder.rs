@@ -66,14 +66,24 @@ fn decide(trials: [impl FnOnce() -> Result<String, String>; 3]) -> Ladder {
     Ladder { rung: Rung::Plain, why: refused.join("; ") }
 }
 
-/// Binds one page to a node that this thread is not on, if there is one: there, luck cannot be taken for success.
+/// A node that this thread is not on, if there is one: there, luck cannot be taken for success. The one with most room, for on a full one the kernel
+/// would end somebody for a page.
+fn elsewhere() -> u32 {
+    let here = current_cpu_and_node().map_or(0, |(_, node)| node);
+    let room = |n: &u32| pages::free_memory(*n).unwrap_or(0);
+    let others = mems_allowed().into_iter().filter(|n| *n != here && room(n) >= ROOM);
+    others.max_by_key(room).unwrap_or(here)
+}
+
+/// Far above what the kernel keeps back of a node.
+const ROOM: u64 = 64 << 20;
+
+/// Binds one page.
 fn try_bind() -> Result<String, String> {
     if cfg!(camelid_no_mmap) {
         return Err("this build has no memory maps to bind".into());
     }
-    let here = current_cpu_and_node().map_or(0, |(_, node)| node);
-    let nodes = mems_allowed();
-    let node = nodes.iter().copied().rfind(|n| *n != here).unwrap_or(here);
+    let node = elsewhere();
     let page = Anon::new(page_size()).map_err(|e| e.to_string())?;
     let start = page.as_ptr().cast_const();
     bind(start, page_size(), node).map_err(|e| format!("mbind: {e}"))?;

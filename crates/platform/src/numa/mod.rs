@@ -70,6 +70,14 @@ impl Topology {
     pub fn n_cores(&self) -> usize {
         self.nodes.iter().map(|n| n.cores.len()).sum()
     }
+    /// Where the memory of node `i` (an index, as is the answer) is: its own, else that of its package, else the first node's that has any.
+    pub fn home(&self, i: usize) -> usize {
+        let packages = |i: usize| self.nodes[i].cores.iter().map(|c| c.package);
+        let has = |n: &usize| self.nodes[*n].memory > 0;
+        let near = |n: &usize| packages(*n).any(|p| packages(i).any(|q| p == q));
+        let all = || (0..self.nodes.len()).filter(has);
+        Some(i).filter(has).or_else(|| all().find(near)).or_else(|| all().next()).unwrap_or(i)
+    }
     /// Hardware threads of all nodes.
     pub fn n_cpus(&self) -> usize {
         self.nodes.iter().flat_map(|n| &n.cores).map(|c| c.cpus.len()).sum()
@@ -127,8 +135,11 @@ pub fn from_synthetic(text: &str) -> Result<Topology> {
 }
 
 fn with_cores(t: Topology) -> Result<Topology> {
-    let injected = Topology { origin: Origin::Injected, ..t };
-    if injected.n_cores() > 0 { Ok(injected) } else { Err(Error::invalid("no core may be used")) }
+    match t.origin {
+        Origin::Injected if t.n_cores() > 0 => Ok(t),
+        Origin::Injected => Err(Error::invalid("no core may be used")),
+        _ => Err(Error::invalid("hwloc gives this machine instead")),
+    }
 }
 
 /// More fake CPUs than this are a slip of the pen.

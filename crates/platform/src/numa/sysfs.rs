@@ -12,7 +12,7 @@ pub(super) fn read(root: &Path, allowed: &Set) -> Topology {
         Some(online) => online.intersection(allowed).copied().collect(),
         None => allowed.clone(),
     };
-    let mut nodes: Vec<FoundNode> = numbers(root, "node/online").unwrap_or_default().into_iter().map(|os| node(root, os)).collect();
+    let mut nodes = nodes(root);
     // A kernel without nodes.
     if nodes.is_empty() {
         nodes.push(FoundNode { os: 0, memory: memory(root), cpus: cpus.clone(), special: false });
@@ -25,14 +25,14 @@ pub(super) fn online_cpus(root: &Path) -> Option<Set> {
     numbers(root, "cpu/online")
 }
 
-/// CPUs beside a node; `None` where that is not told.
-pub(super) fn node_cpus(root: &Path, os: u32) -> Option<Set> {
-    numbers(root, &format!("node/node{os}/cpulist"))
+/// Nodes as the kernel has them, those without CPUs or memory too.
+pub(super) fn nodes(root: &Path) -> Vec<FoundNode> {
+    numbers(root, "node/online").unwrap_or_default().into_iter().map(|os| node(root, os)).collect()
 }
 
 fn node(root: &Path, os: u32) -> FoundNode {
     let memory = meminfo(root, os).and_then(|t| meminfo_bytes(&t, "MemTotal")).unwrap_or(0);
-    FoundNode { os, memory, cpus: node_cpus(root, os).unwrap_or_default(), special: false }
+    FoundNode { os, memory, cpus: numbers(root, &format!("node/node{os}/cpulist")).unwrap_or_default(), special: false }
 }
 
 /// Of the whole machine.

@@ -43,7 +43,8 @@ fn found(source: impl FnOnce(TopologyBuilder) -> Result<TopologyBuilder>) -> Res
 
 fn build(b: TopologyBuilder) -> Result<Hwloc> {
     let refused = |e: &dyn std::fmt::Display| Error::invalid(format!("libhwloc: {e}"));
-    let b = b.with_flags(BuildFlags::DONT_CHANGE_BINDING).map_err(|e| refused(&e))?;
+    // Without the second flag, CPUs whose node may not be allocated on would have no node.
+    let b = b.with_flags(BuildFlags::DONT_CHANGE_BINDING | BuildFlags::INCLUDE_DISALLOWED).map_err(|e| refused(&e))?;
     let b = b.with_io_type_filter(TypeFilter::KeepNone).map_err(|e| refused(&e))?;
     b.build().map_err(|e| refused(&e))
 }
@@ -55,17 +56,21 @@ fn read(h: &Hwloc) -> Topology {
         // hwloc knows the cgroup's limits, not the affinity.
         let process = allowed_cpus();
         cpus.retain(|c| process.is_empty() || process.contains(c));
-        nodes.iter_mut().for_each(without_borrowed_cpus);
+        as_the_kernel_has_them(&mut nodes, sysfs::nodes(Path::new("/")));
     }
     let mems = Some(set(&*h.allowed_nodeset()));
     let origin = if h.is_this_system() { Origin::Hwloc } else { Origin::Injected };
     Found { nodes, cores: cores(h), cpus, mems }.topology(origin)
 }
 
-/// hwloc gives a node without CPUs the CPUs that are nearest to it.
-fn without_borrowed_cpus(n: &mut FoundNode) {
-    if sysfs::node_cpus(Path::new("/"), n.os).is_some_and(|own| own.is_empty()) {
-        n.cpus.clear();
+/// hwloc gives a node without CPUs those that are nearest to it, and leaves out nodes without memory.
+fn as_the_kernel_has_them(nodes: &mut Vec<FoundNode>, kernel: Vec<FoundNode>) {
+    for k in kernel {
+        match nodes.iter_mut().find(|n| n.os == k.os) {
+            Some(n) => n.cpus = k.cpus,
+            None if k.memory == 0 => nodes.push(k),
+            None => {}
+        }
     }
 }
 
