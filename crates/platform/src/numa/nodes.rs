@@ -225,7 +225,7 @@ fn asked() -> Option<Strategy> {
 }
 
 fn decide(strategy: Strategy) -> Arc<Nodes> {
-    let here = pages::current_cpu_and_node().ok().map(|(_, node)| node);
+    let here = pages::current_cpu_and_node().map(|(_, node)| node);
     Arc::new(Nodes::of(topology(), strategy, here, env::flag("CAMELID_SMT")))
 }
 
