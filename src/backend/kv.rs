@@ -67,6 +67,15 @@ pub struct HeadsAt {
 /// Which region has a block, and as which of a round; blocks go round in this order.
 pub type Rounds = Arc<[(u32, u32)]>;
 
+/// Positions of a span: what attention sums up before it merges (contract 2).
+pub const SPAN: i32 = (kernels::attn::LEAF * kernels::attn::SPAN_LEAVES) as i32;
+
+/// The node whose blocks a position is wanted in: whole spans, in turn.
+pub fn home_of(rounds: &[(u32, u32)], pos: i32) -> u32 {
+    let turn = pos.div_euclid(SPAN).rem_euclid(rounds.len().max(1) as i32) as usize;
+    rounds.get(turn).map_or(0, |r| r.0)
+}
+
 /// One layer's rows in a group's store.
 #[derive(Clone)]
 pub struct KvLayer {
@@ -117,6 +126,11 @@ impl KvLayer {
     fn region_of(&self, plane: usize, h: u32) -> (&Region, &HeadsAt) {
         let found = self.heads.iter().position(|r| r[plane].heads.contains(&h)).unwrap_or(0);
         (&self.regions[found], &self.heads[found][plane])
+    }
+
+    /// The node of a block, where blocks go round.
+    pub fn node_of(&self, b: BlockId) -> u32 {
+        if self.rounds.is_empty() { 0 } else { self.rounds[b.0 as usize % self.rounds.len()].0 }
     }
 
     /// Offset in `buf` of head `h`'s row in `slot` of block `b`; the next slot of the same tile is `head_bytes` further.

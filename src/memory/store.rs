@@ -104,6 +104,10 @@ impl Store {
     pub fn group(&self) -> &KvGroup {
         &self.group
     }
+    /// Which node has which blocks, where blocks go round: of the first device that has some.
+    pub fn rounds(&self) -> Rounds {
+        self.group.layers.iter().flatten().next().map_or_else(|| Rounds::from([]), |l| l.rounds.clone())
+    }
     /// Which of it is in memory.
     pub fn resident(&self) -> &Arc<Resident> {
         &self.resident

@@ -27,8 +27,8 @@ pub struct Attend {
     t: &'static float::Table,
     /// The bucket of each distance, `-Buckets::FAR..=Buckets::FAR`.
     buckets: Vec<u32>,
-    /// Of passes, and of joins.
-    queues: [Queue; 2],
+    /// Of passes of a node, of joins, and of passes that are no node's.
+    queues: [Queue; 3],
 }
 
 /// Query rows (tokens x heads) that a task keeps at hand: enough to pay for converting a leaf, few enough that their states stay
@@ -90,7 +90,7 @@ struct Cut {
 impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group, spec.layer.unwrap_or(l.il))?.clone();
-        let queues = [l.needs.queue(), l.needs.queue()];
+        let queues = [l.needs.queue(), l.needs.queue(), l.needs.queue()];
         let heads = heads_of(l.nodes, &layer, spec.n_head_kv);
         let a = Attend {
             heads,
@@ -184,6 +184,27 @@ impl Attend {
         // Heads of a task are of one node.
         let most = most.min(self.heads.iter().map(Range::len).max().unwrap_or(1));
         Cut { heads: (kv * n / enough).clamp(1, most), spans: split.then_some(spans), tiles }
+    }
+
+    /// Tasks whose spans are all of one node, by node, and the rest; late ones first. Many tokens are worth more hands than a node has.
+    fn by_node(&self, c: &Ctx<'_>, cut: &Cut, n: usize) -> (Vec<Vec<usize>>, Vec<usize>) {
+        let v = &c.io.views[self.group.0 as usize];
+        let groups = self.heads[0].len().div_ceil(cut.heads);
+        let (mut of, mut rest) = (vec![Vec::new(); c.homes.len()], Vec::new());
+        for i in (0..n).rev() {
+            let (tile, spans) = match &cut.spans {
+                Some(spans) => (&cut.tiles[spans[i / groups].0], spans[i / groups].1..spans[i / groups].1 + 1),
+                None => (&cut.tiles[i / groups], 0..cut.tiles[i / groups].spans.len()),
+            };
+            let few = tile.tokens().len() <= SPLIT_TOKENS && !tile.picked;
+            let mut homes = spans.filter(|_| few).map(|s| tile.pos_of(v, s).map(|pos| home_of(&self.layer.rounds, pos)));
+            let first = homes.next().flatten();
+            match first.filter(|h| homes.all(|o| o == Some(*h))) {
+                Some(home) => of[home as usize].push(i),
+                None => rest.push(i),
+            }
+        }
+        (of, rest)
     }
 
     /// Tells the tiles, a token each, whose cells were picked. The most lists that one of them has.
@@ -441,14 +462,26 @@ impl CpuOp for Attend {
         let n = cut.spans.as_ref().map_or(cut.tiles.len(), Vec::len);
         let groups = |home: usize| self.heads[home].len().div_ceil(cut.heads);
         // Late tiles see the most; taking them first keeps the workers level at the end.
-        while let Some((home, i)) = c.take_of(w, self.queues[0], self.heads.len(), |home| n * groups(home)) {
+        let task = |home: usize, i: usize| {
             let (groups, all) = (groups(home), &self.heads[home]);
-            let i = n * groups - 1 - i;
             let first = all.start + i % groups * cut.heads;
             let heads = first..(first + cut.heads).min(all.end);
             match &cut.spans {
                 Some(spans) => self.part(c, w, &cut, spans, i / groups, heads),
                 None => self.whole(c, w, &cut.tiles[i / groups], heads),
+            }
+        };
+        if self.layer.rounds.is_empty() || c.homes.len() == 1 {
+            while let Some((home, i)) = c.take_of(w, self.queues[0], self.heads.len(), |home| n * groups(home)) {
+                task(home, n * groups(home) - 1 - i);
+            }
+        } else {
+            let (of, rest) = self.by_node(c, &cut, n * groups(0));
+            while let Some((home, i)) = c.take(w, self.queues[0], |home| of[home].len()) {
+                task(0, of[home][i]);
+            }
+            while let Some(i) = c.take_any(self.queues[2], rest.len()) {
+                task(0, rest[i]);
             }
         }
         let Some(spans) = &cut.spans else { return Ok(()) };

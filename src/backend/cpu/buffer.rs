@@ -202,7 +202,7 @@ impl Buffer for CpuBuffer {
         // Heaps and files are left to the system.
         if let (Some(nodes), Mem::Parts(a, _)) = (&self.nodes, &self.mem) {
             let node = (node as usize).min(nodes.len() - 1);
-            let end = range.end.next_multiple_of(platform::mmap::page_size()).min(a.len());
+            let end = range.end.next_multiple_of(platform::mmap::page_size());
             nodes.tell(node, a.as_ptr().wrapping_add(range.start), end.saturating_sub(range.start));
             self.homes.lock().unwrap_or_else(PoisonError::into_inner).push((range, node));
         }

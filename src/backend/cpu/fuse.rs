@@ -6,13 +6,10 @@ use super::rows::{Rope, Store};
 use crate::backend::{Op, Step, T};
 use platform::Result;
 use platform::pool::{Stop, Worker};
-use std::ops::Range;
 
 /// Rotations of a layer's heads, and the store of the K and V heads among them.
 pub struct Turn {
     ropes: Vec<Rope>,
-    /// Heads of each rope by node, where K is cut by heads; all in one where it is not. [nodes][ropes]
-    heads: Vec<Vec<Range<usize>>>,
     /// With the index of the rope that makes K.
     store: Option<(usize, Store)>,
 }
@@ -59,14 +56,7 @@ fn turn(l: &mut Lower<'_>, steps: &[Step]) -> Result<Option<(Box<dyn CpuOp>, usi
             ropes.push(Rope::lower(l, x, n_head, norm, rope)?);
         }
     }
-    let cut = store.as_ref().map_or(0, |s| s.1.heads.len()).max(1);
-    let of_rope = |node: usize, (i, r): (usize, &Rope)| match &store {
-        Some((k, s)) if *k == i => s.heads[node].clone(),
-        _ if cut == 1 => 0..r.n_head,
-        _ => l.nodes.cut(r.n_head, 1).swap_remove(node),
-    };
-    let heads = (0..cut).map(|node| ropes.iter().enumerate().map(|r| of_rope(node, r)).collect()).collect();
-    Ok(Some((Box::new(Turn { ropes, heads, store }), used)))
+    Ok(Some((Box::new(Turn { ropes, store }), used)))
 }
 
 /// The values that the first steps turn, and their heads; a second turn of the same heads waits for the first.
@@ -87,20 +77,24 @@ impl CpuOp for Turn {
         if filled > 0 {
             w.sync()?;
         }
-        let n = c.io.ub.n_tokens();
-        for (node, parts) in self.heads.iter().enumerate() {
-            let heads = parts.iter().map(Range::len).sum::<usize>();
-            for item in c.part_of(w, self.heads.len(), node, n * heads) {
-                let (token, mut h) = (item / heads, item % heads);
-                for (i, (rope, part)) in self.ropes.iter().zip(parts).enumerate() {
-                    if h < part.len() {
-                        rope.head(c, w, token, part.start + h);
-                        self.store.iter().filter(|s| s.0 == i).for_each(|s| s.1.head(c, w, token, part.start + h));
-                        break;
-                    }
-                    h -= part.len();
+        let k = self.store.as_ref().map(|s| s.0);
+        let rest = || self.ropes.iter().enumerate().filter(|(i, _)| Some(*i) != k).map(|r| r.1);
+        let heads = rest().map(|r| r.n_head).sum::<usize>();
+        for item in w.share(c.io.ub.n_tokens() * heads, 1) {
+            let (token, mut h) = (item / heads, item % heads);
+            for rope in rest() {
+                if h < rope.n_head {
+                    rope.head(c, w, token, h);
+                    break;
                 }
+                h -= rope.n_head;
             }
+        }
+        if let Some((k, store)) = &self.store {
+            store.each(c, w, |token, h| {
+                self.ropes[*k].head(c, w, token, h);
+                store.head(c, w, token, h);
+            });
         }
         Ok(())
     }

@@ -193,7 +193,7 @@ pub struct Store {
     layer: KvLayer,
     group: GroupId,
     /// By node, where rows are cut by heads; all in one where they are not.
-    pub heads: Vec<Range<usize>>,
+    heads: Vec<Range<usize>>,
     /// K, V
     values: [T; 2],
     t: &'static float::Table,
@@ -215,6 +215,20 @@ impl Store {
     /// Whether K and V have that many heads.
     pub fn has_heads(&self, n: usize) -> bool {
         self.layer.planes.iter().all(|p| p.heads as usize == n)
+    }
+
+    /// This worker's (token, head): of the heads of its node, or of the tokens whose blocks are there.
+    pub fn each(&self, c: &Ctx<'_>, w: &Worker<'_>, mut f: impl FnMut(usize, usize)) {
+        let dst = &c.io.views[self.group.0 as usize].dst;
+        for (node, heads) in self.heads.iter().enumerate().filter(|_| self.layer.rounds.is_empty()) {
+            let items = c.part_of(w, self.heads.len(), node, dst.len() * heads.len());
+            items.for_each(|item| f(item / heads.len(), heads.start + item % heads.len()));
+        }
+        let heads = self.heads[0].len();
+        for node in (0..c.homes.len()).filter(|_| !self.layer.rounds.is_empty()) {
+            let here: Vec<usize> = (0..dst.len()).filter(|i| self.layer.node_of(dst[*i].0) == node as u32).collect();
+            c.part(w, node, here.len() * heads).for_each(|item| f(here[item / heads], item % heads));
+        }
     }
 
     /// Head `h` of a token, of K and V.
@@ -242,11 +256,7 @@ impl Store {
 
 impl CpuOp for Store {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let n = c.io.views[self.group.0 as usize].dst.len();
-        for (node, heads) in self.heads.iter().enumerate() {
-            let items = c.part_of(w, self.heads.len(), node, n * heads.len());
-            items.for_each(|item| self.head(c, w, item / heads.len(), heads.start + item % heads.len()));
-        }
+        self.each(c, w, |token, h| self.head(c, w, token, h));
         Ok(())
     }
 }

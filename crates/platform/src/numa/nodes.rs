@@ -1,6 +1,7 @@
 //! What is placed where: the nodes that threads and memory are spread over, decided once (`llama_numa_init`, `CAMELID_NUMA`) and asked by teams
 //! and backends. Knows shares and cuts, nothing of matrices.
 use super::{Rung, Topology, cpus, ladder, pages, topology};
+use crate::mmap::page_size;
 use crate::{env, log};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,7 +131,7 @@ impl Nodes {
     }
     /// Pages of a range go to all homes in turn.
     pub fn tell_all(&self, start: *const u8, len: usize) {
-        let all: Vec<u32> = self.homes.iter().filter_map(|h| h.os).collect();
+        let (all, len): (Vec<u32>, usize) = (self.homes.iter().filter_map(|h| h.os).collect(), len.next_multiple_of(page_size()));
         if all.len() > 1
             && ladder().rung == Rung::Bound
             && let Err(e) = pages::interleave(start, len, &all)
