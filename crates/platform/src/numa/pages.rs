@@ -76,12 +76,12 @@ fn query(pages: &[*const u8], found: &mut Vec<i32>) -> io::Result<()> {
     Ok(())
 }
 
-/// The CPU that the calling thread is on just now, and its node. `None` where the call is refused.
-pub fn current_cpu_and_node() -> Option<(u32, u32)> {
+/// The CPU that the calling thread is on just now, and its node.
+pub fn current_cpu_and_node() -> io::Result<(u32, u32)> {
     let (mut cpu, mut node) = (0u32, 0u32);
     // SAFETY: both are writable; the third argument has no meaning any more.
-    done(unsafe { libc::syscall(libc::SYS_getcpu, &raw mut cpu, &raw mut node, std::ptr::null::<u8>()) }).ok()?;
-    Some((cpu, node))
+    done(unsafe { libc::syscall(libc::SYS_getcpu, &raw mut cpu, &raw mut node, std::ptr::null::<u8>()) })?;
+    Ok((cpu, node))
 }
 
 /// Nodes with memory that this process may allocate on. Not empty: node 0 where the system does not tell.
