@@ -205,8 +205,8 @@ impl Cells {
     /// Takes a free cell to write to. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
     pub fn put(&mut self, cell: u32, what: Cell, home: Option<u32>, tx: &mut Tx<'_>) {
         let vb = self.vb(cell) as u32;
-        self.own(vb, tx);
-        let block = self.table[vb as usize].is_none().then(|| tx.pool.take()).flatten();
+        self.own(vb, what.pos, tx);
+        let block = self.table[vb as usize].is_none().then(|| tx.pool.take(what.pos)).flatten();
         self.put_in(cell, what, home, block, tx);
     }
 
@@ -283,10 +283,10 @@ impl Cells {
         runs.remove(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
     }
 
-    /// Before rows of a virtual block are written: it gets a block of its own where it shares one, and its rows follow.
-    fn own(&mut self, vb: u32, tx: &mut Tx<'_>) {
+    /// Before rows of a virtual block (of positions about `pos`) are written: it gets a block of its own where it shares one, and its rows follow.
+    fn own(&mut self, vb: u32, pos: i32, tx: &mut Tx<'_>) {
         let Some(was) = self.table[vb as usize].filter(|b| tx.pool.is_shared(*b)) else { return };
-        let Some(b) = tx.pool.take() else { return };
+        let Some(b) = tx.pool.take(pos) else { return };
         tx.note(Undo::Own { vb, was });
         tx.pool.give(was);
         self.table[vb as usize] = Some(b);
@@ -300,7 +300,7 @@ impl Cells {
     /// Gives a cell another position, for all its sequences.
     pub fn move_to(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
         if shift != self.cells[cell as usize].shift {
-            self.own(self.vb(cell) as u32, tx);
+            self.own(self.vb(cell) as u32, self.cells[cell as usize].pos, tx);
         }
         self.moved(cell, pos, shift, tx);
     }

@@ -5,6 +5,7 @@ use super::cells::{Cell, CellExt, Cells, Log, Tx, Undo};
 use super::runs::Runs;
 use super::window::Window;
 use super::{Full, GroupSpec, RowCopy, Stamp};
+use crate::backend::Rounds;
 use crate::backend::io::{BlockId, Ubatch};
 
 /// The tokens of a ubatch that go to one stream, by index.
@@ -33,6 +34,11 @@ impl Group {
         let streams =
             (0..n_streams).map(|s| Cells::new(spec.size, spec.cells_per_block, s, seqs_per_stream)).collect::<platform::Result<_>>()?;
         Ok(Group { spec, streams, pool: Pool::new(n_blocks), log: Log::new(), copies: Vec::new(), index })
+    }
+
+    /// Before anything is placed.
+    pub fn spread(&mut self, rounds: &Rounds) {
+        self.pool = std::mem::replace(&mut self.pool, Pool::new(0)).on(rounds);
     }
 
     /// One stream, and what a change of it needs.

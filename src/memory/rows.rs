@@ -179,17 +179,20 @@ impl Rows<'_> {
     /// Cell by cell: rows are passed through in order, as they lie there. Half as fast the other way round, and so would gathering be.
     fn scattered(&self, s: &Strip, list: &mut Vec<Copy2d>) {
         let (width, row) = (self.at.head_bytes, self.row_bytes());
-        let at = |h| self.layer.row_at(self.plane, s.block, s.slot, h);
-        let (first, heads) = (at(0), at(1) - at(0));
-        let one = |i: u32| Copy2d {
-            at: first + (i * s.stride) as usize * width,
-            from: (s.row + i) as usize * row,
+        let one = |i: u32, heads: &Range<u32>| Copy2d {
+            at: self.layer.row_at(self.plane, s.block, s.slot, heads.start) + (i * s.stride) as usize * width,
+            from: (s.row + i) as usize * row + heads.start as usize * width,
             width,
-            rows: self.at.heads as usize,
-            at_pitch: heads,
+            rows: heads.len(),
+            at_pitch: self.at.head_pitch(),
             from_pitch: width,
         };
-        list.extend((0..s.n).map(one));
+        let mut first = 0;
+        while first < self.at.heads {
+            let heads = self.layer.together(self.plane, first);
+            list.extend((0..s.n).map(|i| one(i, &heads)));
+            first = heads.end.max(first + 1);
+        }
     }
 
     /// Whether rows of consecutive slots touch: nothing of another cell lies between the heads of one.

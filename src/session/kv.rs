@@ -1,7 +1,7 @@
 //! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
 //! Knows neither tokens nor plans.
 use super::params::{ContextParams, Sizes};
-use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Ubatch};
+use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Rounds, Ubatch};
 use crate::memory::hadamard;
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
@@ -102,7 +102,8 @@ fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Resu
         stores.push(store.as_in_files(groups.in_files(m, g, [p.type_k, p.type_v])));
         specs.push(spec);
     }
-    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.with_compat(platform::env::flag("CAMELID_COMPAT"));
+    let rounds: Vec<Rounds> = stores.iter().map(Store::rounds).collect();
+    let memory = Memory::new(specs, s.n_seq_max, p.kv_unified)?.on(&rounds).with_compat(platform::env::flag("CAMELID_COMPAT"));
     Ok((memory, stores))
 }
 

@@ -439,7 +439,14 @@ fn factors_on_a_far_device() {
     let file = t.file("far");
     let logits = |far: u32| {
         let source = Source::open(&file.0, LoadMode::Auto).expect("a good file");
-        let how = LoadParams { vocab_only: false, check_tensors: true, extra_bufts: true, far_layers: Some(far), progress: &mut |_| true };
+        let how = LoadParams {
+            vocab_only: false,
+            check_tensors: true,
+            extra_bufts: true,
+            far_layers: Some(far),
+            nodes: None,
+            progress: &mut |_| true,
+        };
         let m = llama::model::Model::load(&source, how).expect("loads");
         let p = ContextParams { n_threads: 1, n_threads_batch: 1, ..ContextParams::default() };
         let mut c = Context::new(Arc::new(m), p).expect("a context");

@@ -376,7 +376,14 @@ pub fn load(s: &Shape, n_swa: u32) -> Option<Arc<Model>> {
     Layout::new(&meta(s, n_swa), &list).expect("a file").write(&mut out, &mut write).expect("a file");
     let path = std::env::temp_dir().join(format!("camelid-memory-{}-{n_swa}-{}.gguf", s.arch, std::process::id()));
     std::fs::write(&path, out).expect("a temporary file");
-    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: Some(0), progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        far_layers: Some(0),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     let made = Source::open(&path, LoadMode::None).and_then(|source| Model::load(&source, p));
     let _ = std::fs::remove_file(&path);
     match made {

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Machines with several memory nodes, each a small virtual machine: does our library find what is there, and do pages lie where it puts them?
+
+    run.py --vm PATH [--only REGEX] [--list] [--verbose]
+
+A row of CASES is a machine and what is run in it; a new program is a row of PROGRAMS and lines of CASES. A machine takes 4 to 10 seconds.
+Nothing here measures time: the machines are emulated.
+"""
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CARGO = os.environ.get("CARGO", "cargo")
+MARK = "=== run"
+
+# Name: (package, its example).
+PROGRAMS = {"numa-probe": ("platform", "numa-probe"), "refuse": ("platform", "refuse")}
+
+
+@dataclass
+class Machine:
+    """CPUs and MiB of each node; `threads` siblings with consecutive numbers are a core; a package holds nodes / sockets nodes."""
+
+    cpus: list
+    mem: list
+    threads: int = 1
+    sockets: int = 0
+    files: list = field(default_factory=list)  # further files of the guest: PATH or PATH:PATH-IN-GUEST
+
+    def options(self):
+        text = lambda numbers: ",".join(map(str, numbers))
+        out = ["--nodes", str(len(self.cpus)), "--cpus-per-node", text(self.cpus), "--mem-per-node", text(self.mem)]
+        out += ["--threads", str(self.threads)]
+        out += ["--sockets", str(self.sockets)] if self.sockets else []
+        return out + [x for f in self.files for x in ("--add", str(f))]
+
+    def topology(self, origin="Hwloc", allowed=None, mems=None):
+        """The lines of `numa-probe topology` when only CPUs `allowed` and memory of nodes `mems` may be used."""
+        lines, first = [f"origin {origin}"], 0
+        for node, (cpus, mem) in enumerate(zip(self.cpus, self.mem)):
+            cores = [range(c, c + self.threads) for c in range(first, first + cpus, self.threads)]
+            cores = [[c for c in core if allowed is None or c in allowed] for core in cores]
+            cores = [runs(core) for core in cores if core]
+            first += cpus
+            memory = mem > 0 and (mems is None or node in mems)
+            if memory or cores:
+                lines.append(f"node {node} memory {'yes' if memory else 'no'} cores [{' '.join(cores)}]")
+        return lines
+
+
+def runs(numbers):
+    """[0, 1, 2, 5] as the kernel writes it: 0-2,5."""
+    out = []
+    for n in numbers:
+        if out and out[-1][1] + 1 == n:
+            out[-1][1] = n
+        else:
+            out.append([n, n])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in out)
+
+
+@dataclass
+class Run:
+    """One command in the guest. `expect`: lines of its output in this order, others between them do not matter; patterns are searched for."""
+
+    command: str
+    expect: list
+    rc: int = 0
+    env: dict = field(default_factory=dict)
+    refuse: str = ""  # system calls that fail with EPERM
+    before: str = ""  # shell commands that are run first, in the same process
+
+    def script(self):
+        env = " ".join(f"{k}={shlex.quote(v)}" for k, v in self.env.items())
+        refuse = f"$refuse {self.refuse} -- " if self.refuse else ""
+        before = f"{self.before}; " if self.before else ""
+        return f"( {before}{env + ' ' if env else ''}{refuse}{self.command} )"
+
+    def title(self):
+        return re.sub(r"\$([a-z]\w+)", lambda m: m[1].replace("_", "-"), self.script()[2:-2])
+
+
+PROBE = "$numa_probe"
+SYSFS = {"CAMELID_NUMA_TOPOLOGY": "sysfs"}
+NO_PINS = "mbind,sched_setaffinity"
+
+
+def pages(how, nodes):
+    """512 small pages for each of these nodes."""
+    return [f"{how} {n}: {{{n}: 512}}" for n in nodes]
+
+
+def everything(m, nodes):
+    """Both readers see the machine; its pages can be put on `nodes`."""
+    lines = [*pages("bound", nodes), *pages("preferred", nodes), re.compile("^interleaved"), *pages("placed", nodes), "free 0: less than it has"]
+    return [
+        Run(f"{PROBE} topology rung bind prefer interleave place free", [*m.topology(), "rung bound", *lines]),
+        Run(f"{PROBE} topology", m.topology("Sysfs"), env=SYSFS),
+    ]
+
+
+ONE = Machine([2], [512])
+TWO = Machine([2, 2], [400, 400])
+FOUR = Machine([1, 1, 1, 1], [300, 200, 200, 200], sockets=2)
+UNEVEN = Machine([3, 1], [512, 256])
+SMT = Machine([4, 4], [400, 300], threads=2)
+MEMORY_ONLY = Machine([3, 1, 0], [512, 256, 128])
+MEMORY_LESS = Machine([2, 2, 2], [512, 0, 256])
+TEN = Machine([1] * 10, [300] + [80] * 9)
+SHORT = Machine([2, 2], [700, 100])
+
+CGROUP = "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && sh -c 'echo $PPID > a/cgroup.procs'"
+
+CASES = {
+    "one": (ONE, everything(ONE, [0])),
+    "two": (
+        TWO,
+        [
+            *everything(TWO, [0, 1]),
+            Run(f"{PROBE} topology", ["origin Injected", "node 0 memory yes cores [0 1 2]", "node 1 memory yes cores [3]"], env={"CAMELID_NUMA_TOPOLOGY": "cpus:3+1"}),
+            Run(f"{PROBE} topology", [re.compile("CAMELID_NUMA_TOPOLOGY=x: "), *TWO.topology()], env={"CAMELID_NUMA_TOPOLOGY": "x"}),
+            Run(f"taskset 6 {PROBE} topology limits", [*TWO.topology(allowed=[1, 2]), "numa: this process may run on CPUs 1-2 of 0-3, by its affinity"]),
+        ],
+    ),
+    "refused": (
+        TWO,
+        [
+            Run(f"{PROBE} rung place", ["rung touched", re.compile("mbind: Operation not permitted"), *pages("touched", [0, 1])], refuse="mbind"),
+            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], refuse=NO_PINS),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], refuse=NO_PINS + ",set_mempolicy"),
+            Run(f"{PROBE} rung bind", ["rung touched", re.compile("bind: FAILED: Operation not permitted")], rc=1, refuse="mbind"),
+            # Docker's default filter: nothing can be asked either.
+            Run(f"{PROBE} rung place", ["rung touched", re.compile("place: FAILED: Operation not permitted")], rc=1, refuse="mbind,move_pages,set_mempolicy,get_mempolicy"),
+            Run(f"{PROBE} rung", ["rung bound", re.compile("where pages lie is not told")], refuse="move_pages"),
+        ],
+    ),
+    "forced": (
+        TWO,
+        [
+            Run(f"{PROBE} rung place", ["rung bound", *pages("placed", [0, 1])], env={"CAMELID_NUMA_RUNG": "bound"}),
+            Run(f"{PROBE} rung place", ["rung touched", *pages("touched", [0, 1])], env={"CAMELID_NUMA_RUNG": "touched"}),
+            Run(f"{PROBE} rung place", ["rung interleaved", re.compile("^interleaved")], env={"CAMELID_NUMA_RUNG": "interleaved"}),
+            # Nothing but pinned threads is left: pieces of 2 MiB in turn.
+            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], env={"CAMELID_NUMA_RUNG": "interleaved"}, refuse="mbind,set_mempolicy"),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], env={"CAMELID_NUMA_RUNG": "plain"}),
+            Run(f"{PROBE} rung", [re.compile("CAMELID_NUMA_RUNG=high: not one of"), "rung bound"], env={"CAMELID_NUMA_RUNG": "high"}),
+        ],
+    ),
+    "four": (FOUR, [*everything(FOUR, range(4)), Run(f"{PROBE} limits", [re.compile(r"node 3: .* of package 1, CPUs 3$")])]),
+    "uneven": (UNEVEN, everything(UNEVEN, [0, 1])),
+    "smt": (
+        SMT,
+        [
+            *everything(SMT, [0, 1]),
+            Run(f"{PROBE} topology limits", [*SMT.topology(allowed=[1, 2, 3, 4], mems=[0]), re.compile("CPUs 1-4 of 0-7, by its cgroup$")], before=CGROUP),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[1, 2, 3, 4], mems=[0]), env=SYSFS, before="sh -c 'echo $PPID > /sys/fs/cgroup/a/cgroup.procs'"),
+            Run(f"{PROBE} topology rung bind", [*SMT.topology(allowed=[0, 1, 2, 4, 5, 6, 7]), *pages("bound", [0, 1])], before="echo 0 > /sys/devices/system/cpu/cpu3/online"),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[0, 1, 2, 4, 5, 6, 7]), env=SYSFS),
+        ],
+    ),
+    "memory-only": (MEMORY_ONLY, everything(MEMORY_ONLY, [0, 1, 2])),
+    "memory-less": (MEMORY_LESS, everything(MEMORY_LESS, [0, 2])),
+    "ten": (TEN, everything(TEN, range(10))),
+    "short": (SHORT, [Run(f"{PROBE} short 1", ["short 1: 2 nodes, most of what was free is taken"])]),
+}
+
+
+def build(names):
+    """Paths of these programs, made now."""
+    for package in {PROGRAMS[n][0] for n in names}:
+        examples = [x for n in names if PROGRAMS[n][0] == package for x in ("--example", PROGRAMS[n][1])]
+        subprocess.run([CARGO, "build", "--quiet", "--package", package, *examples], cwd=ROOT, check=True)
+    target = json.loads(subprocess.check_output([CARGO, "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT))["target_directory"]
+    return {n: Path(target, "debug", "examples", PROGRAMS[n][1]) for n in names}
+
+
+def hwloc():
+    """libhwloc as a file of the guest, in a folder that its loader knows."""
+    folder = subprocess.check_output(["sh", ROOT / "tests/tools/hwloc.sh", ROOT / "build/hwloc"], text=True).strip()
+    found = Path(folder, "libhwloc.so.15")
+    return f"{found.resolve()}:/usr/lib/x86_64-linux-gnu/libhwloc.so.15"
+
+
+def boot(vm, machine, script, files, timeout=300):
+    added = [x for f in files for x in ("--add", str(f))]
+    command = [vm, *machine.options(), "--timeout", str(timeout), *added, "--", "sh", "-c", script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    return done.returncode, done.stdout.replace("\r", "")
+
+
+def missing(expect, lines):
+    """The first of the expected lines that is not there, in order; None when all are."""
+    rest = iter(lines)
+    for want in expect:
+        found = (lambda l: want.search(l)) if isinstance(want, re.Pattern) else (lambda l: l == want)
+        if not any(found(l) for l in rest):
+            return getattr(want, "pattern", want)
+    return None
+
+
+def check(run, text):
+    """What is wrong with a run's output, its status in the last line; None when nothing is."""
+    lines = text.strip("\n").split("\n")
+    rc = lines.pop()
+    if rc != f"rc {run.rc}":
+        return f"ended with '{rc}', not {run.rc}"
+    lacks = missing(run.expect, lines)
+    return lacks and f"does not say: {lacks}"
+
+
+def run_case(name, vm, programs, files, verbose):
+    machine, cases = CASES[name]
+    variables = [f"{n.replace('-', '_')}={p}" for n, p in programs.items()]
+    parts = [f"echo '{MARK}'; {r.script()} 2>&1; rc=$?; echo; echo rc $rc" for r in cases]
+    rc, out = boot(vm, machine, "; ".join(variables + parts), [*programs.values(), *files])
+    texts = out.split(MARK + "\n")[1:]
+    if rc != 0 or len(texts) != len(cases):
+        print(f"FAIL {name}: the machine ended with {rc} after {len(texts)} of {len(cases)} runs\n{out}")
+        return 1
+    failed = 0
+    for run, text in zip(cases, texts):
+        wrong = check(run, text)
+        failed += bool(wrong)
+        print(f"{'FAIL' if wrong else 'ok  '} {name}: {run.title()}", flush=True)
+        if wrong or verbose:
+            print(f"     {wrong or ''}\n     " + text.strip().replace("\n", "\n     "))
+    return failed
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--vm", required=True, help="the script that boots a machine")
+    p.add_argument("--only", default="", help="cases whose names match")
+    p.add_argument("--list", action="store_true")
+    p.add_argument("--verbose", action="store_true")
+    args = p.parse_args()
+    names = [n for n in CASES if re.search(args.only, n)]
+    if args.list:
+        print("\n".join(names))
+        return 0
+    if not os.access(args.vm, os.X_OK):
+        print(f"SKIPPED: machines with several memory nodes. There is no {args.vm} (set SHARED= to the folder that has numa-vm).")
+        return 0
+    programs, files = build(list(PROGRAMS)), [hwloc()]
+    failed = sum(run_case(n, args.vm, programs, files, args.verbose) for n in names)
+    runs_of = sum(len(CASES[n][1]) for n in names)
+    print(f"{len(names)} machines, {runs_of} runs, {failed} failed")
+    return 1 if failed or not names else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
