@@ -3,7 +3,8 @@
 
     run.py --vm PATH [--only REGEX] [--list] [--verbose]
 
-A row of CASES is a machine and what is run in it; a new program is a row of PROGRAMS and lines of CASES. A machine takes 4 to 10 seconds.
+A row of CASES is a machine and what is run in it; a new program is a row of PROGRAMS and lines of CASES. A machine takes 4 to 10 seconds,
+one with models 20 to 60.
 Nothing here measures time: the machines are emulated.
 """
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,7 +23,8 @@ CARGO = os.environ.get("CARGO", "cargo")
 MARK = "=== run"
 
 # Name: (package, its example).
-PROGRAMS = {"numa-probe": ("platform", "numa-probe"), "refuse": ("platform", "refuse")}
+PROGRAMS = {"numa-probe": ("platform", "numa-probe"), "refuse": ("platform", "refuse"), "camelid-numa": ("camelid", "camelid-numa")}
+MODELS = {name: ROOT / f"models/tinystories-{name}-q8_0.gguf" for name in ("llama", "gemma3")}
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Run:
 
 
 PROBE = "$numa_probe"
+SAID = "--prompt 24 --tokens 4"
 SYSFS = {"CAMELID_NUMA_TOPOLOGY": "sysfs"}
 NO_PINS = "mbind,sched_setaffinity"
 
@@ -95,6 +99,19 @@ NO_PINS = "mbind,sched_setaffinity"
 def pages(how, nodes):
     """512 small pages for each of these nodes."""
     return [f"{how} {n}: {{{n}: 512}}" for n in nodes]
+
+
+def model(strategy, local="", name="llama", options="", expect=(), **more):
+    """A model decodes: logits as everywhere, and all reads of these classes from the reader's own node."""
+    env = {"CAMELID_NUMA": strategy, "CAMELID_NUMA_AUDIT": "1"} | more.pop("env", {})
+    lines = [re.compile(rf"^ *{c} .* 100\.00 % local$") for c in sorted(local.split())]
+    return Run(f"$camelid_numa /models/{name} {SAID} {options}", [*expect, *lines, re.compile("^logits ")], env=env, **more)
+
+
+def models(places):
+    """Both models under the strategies that place everything, and one with other numbers of threads."""
+    both = [model(s, "kv weights inputs", name=m) for s in ("shard", "mirror") for m in MODELS]
+    return [*both, model("shard", options="--threads 1"), *places]
 
 
 def everything(m, nodes):
@@ -168,6 +185,40 @@ CASES = {
     "memory-only": (MEMORY_ONLY, everything(MEMORY_ONLY, [0, 1, 2])),
     "memory-less": (MEMORY_LESS, everything(MEMORY_LESS, [0, 2])),
     "ten": (TEN, everything(TEN, range(10))),
+    "models": (
+        TWO,
+        models([
+            model("disabled"),
+            model("distribute", "kv"),
+            model("isolate", "kv weights inputs activations"),
+            model("numactl"),
+            model("nonsense", expect=[re.compile("CAMELID_NUMA=nonsense is no strategy")]),
+        ]),
+    ),
+    "models-four": (FOUR, models([])),
+    "models-uneven": (UNEVEN, models([model("shard", options="--threads 3")])),
+    "models-smt": (SMT, models([model("shard", "kv weights", env={"CAMELID_SMT": "1"})])),
+    "models-memory-only": (MEMORY_ONLY, models([])),
+    "models-memory-less": (MEMORY_LESS, models([])),
+    "models-refused": (
+        TWO,
+        [
+            model("shard", "kv weights inputs", refuse="mbind"),
+            model("mirror", "kv weights inputs", refuse="mbind", name="gemma3"),
+            model("shard", refuse=NO_PINS),
+            model("shard", refuse=NO_PINS + ",set_mempolicy,get_mempolicy,move_pages"),
+            model("shard", "kv weights inputs", env={"CAMELID_NUMA_RUNG": "touched"}),
+            model("shard", env={"CAMELID_NUMA_RUNG": "plain"}),
+        ],
+    ),
+    "models-short": (
+        SHORT,
+        [
+            model("mirror", "weights"),
+            model("mirror", before=f"{PROBE} fill 1 1000", expect=[re.compile("numa: node 1 has [0-2] MiB free for a copy of 3 MiB: matrices are cut by rows instead")]),
+            model("shard", name="gemma3"),
+        ],
+    ),
     "short": (SHORT, [Run(f"{PROBE} short 1", ["short 1: 2 nodes, most of what was free is taken"])]),
 }
 
@@ -178,7 +229,29 @@ def build(names):
         examples = [x for n in names if PROGRAMS[n][0] == package for x in ("--example", PROGRAMS[n][1])]
         subprocess.run([CARGO, "build", "--quiet", "--package", package, *examples], cwd=ROOT, check=True)
     target = json.loads(subprocess.check_output([CARGO, "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT))["target_directory"]
-    return {n: Path(target, "debug", "examples", PROGRAMS[n][1]) for n in names}
+    return {n: stripped(Path(target, "debug", "examples", PROGRAMS[n][1])) for n in names}
+
+
+def stripped(program):
+    """A copy without debug information, where strip is at hand: programs are kept in the guest's memory."""
+    if not shutil.which("strip"):
+        return program
+    copy = ROOT / "build/numa" / program.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["strip", "-o", copy, program], check=True)
+    return copy
+
+
+def reference(program):
+    """What each model says here, with the instructions that the guests have; None where this machine lacks them."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CAMELID_")} | {"CAMELID_ISA": "avx2", "CAMELID_LOG": "error"}
+    if " avx2 " not in Path("/proc/cpuinfo").read_text():
+        return dict.fromkeys(MODELS)
+    said = {}
+    for name, path in MODELS.items():
+        out = subprocess.check_output([program, path, *SAID.split()], text=True, env=env)
+        said[name] = LOGITS.search(out)[1]
+    return said
 
 
 def hwloc():
@@ -205,17 +278,25 @@ def missing(expect, lines):
     return None
 
 
-def check(run, text):
-    """What is wrong with a run's output, its status in the last line; None when nothing is."""
+LOGITS = re.compile(r"^logits (\w+)", re.MULTILINE)
+
+
+def check(run, text, said):
+    """What is wrong with a run's output, its status in the last line; None when nothing is. `said`: logits of the models by name."""
     lines = text.strip("\n").split("\n")
     rc = lines.pop()
     if rc != f"rc {run.rc}":
         return f"ended with '{rc}', not {run.rc}"
+    logits, name = LOGITS.search(text), re.search(r"/models/(\w+)", run.command)
+    if logits and logits[1] != (said[name[1]] or logits[1]):
+        return f"says {logits[1]}, not {said[name[1]]}"
+    # Where this machine cannot tell, the first guest does.
+    said.update({name[1]: logits[1]} if logits else {})
     lacks = missing(run.expect, lines)
     return lacks and f"does not say: {lacks}"
 
 
-def run_case(name, vm, programs, files, verbose):
+def run_case(name, vm, programs, files, said, verbose):
     machine, cases = CASES[name]
     variables = [f"{n.replace('-', '_')}={p}" for n, p in programs.items()]
     parts = [f"echo '{MARK}'; {r.script()} 2>&1; rc=$?; echo; echo rc $rc" for r in cases]
@@ -226,7 +307,7 @@ def run_case(name, vm, programs, files, verbose):
         return 1
     failed = 0
     for run, text in zip(cases, texts):
-        wrong = check(run, text)
+        wrong = check(run, text, said)
         failed += bool(wrong)
         print(f"{'FAIL' if wrong else 'ok  '} {name}: {run.title()}", flush=True)
         if wrong or verbose:
@@ -248,8 +329,9 @@ def main():
     if not os.access(args.vm, os.X_OK):
         print(f"SKIPPED: machines with several memory nodes. There is no {args.vm} (set SHARED= to the folder that has numa-vm).")
         return 0
-    programs, files = build(list(PROGRAMS)), [hwloc()]
-    failed = sum(run_case(n, args.vm, programs, files, args.verbose) for n in names)
+    programs, files = build(list(PROGRAMS)), [hwloc(), *(f"{path}:/models/{name}" for name, path in MODELS.items())]
+    said = reference(programs["camelid-numa"])
+    failed = sum(run_case(n, args.vm, programs, files, said, args.verbose) for n in names)
     runs_of = sum(len(CASES[n][1]) for n in names)
     print(f"{len(names)} machines, {runs_of} runs, {failed} failed")
     return 1 if failed or not names else 0
