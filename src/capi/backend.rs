@@ -1,8 +1,8 @@
 //! llama.h: The process as a whole: start and end, limits, names of enum values, the log.
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::guard;
+use super::handles::with_context;
 use super::ptr;
-use super::stubs::stub;
 use super::types::*;
 use crate::gguf::FType;
 use llama_flash_attn_type::*;
@@ -53,16 +53,19 @@ pub unsafe extern "C" fn llama_numa_init(numa: ggml_numa_strategy_int) {
     })
 }
 
-/// Computes with the caller's threads.
+/// Accepted: a pool belongs to the program's own ggml, and is never looked into. Contexts compute with threads of their own, as many as
+/// `llama_set_n_threads` says, on cores of their own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_attach_threadpool(ctx: ContextPtr<'_>, threadpool: ggml_threadpool_t, threadpool_batch: ggml_threadpool_t) {
-    stub("llama_attach_threadpool", ())
+    with_context("llama_attach_threadpool", ctx.map(|c| &c.0.ctx), (), |_| {
+        log::debug("a threadpool was attached: the context keeps its own threads")
+    })
 }
 
-/// Goes back to the context's own threads.
+/// Nothing was taken from a pool that was attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_detach_threadpool(ctx: ContextPtr<'_>) {
-    stub("llama_detach_threadpool", ())
+    with_context("llama_detach_threadpool", ctx.map(|c| &c.0.ctx), (), |_| ())
 }
 
 /// Microseconds since an arbitrary moment, never going back.

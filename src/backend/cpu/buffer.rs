@@ -68,10 +68,14 @@ impl CpuBuffer {
         }
     }
     /// Runs `f`, which takes pages of `range`, where they are to be.
-    fn beside<T: Send>(&self, range: &Range<usize>, f: impl FnOnce() -> T + Send) -> T {
+    fn beside<T: Send>(&self, a: &Anon, range: &Range<usize>, f: impl FnOnce() -> T + Send) -> T {
         let home = self.homes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|h| h.0.contains(&range.start)).map(|h| h.1);
         match (&self.nodes, home) {
-            (Some(nodes), Some(home)) => nodes.beside(home, f),
+            (Some(nodes), Some(home)) => {
+                let page = platform::mmap::page_size();
+                let (first, end) = (range.start / page * page, range.end.next_multiple_of(page));
+                nodes.beside(home, a.as_ptr().wrapping_add(first), end - first, f)
+            }
             _ => f(),
         }
     }
@@ -170,7 +174,7 @@ impl Buffer for CpuBuffer {
         match &self.mem {
             // SAFETY: a range is secured before its first use, by the one who owns the memory (a block that was just placed).
             Mem::Lazy(a) => unsafe { a.populate(range) },
-            Mem::Parts(a, guard) => self.beside(&range, || populate(a, guard, range.clone())),
+            Mem::Parts(a, guard) => self.beside(a, &range, || populate(a, guard, range.clone())),
             Mem::File(f) => f.populate(range),
             Mem::Heap(_) | Mem::Foreign(_) => Ok(()),
         }

@@ -139,9 +139,14 @@ impl Nodes {
             log::warn(format!("numa: {len} bytes could not be spread: {e}"));
         }
     }
-    /// Runs `f`, which touches pages of a home for the first time: on the calling thread where they know where to go, else on one beside them.
-    pub fn beside<T: Send>(&self, home: usize, f: impl FnOnce() -> T + Send) -> T {
+    /// Runs `f`, which touches a range of whole pages of a home for the first time: on the calling thread where they know where to go, else on one
+    /// beside them; or they are spread where that is all that can be had.
+    pub fn beside<T: Send>(&self, home: usize, start: *const u8, len: usize, f: impl FnOnce() -> T + Send) -> T {
         if self.homes.len() == 1 || ladder().rung != Rung::Touched {
+            if self.homes.len() > 1 && ladder().rung == Rung::Interleaved {
+                // A refusal leaves them to the system: the rung below.
+                let _ = super::spread(start, len, &topology().nodes);
+            }
             return f();
         }
         let cpus = &self.homes[home].cpus;
