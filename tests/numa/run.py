@@ -8,6 +8,7 @@ one with models 20 to 60.
 Nothing here measures time: the machines are emulated.
 """
 import argparse
+import itertools
 import json
 import os
 import re
@@ -35,14 +36,14 @@ class Machine:
     mem: list
     threads: int = 1
     sockets: int = 0
-    files: list = field(default_factory=list)  # further files of the guest: PATH or PATH:PATH-IN-GUEST
+    more: list = field(default_factory=list)  # further options of the virtual machine
 
     def options(self):
         text = lambda numbers: ",".join(map(str, numbers))
         out = ["--nodes", str(len(self.cpus)), "--cpus-per-node", text(self.cpus), "--mem-per-node", text(self.mem)]
         out += ["--threads", str(self.threads)]
         out += ["--sockets", str(self.sockets)] if self.sockets else []
-        return out + [x for f in self.files for x in ("--add", str(f))]
+        return out + self.more
 
     def topology(self, origin="Hwloc", allowed=None, mems=None):
         """The lines of `numa-probe topology` when only CPUs `allowed` and memory of nodes `mems` may be used."""
@@ -91,7 +92,7 @@ class Run:
 
 
 PROBE = "$numa_probe"
-SAID = "--prompt 24 --tokens 4"
+PROMPTS = (24, 4)  # tokens
 SYSFS = {"CAMELID_NUMA_TOPOLOGY": "sysfs"}
 NO_PINS = "mbind,sched_setaffinity"
 
@@ -101,17 +102,23 @@ def pages(how, nodes):
     return [f"{how} {n}: {{{n}: 512}}" for n in nodes]
 
 
-def model(strategy, local="", name="llama", options="", expect=(), **more):
+def model(strategy, local="", name="llama", prompt=PROMPTS[0], options="", expect=(), **more):
     """A model decodes: logits as everywhere, and all reads of these classes from the reader's own node."""
     env = {"CAMELID_NUMA": strategy, "CAMELID_NUMA_AUDIT": "1"} | more.pop("env", {})
     lines = [re.compile(rf"^ *{c} .* 100\.00 % local$") for c in sorted(local.split())]
-    return Run(f"$camelid_numa /models/{name} {SAID} {options}", [*expect, *lines, re.compile("^logits ")], env=env, **more)
+    command = f"$camelid_numa /models/{name} --prompt {prompt} --tokens 4 {options}".strip()
+    return Run(command, [*expect, *lines, re.compile("^logits ")], env=env, **more)
 
 
-def models(places):
-    """Both models under the strategies that place everything, and one with other numbers of threads."""
-    both = [model(s, "kv weights inputs", name=m) for s in ("shard", "mirror") for m in MODELS]
-    return [*both, model("shard", options="--threads 1"), *places]
+def models(*more, heads=True, memory=True):
+    """Both models under the strategies that place everything, and one with other numbers of threads. `heads`: each node has KV heads of its own; else
+    prompts are everybody's work. `memory`: each node has some; else its threads have nothing of their own to read."""
+    out = []
+    for strategy in ("shard", "mirror"):
+        both = "weights inputs" if memory else ""
+        out += [model(strategy, f"{both} {'kv' if heads and memory else ''}", name=m) for m in MODELS]
+        out += [] if heads else [model(strategy, f"{both} {'kv' if memory else ''}", name=m, prompt=PROMPTS[1]) for m in MODELS]
+    return [*out, model("shard", options="--threads 1"), *more]
 
 
 def everything(m, nodes):
@@ -132,6 +139,7 @@ MEMORY_ONLY = Machine([3, 1, 0], [512, 256, 128])
 MEMORY_LESS = Machine([2, 2, 2], [512, 0, 256])
 TEN = Machine([1] * 10, [300] + [80] * 9)
 SHORT = Machine([2, 2], [700, 100])
+BALANCED = Machine([2, 2], [400, 400], more=["--numa-balancing"])
 
 CGROUP = "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && sh -c 'echo $PPID > a/cgroup.procs'"
 
@@ -187,19 +195,19 @@ CASES = {
     "ten": (TEN, everything(TEN, range(10))),
     "models": (
         TWO,
-        models([
+        models(
             model("disabled"),
             model("distribute", "kv"),
             model("isolate", "kv weights inputs activations"),
             model("numactl"),
             model("nonsense", expect=[re.compile("CAMELID_NUMA=nonsense is no strategy")]),
-        ]),
+        ),
     ),
-    "models-four": (FOUR, models([])),
-    "models-uneven": (UNEVEN, models([model("shard", options="--threads 3")])),
-    "models-smt": (SMT, models([model("shard", "kv weights", env={"CAMELID_SMT": "1"})])),
-    "models-memory-only": (MEMORY_ONLY, models([])),
-    "models-memory-less": (MEMORY_LESS, models([])),
+    "models-four": (FOUR, models(heads=False)),
+    "models-uneven": (UNEVEN, models(model("shard", options="--threads 3"), heads=False)),
+    "models-smt": (SMT, models(model("shard", "kv weights", env={"CAMELID_SMT": "1"}))),
+    "models-memory-only": (MEMORY_ONLY, models(heads=False)),
+    "models-memory-less": (MEMORY_LESS, models(memory=False)),
     "models-refused": (
         TWO,
         [
@@ -209,6 +217,15 @@ CASES = {
             model("shard", refuse=NO_PINS + ",set_mempolicy,get_mempolicy,move_pages"),
             model("shard", "kv weights inputs", env={"CAMELID_NUMA_RUNG": "touched"}),
             model("shard", env={"CAMELID_NUMA_RUNG": "plain"}),
+        ],
+    ),
+    # Pages that were placed are not moved.
+    "models-balanced": (
+        BALANCED,
+        [
+            Run(f"{PROBE} limits", [re.compile("; kernel.numa_balancing 1$")]),
+            model("shard", "kv weights inputs"),
+            model("shard", "kv weights inputs", refuse="mbind"),
         ],
     ),
     "models-short": (
@@ -243,14 +260,14 @@ def stripped(program):
 
 
 def reference(program):
-    """What each model says here, with the instructions that the guests have; None where this machine lacks them."""
+    """What each model says to each prompt here, with the instructions that the guests have; nothing where this machine lacks them."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("CAMELID_")} | {"CAMELID_ISA": "avx2", "CAMELID_LOG": "error"}
     if " avx2 " not in Path("/proc/cpuinfo").read_text():
-        return dict.fromkeys(MODELS)
+        return {}
     said = {}
-    for name, path in MODELS.items():
-        out = subprocess.check_output([program, path, *SAID.split()], text=True, env=env)
-        said[name] = LOGITS.search(out)[1]
+    for (name, path), n in itertools.product(MODELS.items(), map(str, PROMPTS)):
+        out = subprocess.check_output([program, path, "--prompt", n, "--tokens", "4"], text=True, env=env)
+        said[name, n] = LOGITS.search(out)[1]
     return said
 
 
@@ -287,11 +304,12 @@ def check(run, text, said):
     rc = lines.pop()
     if rc != f"rc {run.rc}":
         return f"ended with '{rc}', not {run.rc}"
-    logits, name = LOGITS.search(text), re.search(r"/models/(\w+)", run.command)
-    if logits and logits[1] != (said[name[1]] or logits[1]):
-        return f"says {logits[1]}, not {said[name[1]]}"
-    # Where this machine cannot tell, the first guest does.
-    said.update({name[1]: logits[1]} if logits else {})
+    logits, asked = LOGITS.search(text), re.search(r"/models/(\w+) --prompt (\w+)", run.command)
+    if logits:
+        # Where this machine cannot tell, the first guest does.
+        want = said.get(asked.groups()) or said.setdefault(asked.groups(), logits[1])
+        if logits[1] != want:
+            return f"says {logits[1]}, not {want}"
     lacks = missing(run.expect, lines)
     return lacks and f"does not say: {lacks}"
 
