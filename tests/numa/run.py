@@ -95,6 +95,8 @@ PROBE = "$numa_probe"
 PROMPTS = (24, 4)  # tokens
 SYSFS = {"CAMELID_NUMA_TOPOLOGY": "sysfs"}
 NO_PINS = "mbind,sched_setaffinity"
+CONTAINER = "mbind,move_pages,set_mempolicy,get_mempolicy"
+HALVES = re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")
 
 
 def pages(how, nodes):
@@ -132,6 +134,7 @@ def everything(m, nodes):
 
 ONE = Machine([2], [512])
 TWO = Machine([2, 2], [400, 400])
+THREE = Machine([2, 1, 1], [400, 250, 250])
 FOUR = Machine([1, 1, 1, 1], [300, 200, 200, 200], sockets=2)
 UNEVEN = Machine([3, 1], [512, 256])
 SMT = Machine([4, 4], [400, 300], threads=2)
@@ -141,7 +144,24 @@ TEN = Machine([1] * 10, [300] + [80] * 9)
 SHORT = Machine([2, 2], [700, 100])
 BALANCED = Machine([2, 2], [400, 400], more=["--numa-balancing"])
 
-CGROUP = "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && sh -c 'echo $PPID > a/cgroup.procs'"
+# A cgroup with CPUs 1 to 4 and memory of node 0; the shell that says so is in it from then on.
+ENTER = "sh -c 'echo $PPID > /sys/fs/cgroup/a/cgroup.procs'"
+CGROUP = (
+    "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && "
+    f"echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && {ENTER}"
+)
+OFF = "echo 0 > /sys/devices/system/cpu/cpu3/online"
+SMALL = {"allowed": [1, 2, 3, 4], "mems": [0]}  # what the cgroup leaves of SMT
+ONLINE = [0, 1, 2, 4, 5, 6, 7]
+
+
+def forced(rung):
+    return {"CAMELID_NUMA_RUNG": rung}
+
+
+def refused(what):
+    return re.compile(f"{what}: FAILED: Operation not permitted")
+
 
 CASES = {
     "one": (ONE, everything(ONE, [0])),
@@ -149,33 +169,44 @@ CASES = {
         TWO,
         [
             *everything(TWO, [0, 1]),
-            Run(f"{PROBE} topology", ["origin Injected", "node 0 memory yes cores [0 1 2]", "node 1 memory yes cores [3]"], env={"CAMELID_NUMA_TOPOLOGY": "cpus:3+1"}),
-            Run(f"{PROBE} topology", [re.compile("CAMELID_NUMA_TOPOLOGY=x: "), *TWO.topology()], env={"CAMELID_NUMA_TOPOLOGY": "x"}),
-            Run(f"taskset 6 {PROBE} topology limits", [*TWO.topology(allowed=[1, 2]), "numa: this process may run on CPUs 1-2 of 0-3, by its affinity"]),
+            Run(
+                f"{PROBE} topology",
+                ["origin Injected", "node 0 memory yes cores [0 1 2]", "node 1 memory yes cores [3]"],
+                env={"CAMELID_NUMA_TOPOLOGY": "cpus:3+1"},
+            ),
+            Run(
+                f"{PROBE} topology",
+                [re.compile("CAMELID_NUMA_TOPOLOGY=x: "), *TWO.topology()],
+                env={"CAMELID_NUMA_TOPOLOGY": "x"},
+            ),
+            Run(
+                f"taskset 6 {PROBE} topology limits",
+                [*TWO.topology(allowed=[1, 2]), "numa: this process may run on CPUs 1-2 of 0-3, by its affinity"],
+            ),
         ],
     ),
     "refused": (
         TWO,
         [
-            Run(f"{PROBE} rung place", ["rung touched", re.compile("mbind: Operation not permitted"), *pages("touched", [0, 1])], refuse="mbind"),
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], refuse=NO_PINS),
-            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], refuse=NO_PINS + ",set_mempolicy"),
-            Run(f"{PROBE} rung bind", ["rung touched", re.compile("bind: FAILED: Operation not permitted")], rc=1, refuse="mbind"),
-            # Docker's default filter: nothing can be asked either.
-            Run(f"{PROBE} rung place", ["rung touched", re.compile("place: FAILED: Operation not permitted")], rc=1, refuse="mbind,move_pages,set_mempolicy,get_mempolicy"),
+            Run(f"{PROBE} rung place", ["rung touched", re.compile("mbind: Operation"), *pages("touched", [0, 1])], refuse="mbind"),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], refuse=NO_PINS),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], refuse=f"{NO_PINS},set_mempolicy"),
+            Run(f"{PROBE} rung bind", ["rung touched", refused("bind")], rc=1, refuse="mbind"),
+            # A usual container's filter: nothing can be asked either.
+            Run(f"{PROBE} rung place", ["rung touched", refused("place")], rc=1, refuse=CONTAINER),
             Run(f"{PROBE} rung", ["rung bound", re.compile("where pages lie is not told")], refuse="move_pages"),
         ],
     ),
     "forced": (
         TWO,
         [
-            Run(f"{PROBE} rung place", ["rung bound", *pages("placed", [0, 1])], env={"CAMELID_NUMA_RUNG": "bound"}),
-            Run(f"{PROBE} rung place", ["rung touched", *pages("touched", [0, 1])], env={"CAMELID_NUMA_RUNG": "touched"}),
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile("^interleaved")], env={"CAMELID_NUMA_RUNG": "interleaved"}),
+            Run(f"{PROBE} rung place", ["rung bound", *pages("placed", [0, 1])], env=forced("bound")),
+            Run(f"{PROBE} rung place", ["rung touched", *pages("touched", [0, 1])], env=forced("touched")),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], env=forced("interleaved")),
             # Nothing but pinned threads is left: pieces of 2 MiB in turn.
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], env={"CAMELID_NUMA_RUNG": "interleaved"}, refuse="mbind,set_mempolicy"),
-            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], env={"CAMELID_NUMA_RUNG": "plain"}),
-            Run(f"{PROBE} rung", [re.compile("CAMELID_NUMA_RUNG=high: not one of"), "rung bound"], env={"CAMELID_NUMA_RUNG": "high"}),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], env=forced("interleaved"), refuse="mbind,set_mempolicy"),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], env=forced("plain")),
+            Run(f"{PROBE} rung", [re.compile("CAMELID_NUMA_RUNG=high: not one of"), "rung bound"], env=forced("high")),
         ],
     ),
     "four": (FOUR, [*everything(FOUR, range(4)), Run(f"{PROBE} limits", [re.compile(r"node 3: .* of package 1, CPUs 3$")])]),
@@ -184,15 +215,21 @@ CASES = {
         SMT,
         [
             *everything(SMT, [0, 1]),
-            Run(f"{PROBE} topology limits", [*SMT.topology(allowed=[1, 2, 3, 4], mems=[0]), re.compile("CPUs 1-4 of 0-7, by its cgroup$")], before=CGROUP),
-            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[1, 2, 3, 4], mems=[0]), env=SYSFS, before="sh -c 'echo $PPID > /sys/fs/cgroup/a/cgroup.procs'"),
-            Run(f"{PROBE} topology rung bind", [*SMT.topology(allowed=[0, 1, 2, 4, 5, 6, 7]), *pages("bound", [0, 1])], before="echo 0 > /sys/devices/system/cpu/cpu3/online"),
-            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[0, 1, 2, 4, 5, 6, 7]), env=SYSFS),
+            Run(
+                f"{PROBE} topology limits",
+                [*SMT.topology(**SMALL), re.compile("CPUs 1-4 of 0-7, by its cgroup$")],
+                before=CGROUP,
+            ),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", **SMALL), env=SYSFS, before=ENTER),
+            Run(f"{PROBE} topology rung bind", [*SMT.topology(allowed=ONLINE), *pages("bound", [0, 1])], before=OFF),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=ONLINE), env=SYSFS),
         ],
     ),
     "memory-only": (MEMORY_ONLY, everything(MEMORY_ONLY, [0, 1, 2])),
     "memory-less": (MEMORY_LESS, everything(MEMORY_LESS, [0, 2])),
     "ten": (TEN, everything(TEN, range(10))),
+    "models-one": (ONE, [model(s, "kv weights inputs activations") for s in ("disabled", "distribute", "shard", "mirror")]),
+    "models-three": (THREE, models(heads=False)),
     "models": (
         TWO,
         models(
@@ -214,9 +251,10 @@ CASES = {
             model("shard", "kv weights inputs", refuse="mbind"),
             model("mirror", "kv weights inputs", refuse="mbind", name="gemma3"),
             model("shard", refuse=NO_PINS),
-            model("shard", refuse=NO_PINS + ",set_mempolicy,get_mempolicy,move_pages"),
-            model("shard", "kv weights inputs", env={"CAMELID_NUMA_RUNG": "touched"}),
-            model("shard", env={"CAMELID_NUMA_RUNG": "plain"}),
+            model("shard", refuse=f"{NO_PINS},{CONTAINER}"),
+            model("shard", "kv weights inputs", env=forced("touched")),
+            model("shard", env=forced("interleaved")),
+            model("shard", env=forced("plain")),
         ],
     ),
     # The kernel moves no page that was bound; of others it does not tell while it watches who reads them.
@@ -233,7 +271,11 @@ CASES = {
         SHORT,
         [
             model("mirror", "weights"),
-            model("mirror", before=f"{PROBE} fill 1 1000", expect=[re.compile("numa: node 1 has [0-2] MiB free for a copy of 3 MiB: matrices are cut by rows instead")]),
+            model(
+                "mirror",
+                before=f"{PROBE} fill 1 100",
+                expect=[re.compile("node 1 has [0-3] MiB free for a copy of 3 MiB: matrices are cut by rows instead")],
+            ),
             model("shard", name="gemma3"),
         ],
     ),
