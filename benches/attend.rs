@@ -119,14 +119,14 @@ fn plan(cpu: &Cpu, s: &Shape, n_blocks: u32, store: u32) -> (Plan, Bound, usize)
     let values = vec![Value { width: q_width, rows: Dim::Tokens, dev }; 2];
     let head_bytes = s.head as usize * 2;
     let plane_bytes = head_bytes * (s.n_head_kv * CELLS_PER_BLOCK) as usize;
-    let plane = |at| PlaneAt { at, ty: DType::F16, heads: s.n_head_kv, head_len: s.head, head_bytes, hadamard: 0 };
+    let plane = PlaneAt { ty: DType::F16, heads: s.n_head_kv, head_len: s.head, head_bytes, hadamard: 0 };
     let n_layers = (((store as usize) << 20) / (2 * plane_bytes * n_blocks as usize)).clamp(1, 32);
     // As a context's store: a block holds its cells' rows of all layers.
     let block_bytes = 2 * plane_bytes * n_layers;
     let buf = cpu.alloc(block_bytes * n_blocks as usize, "store").expect("memory");
     fill(&*buf, block_bytes * n_blocks as usize);
-    let planes = |i: usize| vec![plane(2 * i * plane_bytes), plane((2 * i + 1) * plane_bytes)];
-    let layer = |i| Some(KvLayer { buf: Arc::clone(&buf), block_bytes, cells_per_block: CELLS_PER_BLOCK, planes: planes(i) });
+    let at = |i: usize| [2 * i * plane_bytes, (2 * i + 1) * plane_bytes];
+    let layer = |i| Some(KvLayer::whole(Arc::clone(&buf), block_bytes, CELLS_PER_BLOCK, vec![plane; 2], &at(i)));
     let kv = vec![KvGroup { layers: (0..n_layers).map(layer).collect() }];
     let scale = 1.0 / (s.head as f32).sqrt();
     let (n_head, n_head_kv) = (s.n_head, s.n_head_kv);

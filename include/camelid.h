@@ -1,4 +1,4 @@
-// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache}.rs by `cargo xtask headers`: change it there.
+// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache,numa}.rs by `cargo xtask headers`: change it there.
 
 #ifndef CAMELID_H
 #define CAMELID_H
@@ -92,6 +92,17 @@ bool camelid_cache_store(struct camelid_cache * cache,
                          llama_seq_id seq_id,
                          const llama_token *tokens,
                          int32_t n_tokens);
+
+// Nodes, cores, strategy, the rung that placement stands on and why, as JSON; of a context also its threads and weights by node and the share of
+// weights that threads of other nodes read. `ctx` may be NULL. Good until this thread asks again.
+LLAMA_API
+const char *camelid_numa_report(const struct llama_context *ctx);
+
+// Bytes that a context's decodes read and wrote so far by class (weights, KV, inputs of products, activations), and how many of them lay on the
+// node of the thread, as JSON: threads are asked where they ran, the kernel where pages lie. Only with `CAMELID_NUMA_AUDIT=1` at the context's
+// start ("audited": true); decodes are slow then. Good until this thread asks again.
+LLAMA_API
+const char *camelid_numa_audit(const struct llama_context *ctx);
 
 #ifdef __cplusplus
 }  // extern "C"

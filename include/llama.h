@@ -623,13 +623,16 @@ LLAMA_API void llama_backend_init(void);
 // Ends the library. Contexts and models are freed by their own functions.
 LLAMA_API void llama_backend_free(void);
 
-// How to place memory on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`.
-LLAMA_API void llama_numa_init(enum ggml_numa_strategy numa);
+// How to place memory and threads on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`, for models loaded from now on. `CAMELID_NUMA` wins, and
+// knows one more: `shard`. What was found and decided goes to the log; `camelid_numa_report` tells it too.
+LLAMA_API
+void llama_numa_init(enum ggml_numa_strategy numa);
 
-// Computes with the caller's threads.
+// Accepted: a pool belongs to the program's own ggml, and is never looked into. Contexts compute with threads of their own, as many as
+// `llama_set_n_threads` says, on cores of their own.
 LLAMA_API void llama_attach_threadpool(struct llama_context * ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
 
-// Goes back to the context's own threads.
+// Nothing was taken from a pool that was attached.
 LLAMA_API void llama_detach_threadpool(struct llama_context * ctx);
 
 // Microseconds since an arbitrary moment, never going back.

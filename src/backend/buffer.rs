@@ -62,6 +62,10 @@ pub trait Buffer: Send + Sync {
         let _ = range;
         Ok(())
     }
+    /// Pages of a range that nobody has touched yet go to a node, as far as the system lets us.
+    fn home(&self, range: std::ops::Range<usize>, node: u32) {
+        let _ = (range, node);
+    }
     /// Whether `rest` does anything.
     fn rests(&self) -> bool {
         false
@@ -93,7 +97,7 @@ pub enum Layout {
     Groups,
 }
 
-/// Some rows of a weight on one node. One shard per weight until NUMA placement exists.
+/// Some rows of each matrix of a weight, on one node (an index in the list of nodes that work is spread over).
 #[derive(Clone)]
 pub struct Shard {
     pub node: u32,
@@ -104,7 +108,7 @@ pub struct Shard {
     pub at: usize,
 }
 
-/// A matrix (or vector, or stack of expert matrices) with its bytes.
+/// A matrix (or vector, or stack of expert matrices) with its bytes: in one piece, cut by rows, or all of it on every node.
 #[derive(Clone)]
 pub struct Weight {
     pub name: String,
@@ -126,89 +130,24 @@ impl Weight {
     pub fn n_elements(&self) -> u64 {
         self.shape.iter().map(|d| u64::from(*d)).product()
     }
-}
-
-/// Cells whose rows of one head lie together: a plane is [tiles][heads][TILE][head_bytes]. Streaming 16k cells of 8 heads of 64 f16 for one token
-/// (AVX-512, one core, ms, reading ahead a leaf / not): whole rows (1) 27.6 / 28.7, since rows 1 KiB apart share four sets of the first cache;
-/// 16: 11.3 / 19.2; 32: 11.7 / 19.8; 64: 12.2 / 19.6; 256: 9.7 / 12.0. Blocks of real models hold 32 cells (1 MiB over all layers), so nothing is lost
-/// against heads in one piece, and 16 tokens of a sequence touch what they use and one page per plane (a tile of 32 would touch twice that).
-/// Saving and restoring copy head rows either way: 128 bytes and up.
-pub const TILE: u16 = 16;
-
-/// One plane (K, or V) of one layer inside a block: [cells_per_block / TILE][heads][TILE][head_bytes].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlaneAt {
-    /// Offset in the block.
-    pub at: usize,
-    pub ty: DType,
-    pub heads: u32,
-    /// Elements of a head's row.
-    pub head_len: u32,
-    pub head_bytes: usize,
-    /// Quantised rows are the Walsh-Hadamard transforms of parts of this length of what was computed; 0: as it was.
-    pub hadamard: u32,
-}
-
-impl PlaneAt {
-    /// Length of the parts that rows are transformed in, if they are.
-    pub fn parts(&self) -> Option<usize> {
-        self.parts_as(self.ty)
+    /// Whether every shard has all rows.
+    pub fn is_mirrored(&self) -> bool {
+        self.shards.len() > 1 && self.shards.iter().all(|s| s.rows == (0..self.shape[1]))
     }
-    /// The same for rows of another type that stand for these.
-    pub fn parts_as(&self, ty: DType) -> Option<usize> {
-        (ty.is_quantized() && self.hadamard > 0).then_some(self.hadamard as usize)
+    /// The rows of each node, where that is how it is cut.
+    pub fn cuts(&self) -> Option<&[Shard]> {
+        (self.shards.len() > 1 && !self.is_mirrored()).then_some(&self.shards)
     }
-    /// Bytes from a row of one head to the same cell's of the next.
-    pub fn head_pitch(&self) -> usize {
-        usize::from(TILE) * self.head_bytes
+    /// The shard in which a worker of `node` finds row `row` of any matrix.
+    pub fn shard(&self, node: usize, row: usize) -> &Shard {
+        match self.cuts() {
+            None => self.shards.get(node).unwrap_or(&self.shards[0]),
+            // The last one has what others do not: rows were checked against the shape.
+            Some(cuts) => cuts.iter().find(|s| s.rows.contains(&(row as u32))).unwrap_or(&cuts[cuts.len() - 1]),
+        }
     }
-}
-
-/// `n` rows of one head that follow each other from byte `at` of a buffer on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    pub at: usize,
-    pub n: u16,
-}
-
-/// One layer's rows in a group's store.
-#[derive(Clone)]
-pub struct KvLayer {
-    pub buf: Arc<dyn Buffer>,
-    pub block_bytes: usize,
-    pub cells_per_block: u32,
-    /// K and V, or K alone.
-    pub planes: Vec<PlaneAt>,
-}
-
-impl KvLayer {
-    /// Where V are: the first elements of K where they have no plane of their own (MLA).
-    pub fn plane_of_v(&self) -> usize {
-        self.planes.len() - 1
+    /// Offset in a shard's buffer of row `row` of matrix `i`.
+    pub fn at(&self, s: &Shard, i: usize, row: usize) -> usize {
+        s.at + (i * s.rows.len() + row - s.rows.start as usize) * self.row_bytes()
     }
-
-    /// Offset in `buf` of head `h`'s row in `slot` of block `b`; the next slot of the same tile is `head_bytes` further.
-    pub fn row_at(&self, plane: usize, b: crate::backend::BlockId, slot: u16, h: u32) -> usize {
-        let p = &self.planes[plane];
-        let (tile, in_tile) = ((slot / TILE) as usize, (slot % TILE) as usize);
-        let row = (tile * p.heads as usize + h as usize) * TILE as usize + in_tile;
-        b.0 as usize * self.block_bytes + p.at + row * p.head_bytes
-    }
-
-    /// Where the rows of head `h` in `len` slots from `slot` on lie.
-    pub fn stretches(&self, plane: usize, b: crate::backend::BlockId, slot: u16, len: u16, h: u32) -> impl Iterator<Item = Stretch> + '_ {
-        let (mut slot, end) = (slot, slot + len);
-        std::iter::from_fn(move || {
-            let n = (TILE - slot % TILE).min(end - slot);
-            let s = Stretch { at: self.row_at(plane, b, slot, h), n };
-            slot += n;
-            (n > 0).then_some(s)
-        })
-    }
-}
-
-/// The rows of one memory group, by layer index; `None` for layers of other groups.
-#[derive(Clone, Default)]
-pub struct KvGroup {
-    pub layers: Vec<Option<KvLayer>>,
 }

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod cpu;
 pub mod far;
 pub mod io;
+pub mod kv;
 pub mod op;
 mod picks;
 mod system;
@@ -15,9 +16,11 @@ pub use buffer::*;
 pub use io::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
+pub use kv::*;
 pub use op::*;
 pub use system::system_info;
 
+use platform::numa::Nodes;
 use platform::pool::{Stop, Team};
 use platform::{Backing, Result};
 use std::ops::Range;
@@ -97,6 +100,33 @@ pub trait Backend: Send + Sync {
         let _ = weight;
         Layout::File
     }
+    /// `0..n` in a part for each node that work is spread over; borders are multiples of `granule`.
+    fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
+        let _ = granule;
+        vec![0..n]
+    }
+    /// What its work is spread over, where that is a choice.
+    fn nodes(&self) -> Option<&Arc<Nodes>> {
+        None
+    }
+    /// Whether all weights leave the file for memory of chosen nodes.
+    fn places(&self) -> bool {
+        false
+    }
+    /// Which rows of each weight go to which nodes: a list per weight, whose parts are all rows or borders at multiples of 32.
+    fn spread(&self, weights: &[&Weight]) -> Vec<Vec<(u32, Range<u32>)>> {
+        weights.iter().map(|w| vec![(0, 0..w.shape[1])]).collect()
+    }
+    /// Memory for weights on a node, in which nothing is touched yet.
+    fn alloc_on(&self, node: u32, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        let _ = node;
+        self.alloc_in(bytes, what, &Backing::Mmap)
+    }
+    /// `f(node, i)` for every `i` below `counts[node]`, on several threads of that node.
+    fn share(&self, counts: &[usize], f: &(dyn Fn(usize, usize) -> Result<()> + Sync)) -> Result<()> {
+        let all: Vec<(usize, usize)> = counts.iter().enumerate().flat_map(|(node, n)| (0..*n).map(move |i| (node, i))).collect();
+        platform::share::share(&all, |(node, i)| f(*node, *i))
+    }
     /// Bytes that may be taken for copies of weights.
     fn room(&self) -> u64 {
         0
@@ -121,6 +151,40 @@ pub trait Exec: Send {
     fn trace(&self) -> Vec<TraceRow>;
     /// Bytes of activation buffers, as reserved.
     fn bytes(&self) -> usize;
+    /// What was read and written so far, under `CAMELID_NUMA_AUDIT`.
+    fn traffic(&self) -> Vec<Traffic> {
+        Vec::new()
+    }
+}
+
+/// What bytes are, to an audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Weights,
+    Kv,
+    /// Of products, in the formats of weights.
+    Inputs,
+    Activations,
+}
+
+impl Class {
+    pub const ALL: [Class; 4] = [Class::Weights, Class::Kv, Class::Inputs, Class::Activations];
+    pub fn name(self) -> &'static str {
+        ["weights", "kv", "inputs", "activations"][self as usize]
+    }
+}
+
+/// Bytes of a class that threads on a node touched.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    pub class: Class,
+    pub node: u32,
+    pub pages: u64,
+    pub bytes: u64,
+    /// On pages of the same node.
+    pub local: u64,
+    /// On pages of which the kernel tells nothing.
+    pub unknown: u64,
 }
 
 #[derive(Clone, Debug)]

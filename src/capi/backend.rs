@@ -1,12 +1,13 @@
 //! llama.h: The process as a whole: start and end, limits, names of enum values, the log.
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::guard;
+use super::handles::with_context;
 use super::ptr;
-use super::stubs::stub;
 use super::types::*;
 use crate::gguf::FType;
 use llama_flash_attn_type::*;
 use llama_load_mode::*;
+use platform::numa::{self, Strategy};
 use platform::{env, log};
 use std::ffi::CString;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -36,26 +37,35 @@ pub unsafe extern "C" fn llama_backend_free() {
     // Nothing is kept between contexts.
 }
 
-/// How to place memory on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`.
+/// How to place memory and threads on a machine of several NUMA nodes, `GGML_NUMA_STRATEGY_*`, for models loaded from now on. `CAMELID_NUMA` wins, and
+/// knows one more: `shard`. What was found and decided goes to the log; `camelid_numa_report` tells it too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_numa_init(numa: ggml_numa_strategy_int) {
-    guard((), || match numa {
-        0 => {}
-        1..=4 => log::info(format_args!("llama_numa_init: strategy {numa} is noted; placement by node is not built yet")),
-        _ => log::error(format_args!("llama_numa_init: {numa} is not a NUMA strategy")),
+    guard((), || {
+        let Some(strategy) = Strategy::numbered(numa) else {
+            return log::error(format_args!("llama_numa_init: {numa} is not a NUMA strategy"));
+        };
+        let held = numa::set(strategy);
+        if held.strategy != Strategy::Disabled {
+            numa::topology().report().iter().for_each(log::info);
+            log::info(&*held);
+        }
     })
 }
 
-/// Computes with the caller's threads.
+/// Accepted: a pool belongs to the program's own ggml, and is never looked into. Contexts compute with threads of their own, as many as
+/// `llama_set_n_threads` says, on cores of their own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_attach_threadpool(ctx: ContextPtr<'_>, threadpool: ggml_threadpool_t, threadpool_batch: ggml_threadpool_t) {
-    stub("llama_attach_threadpool", ())
+    with_context("llama_attach_threadpool", ctx.map(|c| &c.0.ctx), (), |_| {
+        log::debug("a threadpool was attached: the context keeps its own threads")
+    })
 }
 
-/// Goes back to the context's own threads.
+/// Nothing was taken from a pool that was attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_detach_threadpool(ctx: ContextPtr<'_>) {
-    stub("llama_detach_threadpool", ())
+    with_context("llama_detach_threadpool", ctx.map(|c| &c.0.ctx), (), |_| ())
 }
 
 /// Microseconds since an arbitrary moment, never going back.

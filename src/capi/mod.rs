@@ -20,6 +20,7 @@ pub mod ext;
 pub mod files;
 pub mod memory;
 pub mod model;
+mod numa;
 pub mod opt;
 pub mod outputs;
 pub mod perf;

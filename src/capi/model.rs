@@ -389,6 +389,7 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
         check_tensors: p.check_tensors,
         extra_bufts: p.use_extra_bufts,
         far_layers: None,
+        nodes: None,
         progress: &mut progress,
     };
     ModelHandle::new(Model::load(&source, how)?, &source)

@@ -4,9 +4,36 @@ use super::RowCopy;
 use super::blocks::Pool;
 use super::room::{Left, Room};
 use super::runs::Runs;
-use crate::backend::io::{BlockId, SeqSet};
+use crate::backend::io::{BlockId, SeqSet, Ubatch};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
+
+/// What positions in a plane and ids a cell came with, where tokens have several positions: nobody here goes by it, states carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellExt {
+    pub x: i32,
+    pub y: i32,
+    /// -1: it was an embedding.
+    pub token: i32,
+}
+
+impl CellExt {
+    pub const NONE: CellExt = CellExt { x: 0, y: 0, token: -1 };
+
+    /// Of token `i`.
+    pub fn of(ub: &Ubatch, i: usize) -> CellExt {
+        match ub.pos.get(i * ub.n_pos_per_token..(i + 1) * ub.n_pos_per_token) {
+            Some(&[_, y, x, ..]) => CellExt { x, y, token: ub.tokens.get(i).copied().unwrap_or(-1) },
+            _ => CellExt::NONE,
+        }
+    }
+}
+
+impl Default for CellExt {
+    fn default() -> CellExt {
+        CellExt::NONE
+    }
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
@@ -16,10 +43,11 @@ pub struct Cell {
     /// Arrival (see `Stamp`), the same number in every group: cells of equal position are ordered by it.
     pub stamp: u64,
     pub seqs: SeqSet,
+    pub ext: CellExt,
 }
 
 impl Cell {
-    const FREE: Cell = Cell { pos: 0, shift: 0, stamp: 0, seqs: SeqSet::EMPTY };
+    const FREE: Cell = Cell { pos: 0, shift: 0, stamp: 0, seqs: SeqSet::EMPTY, ext: CellExt::NONE };
 }
 
 fn room_for(size: u32) -> Result<Vec<Cell>> {
@@ -177,8 +205,8 @@ impl Cells {
     /// Takes a free cell to write to. A block of which it is the first gets its physical block; `home` says for which sequence it is opened.
     pub fn put(&mut self, cell: u32, what: Cell, home: Option<u32>, tx: &mut Tx<'_>) {
         let vb = self.vb(cell) as u32;
-        self.own(vb, tx);
-        let block = self.table[vb as usize].is_none().then(|| tx.pool.take()).flatten();
+        self.own(vb, what.pos, tx);
+        let block = self.table[vb as usize].is_none().then(|| tx.pool.take(what.pos)).flatten();
         self.put_in(cell, what, home, block, tx);
     }
 
@@ -255,10 +283,10 @@ impl Cells {
         runs.remove(c.pos, cell, c.stamp, |i| cells[i as usize].stamp);
     }
 
-    /// Before rows of a virtual block are written: it gets a block of its own where it shares one, and its rows follow.
-    fn own(&mut self, vb: u32, tx: &mut Tx<'_>) {
+    /// Before rows of a virtual block (of positions about `pos`) are written: it gets a block of its own where it shares one, and its rows follow.
+    fn own(&mut self, vb: u32, pos: i32, tx: &mut Tx<'_>) {
         let Some(was) = self.table[vb as usize].filter(|b| tx.pool.is_shared(*b)) else { return };
-        let Some(b) = tx.pool.take() else { return };
+        let Some(b) = tx.pool.take(pos) else { return };
         tx.note(Undo::Own { vb, was });
         tx.pool.give(was);
         self.table[vb as usize] = Some(b);
@@ -272,7 +300,7 @@ impl Cells {
     /// Gives a cell another position, for all its sequences.
     pub fn move_to(&mut self, cell: u32, pos: i32, shift: i32, tx: &mut Tx<'_>) {
         if shift != self.cells[cell as usize].shift {
-            self.own(self.vb(cell) as u32, tx);
+            self.own(self.vb(cell) as u32, self.cells[cell as usize].pos, tx);
         }
         self.moved(cell, pos, shift, tx);
     }

@@ -1,10 +1,11 @@
 //! One group: its streams of cells, its blocks, and the rules by which a ubatch finds room. A ring gives up its oldest masked cells,
 //! and only when it has no free ones left.
 use super::blocks::Pool;
-use super::cells::{Cell, Cells, Log, Tx, Undo};
+use super::cells::{Cell, CellExt, Cells, Log, Tx, Undo};
 use super::runs::Runs;
 use super::window::Window;
 use super::{Full, GroupSpec, RowCopy, Stamp};
+use crate::backend::Rounds;
 use crate::backend::io::{BlockId, Ubatch};
 
 /// The tokens of a ubatch that go to one stream, by index.
@@ -33,6 +34,11 @@ impl Group {
         let streams =
             (0..n_streams).map(|s| Cells::new(spec.size, spec.cells_per_block, s, seqs_per_stream)).collect::<platform::Result<_>>()?;
         Ok(Group { spec, streams, pool: Pool::new(n_blocks), log: Log::new(), copies: Vec::new(), index })
+    }
+
+    /// Before anything is placed.
+    pub fn spread(&mut self, rounds: &Rounds) {
+        self.pool = std::mem::replace(&mut self.pool, Pool::new(0)).on(rounds);
     }
 
     /// One stream, and what a change of it needs.
@@ -74,7 +80,7 @@ impl Group {
         for &i in &part.tokens {
             let seq = ub.first_seq[i];
             let cell = cells.next_cell(seq)?;
-            let what = Cell { pos: ub.pos_of(i), stamp: Stamp::of(clock + i as u64), ..Cell::default() };
+            let what = Cell { pos: ub.pos_of(i), stamp: Stamp::of(clock + i as u64), ext: CellExt::of(ub, i), ..Cell::default() };
             cells.put(cell, what, Some(seq), &mut tx);
             let here = cells.seqs();
             for s in ub.seqs[i].iter().filter(|s| here.contains(s)) {

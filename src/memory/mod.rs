@@ -26,6 +26,7 @@ mod views;
 mod window;
 pub mod within;
 
+use crate::backend::Rounds;
 use crate::backend::io::{BlockId, Ubatch, Views};
 use cells::Log;
 use group::{Group, Part, Spots};
@@ -170,6 +171,13 @@ impl Memory {
     #[must_use]
     pub fn with_compat(self, compat: bool) -> Memory {
         Memory { compat, ..self }
+    }
+
+    /// Blocks of each group are on the nodes that these say. Before anything is placed.
+    #[must_use]
+    pub fn on(mut self, rounds: &[Rounds]) -> Memory {
+        self.groups.iter_mut().zip(rounds).filter(|(_, r)| !r.is_empty()).for_each(|(g, r)| g.spread(r));
+        self
     }
 
     pub fn compat(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Which bytes of a group's store are in memory: made sure of when cells are taken, given back some time after their block lost its last one.
 //! Knows blocks, cells and byte ranges, neither rows nor who sits where; `reaper` knows when.
-use crate::backend::{BlockId, Buffer, TILE};
+use crate::backend::{BlockId, Buffer, Rounds, TILE};
 use platform::{Error, Result, mmap};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -9,9 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The part of every block that is on one device.
 pub struct Device {
     pub buf: Arc<dyn Buffer>,
+    /// Offset of the first block.
+    pub base: usize,
     pub block_bytes: usize,
     /// Where each plane starts in a block and what a cell takes there; ascending, in tiles of cells.
     pub planes: Vec<(usize, usize)>,
+    /// Where blocks go round: which of them are here. Empty: a part of each.
+    pub round: Rounds,
+    pub region: u32,
 }
 
 pub struct Resident {
@@ -118,7 +123,8 @@ impl Resident {
             end += 1;
         }
         for d in &self.devices {
-            d.buf.release(first as usize * d.block_bytes..end as usize * d.block_bytes);
+            let (from, to) = (d.before(first), d.before(end));
+            d.buf.release(d.base + from * d.block_bytes..d.base + to * d.block_bytes);
         }
         state.marks[first as usize..end as usize].fill(0);
         state.released += u64::from(end - first);
@@ -130,27 +136,31 @@ impl Resident {
     }
 
     pub fn releases(&self) -> bool {
-        self.devices.iter().any(|d| d.buf.releases())
+        self.apart().any(|d| d.buf.releases())
     }
 
     // ---- at rest
 
     pub fn rests(&self) -> bool {
-        self.devices.iter().any(|d| d.buf.rests())
+        self.apart().any(|d| d.buf.rests())
     }
     pub fn rest(&self, busy: &dyn Fn() -> bool) {
-        self.devices.iter().for_each(|d| d.buf.rest(busy));
+        self.apart().for_each(|d| d.buf.rest(busy));
     }
 
     // ---- reports
 
     /// Bytes that are in memory now.
     pub fn bytes(&self) -> usize {
-        self.devices.iter().map(|d| d.buf.resident(0..d.buf.len())).sum()
+        self.apart().map(|d| d.buf.resident(0..d.buf.len())).sum()
     }
     /// Address space reserved.
     pub fn reserved(&self) -> usize {
-        self.devices.iter().map(|d| d.buf.len()).sum()
+        self.apart().map(|d| d.buf.len()).sum()
+    }
+    /// One for each buffer.
+    fn apart(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(|d| d.region == 0)
     }
 }
 
@@ -162,9 +172,23 @@ struct Missing {
 }
 
 impl Device {
+    /// Blocks here of those below `b`.
+    fn before(&self, b: u32) -> usize {
+        if self.round.is_empty() {
+            return b as usize;
+        }
+        let (round, rest) = (b as usize / self.round.len(), b as usize % self.round.len());
+        let here = |part: &[(u32, u32)]| part.iter().filter(|r| r.0 == self.region).count();
+        round * here(&self.round) + here(&self.round[..rest])
+    }
+
     /// Adds what is to be touched for `m`; gives the cells that are in memory then: what shares their pages comes along.
     fn ranges(&self, m: &Missing, cells_per_block: u16, page: usize, out: &mut Vec<Range<usize>>) -> u16 {
-        let base = m.block as usize * self.block_bytes;
+        let index = self.before(m.block);
+        if self.before(m.block + 1) == index {
+            return cells_per_block;
+        }
+        let base = self.base + index * self.block_bytes;
         let mut add = |r: Range<usize>| match out.last_mut() {
             Some(last) if last.end >= r.start => last.end = last.end.max(r.end),
             _ => out.push(r),
@@ -207,7 +231,8 @@ mod tests {
         let block_bytes = 384 * CELLS as usize;
         let buf = cpu.alloc_in(block_bytes * n_blocks as usize, "a test", backing).unwrap();
         let planes = vec![(0, 256), (256 * CELLS as usize, 128)];
-        Resident::new(vec![Device { buf, block_bytes, planes }], u32::from(CELLS), n_blocks).unwrap()
+        let device = Device { buf, base: 0, block_bytes, planes, round: Rounds::from([]), region: 0 };
+        Resident::new(vec![device], u32::from(CELLS), n_blocks).unwrap()
     }
     fn cells(b: u32, r: Range<u16>) -> impl Iterator<Item = (BlockId, u16)> {
         r.map(move |c| (BlockId(b), c))

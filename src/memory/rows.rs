@@ -1,7 +1,7 @@
 //! Rows between blocks and a file's order: there a row is all heads of one cell, here heads of some cells lie together. Cells become runs, runs become
 //! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
 use super::restore::RowAt;
-use super::store::Store;
+use super::store::{EmptyRows, Store};
 use crate::backend::codec::{decode_row, encode_row, hadamard};
 use crate::backend::{Copy2d, KvLayer, PlaneAt, TILE};
 use platform::error::try_zeroed;
@@ -99,6 +99,32 @@ impl Store {
     }
 }
 
+/// A plane of a layer as the original's files have it.
+pub enum InFile<'a> {
+    Kept(Rows<'a>),
+    Empty(EmptyRows),
+}
+
+impl InFile<'_> {
+    pub fn ty(&self) -> DType {
+        match self {
+            InFile::Kept(r) => r.ty(),
+            InFile::Empty(e) => e.ty,
+        }
+    }
+}
+
+impl Store {
+    /// One plane of every layer that files have rows of, by layer.
+    pub fn planes_in_files(&self, plane: usize) -> impl Iterator<Item = InFile<'_>> {
+        self.group().layers.iter().enumerate().filter_map(move |(il, layer)| {
+            let kept = layer.as_ref().and_then(|layer| Some(InFile::Kept(Rows { layer, plane, at: layer.planes.get(plane)? })));
+            let empty = || self.in_files().empty.iter().find(|e| (e.il, e.plane) == (il, plane));
+            kept.or_else(|| empty().copied().map(InFile::Empty))
+        })
+    }
+}
+
 impl Rows<'_> {
     pub fn ty(&self) -> DType {
         self.at.ty
@@ -153,17 +179,20 @@ impl Rows<'_> {
     /// Cell by cell: rows are passed through in order, as they lie there. Half as fast the other way round, and so would gathering be.
     fn scattered(&self, s: &Strip, list: &mut Vec<Copy2d>) {
         let (width, row) = (self.at.head_bytes, self.row_bytes());
-        let at = |h| self.layer.row_at(self.plane, s.block, s.slot, h);
-        let (first, heads) = (at(0), at(1) - at(0));
-        let one = |i: u32| Copy2d {
-            at: first + (i * s.stride) as usize * width,
-            from: (s.row + i) as usize * row,
+        let one = |i: u32, heads: &Range<u32>| Copy2d {
+            at: self.layer.row_at(self.plane, s.block, s.slot, heads.start) + (i * s.stride) as usize * width,
+            from: (s.row + i) as usize * row + heads.start as usize * width,
             width,
-            rows: self.at.heads as usize,
-            at_pitch: heads,
+            rows: heads.len(),
+            at_pitch: self.at.head_pitch(),
             from_pitch: width,
         };
-        list.extend((0..s.n).map(one));
+        let mut first = 0;
+        while first < self.at.heads {
+            let heads = self.layer.together(self.plane, first);
+            list.extend((0..s.n).map(|i| one(i, &heads)));
+            first = heads.end.max(first + 1);
+        }
     }
 
     /// Whether rows of consecutive slots touch: nothing of another cell lies between the heads of one.

@@ -1,7 +1,8 @@
 //! Where the rows of a group lie: one lazily touched buffer per device, cut into blocks; a block holds its cells of all layers of
-//! that device, so that what is used together lies together. Knows planes and sizes, not what they mean.
+//! that device, so that what is used together lies together. On several nodes each has its heads of every block in a region of its own, or whole
+//! blocks in turn where heads are too few. Knows planes and sizes, not what they mean.
 use super::resident::{Device, Resident};
-use crate::backend::{Backend, BlockId, Copy2d, DType, KvGroup, KvLayer, PlaneAt, Stretch};
+use crate::backend::{Backend, BlockId, Buffer, Copy2d, DType, HeadsAt, KvGroup, KvLayer, PlaneAt, Region, Rounds, Stretch};
 use platform::{Backing, Error, Result};
 use std::sync::Arc;
 
@@ -52,14 +53,24 @@ pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
 pub struct Store {
     group: KvGroup,
     resident: Arc<Resident>,
-    in_files: Option<InFiles>,
+    in_files: InFiles,
+}
+
+/// Rows of a plane that are zeros in the original's files and nowhere else: nobody reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct EmptyRows {
+    pub il: usize,
+    pub plane: usize,
+    pub ty: DType,
+    pub n_embd: usize,
 }
 
 /// What is known of a store's rows in the original's files that rows of K and V do not show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InFiles {
-    /// Rows of V that nobody has written follow those of K: their type and elements; 0: there are none.
-    pub empty_v: (DType, usize),
+    pub empty: Vec<EmptyRows>,
+    /// Rows are under whatever transform the original keeps them under, so that none has to be taken back.
+    pub as_kept: bool,
 }
 
 impl Store {
@@ -78,34 +89,33 @@ impl Store {
             if mine.is_empty() {
                 continue;
             }
-            let mut at = 0;
-            let mut planes = Vec::new();
-            for l in &mine {
-                planes.push(l.planes.iter().map(|p| plane(p, cells_per_block, &mut at)).collect::<Result<Vec<_>>>()?);
+            let plan = Regions::plan(backend.as_ref(), &mine, cells_per_block, n_blocks)?;
+            let buf = backend.alloc_in(plan.bytes, "KV store", backing)?;
+            for (i, l) in mine.iter().enumerate() {
+                let (regions, rounds) = (plan.regions.clone(), plan.rounds.clone());
+                let heads = plan.heads.iter().map(|r| r[i].clone()).collect();
+                let planes = l.planes.iter().map(plane).collect::<Result<_>>()?;
+                group.layers[l.il] = Some(KvLayer { buf: buf.clone(), cells_per_block, planes, regions, rounds, heads });
             }
-            let block_bytes = at.next_multiple_of(platform::mmap::page_size());
-            let bytes = block_bytes.checked_mul(n_blocks as usize).ok_or_else(|| Error::no_memory("KV store too large"))?;
-            let buf = backend.alloc_in(bytes, "KV store", backing)?;
-            let spans = planes.iter().flatten().map(|p| (p.at, p.heads as usize * p.head_bytes)).collect();
-            for (l, planes) in mine.iter().zip(planes) {
-                group.layers[l.il] = Some(KvLayer { buf: buf.clone(), block_bytes, cells_per_block, planes });
-            }
-            devices.push(Device { buf, block_bytes, planes: spans });
+            devices.extend(plan.devices(&mine, &buf)?);
         }
-        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), in_files: None })
+        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), in_files: InFiles::default() })
     }
 
-    /// Rows are under whatever transform the original keeps them under, so that none has to be taken back.
     #[must_use]
-    pub fn as_in_files(self, in_files: Option<InFiles>) -> Store {
+    pub fn as_in_files(self, in_files: InFiles) -> Store {
         Store { in_files, ..self }
     }
-    pub fn in_files(&self) -> Option<InFiles> {
-        self.in_files
+    pub fn in_files(&self) -> &InFiles {
+        &self.in_files
     }
 
     pub fn group(&self) -> &KvGroup {
         &self.group
+    }
+    /// Which node has which blocks, where blocks go round: of the first device that has some.
+    pub fn rounds(&self) -> Rounds {
+        self.group.layers.iter().flatten().next().map_or_else(|| Rounds::from([]), |l| l.rounds.clone())
     }
     /// Which of it is in memory.
     pub fn resident(&self) -> &Arc<Resident> {
@@ -146,9 +156,92 @@ impl Store {
     }
 }
 
-fn plane(p: &PlaneSpec, cells_per_block: u32, at: &mut usize) -> Result<PlaneAt> {
-    let head_bytes = head_bytes(p)?;
-    let here = PlaneAt { at: *at, ty: p.ty, heads: p.heads, head_len: p.head_len, head_bytes, hadamard: p.hadamard };
-    *at += (head_bytes * (p.heads * cells_per_block) as usize).next_multiple_of(ALIGN);
-    Ok(here)
+fn plane(p: &PlaneSpec) -> Result<PlaneAt> {
+    Ok(PlaneAt { ty: p.ty, heads: p.heads, head_len: p.head_len, head_bytes: head_bytes(p)?, hadamard: p.hadamard })
+}
+
+/// Regions start where huge pages do.
+const REGION_ALIGN: usize = 2 << 20;
+
+/// How the blocks of a device are spread over its nodes.
+struct Regions {
+    regions: Arc<[Region]>,
+    rounds: Rounds,
+    /// [n_regions][n_layers][n_planes]
+    heads: Vec<Vec<Vec<HeadsAt>>>,
+    n_blocks: Vec<u32>,
+    bytes: usize,
+}
+
+impl Regions {
+    fn plan(backend: &dyn Backend, layers: &[&LayerRows], cells_per_block: u32, n_blocks: u32) -> Result<Regions> {
+        let planes = || layers.iter().flat_map(|l| &l.planes);
+        let nodes = backend.cut(1, 1).len();
+        let by_heads = planes().all(|p| backend.cut(p.heads as usize, 1).iter().all(|part| !part.is_empty()));
+        let rounds = if by_heads { Arc::new([]) } else { rounds(backend) };
+        let mut out = Regions { regions: Arc::new([]), rounds, heads: Vec::new(), n_blocks: Vec::new(), bytes: 0 };
+        let mut regions = Vec::new();
+        for node in 0..nodes {
+            let mut block_bytes = 0;
+            let mut of_plane = |p: &PlaneSpec| -> Result<HeadsAt> {
+                let heads = if by_heads { backend.cut(p.heads as usize, 1).swap_remove(node) } else { 0..p.heads as usize };
+                let at = block_bytes;
+                block_bytes += (head_bytes(p)? * heads.len() * cells_per_block as usize).next_multiple_of(ALIGN);
+                Ok(HeadsAt { heads: heads.start as u32..heads.end as u32, at })
+            };
+            let of_layer = |l: &&LayerRows| l.planes.iter().map(&mut of_plane).collect::<Result<Vec<_>>>();
+            out.heads.push(layers.iter().map(of_layer).collect::<Result<_>>()?);
+            let block_bytes = block_bytes.next_multiple_of(platform::mmap::page_size());
+            let per_round = out.rounds.iter().filter(|r| r.0 == node as u32).count() as u32;
+            // The last round may be a part of one.
+            let blocks = if by_heads { n_blocks } else { n_blocks.div_ceil(out.rounds.len() as u32) * per_round };
+            let base = if node == 0 { 0 } else { out.bytes.next_multiple_of(REGION_ALIGN) };
+            let bytes = block_bytes.checked_mul(blocks as usize).and_then(|n| n.checked_add(base));
+            out.bytes = bytes.ok_or_else(|| Error::no_memory("KV store too large"))?;
+            out.n_blocks.push(blocks);
+            regions.push(Region { node: node as u32, base, block_bytes, per_round });
+        }
+        Ok(Regions { regions: regions.into(), ..out })
+    }
+
+    /// What each region has to secure and to give back; its pages go to its node.
+    fn devices(&self, layers: &[&LayerRows], buf: &Arc<dyn Buffer>) -> Result<Vec<Device>> {
+        let mut out = Vec::new();
+        for (i, (r, heads)) in self.regions.iter().zip(&self.heads).enumerate() {
+            if self.regions.len() > 1 {
+                buf.home(r.base..r.base + r.block_bytes * self.n_blocks[i] as usize, r.node);
+            }
+            let bytes = |(h, p): (&HeadsAt, &PlaneSpec)| Ok((h.at, h.heads.len() * head_bytes(p)?));
+            let planes = heads.iter().zip(layers).flat_map(|(h, l)| h.iter().zip(&l.planes)).map(bytes).collect::<Result<_>>()?;
+            let (round, region) = (self.rounds.clone(), i as u32);
+            out.push(Device { buf: buf.clone(), base: r.base, block_bytes: r.block_bytes, planes, round, region });
+        }
+        Ok(out)
+    }
+}
+
+/// The shortest round in which every node has blocks in proportion to its share.
+fn rounds(backend: &dyn Backend) -> Rounds {
+    // Shares are told by cutting as many pieces as they can be told apart by.
+    const FINE: usize = 720_720;
+    let parts: Vec<usize> = backend.cut(FINE, 1).iter().map(|p| p.len()).collect();
+    let gcd = parts.iter().fold(0, |a, b| gcd(a, *b)).max(1);
+    let (mut left, n): (Vec<usize>, usize) = (parts.iter().map(|p| p / gcd).collect(), FINE / gcd);
+    // A round so long that nobody would see it end is cut short.
+    if n > 64 {
+        left = parts.iter().map(|p| (p * 64 / FINE).max(1)).collect();
+    }
+    let counts = left.clone();
+    let mut out = Vec::new();
+    while left.iter().any(|l| *l > 0) {
+        for (node, l) in left.iter_mut().enumerate().filter(|l| *l.1 > 0) {
+            out.push((node as u32, (counts[node] - *l) as u32));
+            *l -= 1;
+        }
+    }
+    out.into()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

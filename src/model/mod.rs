@@ -17,6 +17,7 @@ use crate::gguf::{Meta, Source};
 use crate::vocab::Vocab;
 use hparams::HParams;
 use names::Name;
+use platform::numa::{self, Nodes};
 use platform::{Error, Result, log};
 use spec::{Arch, Ffn, LayerSpec};
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,8 @@ pub struct LoadParams<'a> {
     pub extra_bufts: bool,
     /// How many of the last layers (and the head) live on the far backend; `None`: as `CAMELID_FAR` says.
     pub far_layers: Option<u32>,
+    /// Where weights and work go; `None`: as holds in this process.
+    pub nodes: Option<Arc<Nodes>>,
     /// Told the share of bytes bound so far; false cancels.
     pub progress: &'a mut dyn FnMut(f32) -> bool,
 }
@@ -79,9 +82,12 @@ fn far_layers(p: &LoadParams<'_>, n_layer: usize) -> usize {
     (asked.unwrap_or(0) as usize).min(n_layer)
 }
 
-fn backends(n_far: usize) -> Vec<Arc<dyn Backend>> {
-    let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env());
+fn backends(n_far: usize, nodes: Option<Arc<Nodes>>) -> Vec<Arc<dyn Backend>> {
+    let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env()).on(nodes.unwrap_or_else(numa::nodes));
     log::info(format!("kernels: {}", cpu.isa().name()));
+    if let Some(nodes) = cpu.nodes().filter(|n| n.strategy != numa::Strategy::Disabled) {
+        log::info(nodes);
+    }
     let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
     if n_far > 0 {
         list.push(Arc::new(Far::new(DeviceId(1))));
@@ -140,7 +146,7 @@ impl Model {
         }
         let n = self.layers.len();
         let n_far = far_layers(&p, n);
-        self.backends = backends(n_far);
+        self.backends = backends(n_far, p.nodes.clone());
         self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
         for (il, of) in self.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.attn.kv_of? as usize))) {
             // Attention stands where its rows are.
@@ -186,6 +192,11 @@ impl Model {
     /// Whether a batch is seen whole by an encoder: the only way of a model without a memory.
     pub fn encodes(&self) -> bool {
         !self.arch.memory || !self.encoder.is_empty()
+    }
+
+    /// What the work is spread over.
+    pub fn nodes(&self) -> Arc<Nodes> {
+        self.backends.iter().find_map(|b| b.nodes()).cloned().unwrap_or_else(numa::nodes)
     }
 
     /// Positions per embedding of a batch.

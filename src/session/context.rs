@@ -13,7 +13,7 @@ use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
-use platform::pool::{Stop, Team, allowed_cores};
+use platform::pool::{Stop, Team};
 use platform::{Error, Result, log};
 use std::sync::Arc;
 use std::time::Instant;
@@ -92,10 +92,14 @@ pub(super) fn stopped(stop: &Stop) -> i32 {
     if *stop == Stop::Aborted { code::ABORTED } else { code::FAILED }
 }
 
-/// Workers that take part: what the caller asks for, but never more than cores it may run on; more only slow each other down.
-pub(super) fn workers(asked: i32) -> u32 {
-    let cores = allowed_cores().len().max(1) as u32;
-    u32::try_from(asked).unwrap_or(1).clamp(1, cores)
+/// Workers that take part: what the caller asks for, but never more than there are CPUs; more only slow each other down.
+pub(super) fn workers(model: &Model, asked: i32) -> u32 {
+    u32::try_from(asked).unwrap_or(1).clamp(1, model.nodes().n_cpus().max(1) as u32)
+}
+
+/// Those of a run; a team has no more than it has.
+pub(super) fn active(asked: i32) -> u32 {
+    u32::try_from(asked).unwrap_or(1)
 }
 
 impl Context {
@@ -127,10 +131,10 @@ impl Context {
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
-        let team = Team::new(workers(params.n_threads.max(params.n_threads_batch)));
+        let team = Team::on(model.nodes(), workers(&model, params.n_threads.max(params.n_threads_batch)));
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
-        let limits = Limits { tokens: n, outputs: n, workers: team.max().max(allowed_cores().len() as u32) };
+        let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
         let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
         let encoder = match model.encodes() {
             true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
@@ -250,7 +254,7 @@ impl Context {
 
     /// Pooled embeddings, through what is behind them; so go those that are not pooled.
     pub(super) fn finish(&mut self, pool: Pool) -> std::result::Result<(), i32> {
-        let (n_threads, rank) = (workers(self.params.n_threads), self.pooling_type == pooling::RANK);
+        let (n_threads, rank) = (active(self.params.n_threads), self.pooling_type == pooling::RANK);
         let pooled = pool.finish(super::pooling::take(&self.model, self.pooling_type, self.causal && self.decoder.is_some()));
         let Some(f) = &mut self.finish else {
             let n = if rank { self.model.hp.n_cls_out as usize } else { usize::MAX };
@@ -334,7 +338,7 @@ impl Context {
             outputs: rows,
             shifts: &[],
             team: &self.team,
-            active: workers(threads),
+            active: active(threads),
             stop: &|| abort.as_ref().is_some_and(|a| a()),
         };
         self.decoder.as_mut().map_or(Ok(()), |d| d.lowered.runner.run(&io))
@@ -351,7 +355,7 @@ impl Context {
             outputs: &[],
             shifts: &shifts,
             team: &self.team,
-            active: workers(self.params.n_threads),
+            active: active(self.params.n_threads),
             stop: &|| false,
         };
         d.shifter.run(&io).inspect_err(|_| {
@@ -419,12 +423,30 @@ impl Context {
     /// A larger count than before makes a new team, whose threads start at the next decode.
     pub fn set_threads(&mut self, n_threads: i32, n_threads_batch: i32) {
         (self.params.n_threads, self.params.n_threads_batch) = (n_threads, n_threads_batch);
-        let n = workers(n_threads.max(n_threads_batch));
+        let n = workers(&self.model, n_threads.max(n_threads_batch));
         if n > self.team.max() {
-            self.team = Team::new(n);
+            self.team = Team::on(self.model.nodes(), n);
         }
     }
 
+    /// What was read and written where, under `CAMELID_NUMA_AUDIT`.
+    pub fn traffic(&self) -> Vec<crate::backend::Traffic> {
+        self.runners().flat_map(Runner::traffic).collect()
+    }
+    /// Workers by node of single tokens and of batches.
+    pub fn seats(&self) -> [Vec<usize>; 2] {
+        [self.params.n_threads, self.params.n_threads_batch].map(|n| self.team.seats(active(n)))
+    }
+    /// Bytes of weights by node.
+    pub fn weight_bytes(&self) -> Vec<usize> {
+        let mut by = vec![0; self.model.nodes().len()];
+        for (w, s) in self.model.weights.iter().flat_map(|w| w.shards.iter().map(move |s| (w, s))) {
+            if let Some(n) = by.get_mut(s.node as usize) {
+                *n += w.row_bytes() * s.rows.len() * w.shape[2] as usize;
+            }
+        }
+        by
+    }
     /// Time, calls and GB/s and barriers per op, for `CAMELID_TRACE`.
     pub fn trace(&self) -> String {
         let rows: Vec<_> = self.runners().flat_map(Runner::trace).collect();

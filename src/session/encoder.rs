@@ -1,7 +1,7 @@
 //! A batch seen whole: llama_encode, and all there is of a context without a memory. What it stores lives as long as the ubatch; an encoder beside
 //! a decoder leaves K and V of what it made for the decoder's attention.
 use super::batch::{self, BatchView};
-use super::context::{Context, code, stopped, workers};
+use super::context::{Context, active, code, stopped};
 use super::kv::Groups;
 use super::params::Sizes;
 use super::pooling::Pool;
@@ -125,7 +125,7 @@ impl Context {
             outputs: &rows,
             shifts: &[],
             team: &self.team,
-            active: workers(self.params.n_threads_batch),
+            active: active(self.params.n_threads_batch),
             stop: &|| abort.as_ref().is_some_and(|a| a()),
         };
         if let Err(stop) = e.lowered.runner.run(&io) {

@@ -6,6 +6,7 @@ mod encoder;
 mod foresight;
 mod identity;
 pub mod kv;
+pub mod numa;
 mod outputs;
 pub mod params;
 pub mod perf;

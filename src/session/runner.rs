@@ -147,6 +147,10 @@ impl Runner {
         self.parts.iter().map(|p| if let Part::Run { exec, .. } = p { exec.bytes() } else { 0 }).sum()
     }
 
+    /// Over all devices.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.parts.iter().flat_map(|p| if let Part::Run { exec, .. } = p { exec.traffic() } else { Vec::new() }).collect()
+    }
     /// Per op kind, over all devices.
     pub fn trace(&self) -> Vec<TraceRow> {
         self.parts.iter().flat_map(|p| if let Part::Run { exec, .. } = p { exec.trace() } else { Vec::new() }).collect()

@@ -38,3 +38,15 @@ fn name_flags_and_needs() {
         assert!(allowed.iter().any(|a| lib.starts_with(a)), "the library needs {lib} at run time");
     }
 }
+
+/// libhwloc is loaded where it is there, by a table of our own (platform::numa): a function missing in it would be looked for when the library is.
+#[test]
+fn nothing_of_hwloc_is_needed_or_shown() {
+    let path = library();
+    let path = path.to_str().expect("a path in UTF-8");
+    let needed = tool("readelf", &["-dW", path]);
+    assert!(!needed.contains("hwloc") && !needed.contains("libudev"), "{needed}");
+    let symbols = tool("nm", &["-D", path]);
+    let hwloc: Vec<&str> = symbols.lines().filter(|l| l.contains("hwloc_")).collect();
+    assert!(hwloc.is_empty(), "{hwloc:?}");
+}

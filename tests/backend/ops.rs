@@ -59,11 +59,10 @@ impl<'a> Bench<'a> {
     /// A layer's K and V in `n_blocks` blocks of 32 cells.
     fn store(&mut self, heads: u32, head_len: u32, ty: DType, n_blocks: usize, hadamard: u32) -> GroupId {
         let head_bytes = ty.row_bytes(head_len as usize).expect("whole blocks");
-        let plane = |at| PlaneAt { at, ty, heads, head_len, head_bytes, hadamard };
+        let plane = PlaneAt { ty, heads, head_len, head_bytes, hadamard };
         let bytes = head_bytes * heads as usize * 32;
-        let planes = vec![plane(0), plane(bytes)];
         let buf = self.backend.alloc(2 * bytes * n_blocks, "kv").expect("small");
-        self.kv.push(KvGroup { layers: vec![Some(KvLayer { buf, block_bytes: 2 * bytes, cells_per_block: 32, planes })] });
+        self.kv.push(KvGroup { layers: vec![Some(KvLayer::whole(buf, 2 * bytes, 32, vec![plane; 2], &[0, bytes]))] });
         GroupId(self.kv.len() as u16 - 1)
     }
     /// Brings every weight into the layout that the backend likes best; returns how many moved.

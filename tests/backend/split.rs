@@ -9,7 +9,14 @@ use std::sync::Arc;
 pub fn model(name: &str, far: u32) -> Arc<Model> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
     let source = Source::open(&path, LoadMode::Auto).expect("bundled model");
-    let p = LoadParams { vocab_only: false, check_tensors: true, extra_bufts: true, far_layers: Some(far), progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: true,
+        extra_bufts: true,
+        far_layers: Some(far),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     Arc::new(Model::load(&source, p).expect("loads"))
 }
 

@@ -28,7 +28,14 @@ pub fn model(name: &'static str) -> Arc<Model> {
     let load = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
         let source = llama::gguf::Source::open(&path, llama::gguf::LoadMode::Auto).expect("bundled model");
-        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: Some(0), progress: &mut |_| true };
+        let p = LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts: true,
+            far_layers: Some(0),
+            nodes: None,
+            progress: &mut |_| true,
+        };
         Arc::new(Model::load(&source, p).expect("loads"))
     };
     MODELS.get_or_init(|| [load(LLAMA), load(GEMMA)])[usize::from(name == GEMMA)].clone()

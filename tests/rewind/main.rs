@@ -13,7 +13,14 @@ use std::sync::{Arc, OnceLock};
 use tiny::{TempFile, Tiny};
 
 fn load(path: &Path, far: u32) -> Arc<Model> {
-    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: Some(far), progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        far_layers: Some(far),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     let source = Source::open(path, LoadMode::Auto).expect("a model");
     Arc::new(Model::load(&source, p).expect("loads"))
 }

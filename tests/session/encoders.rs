@@ -111,7 +111,14 @@ fn load(arch: &str, more: &[(&str, u32)], labels: usize, far: u32) -> (Arc<Model
     let name = format!("camelid-encoder-{arch}-{labels}-{far}-{:?}-{}.gguf", std::thread::current().id(), std::process::id());
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, out).expect("a temporary file");
-    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: Some(far), progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        far_layers: Some(far),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     let m = Source::open(&path, LoadMode::None).and_then(|source| Model::load(&source, p));
     let _ = std::fs::remove_file(&path);
     (Arc::new(m.unwrap_or_else(|e| panic!("{arch}: {e}"))), made)

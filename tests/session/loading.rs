@@ -11,7 +11,8 @@ fn load(name: &str, mode: LoadMode, no: Option<usize>) -> (Vec<f32>, platform::R
         seen.push(x);
         Some(seen.len()) != no
     };
-    let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, progress: &mut progress };
+    let p =
+        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut progress };
     let m = Model::load(&source(name, mode), p);
     (seen, m)
 }
@@ -55,7 +56,7 @@ fn the_pages_of_copied_weights_are_let_go() {
     let size = std::fs::metadata(&file).expect("there").len() as usize;
     let s = llama::gguf::Source::open(&file, LoadMode::Mmap).expect("well formed");
     let left = |extra_bufts| {
-        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, progress: &mut |_| true };
+        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, nodes: None, progress: &mut |_| true };
         let m = std::sync::Arc::new(Model::load(&s, p).expect("loads"));
         assert_eq!(super::context(&m, |_| {}).decode(&super::view(&[1, 2, 3])), 0);
         let copied = m.weights.iter().any(|w| w.shards[0].layout == llama::backend::Layout::Groups);

@@ -25,7 +25,14 @@ pub fn model(name: &'static str, far: bool) -> Arc<Model> {
     let load = |name: &str, far: u32| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
         let source = llama::gguf::Source::open(&path, llama::gguf::LoadMode::Auto).expect("bundled model");
-        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: Some(far), progress: &mut |_| true };
+        let p = LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts: true,
+            far_layers: Some(far),
+            nodes: None,
+            progress: &mut |_| true,
+        };
         Arc::new(Model::load(&source, p).expect("loads"))
     };
     let all = || [load(LLAMA, 0), load(GEMMA, 0), load(LLAMA, 1), load(GEMMA, 1)];

@@ -48,7 +48,28 @@ pub const SWITCHES: &[Switch] = &[
         values: "1",
         help: "quantised K and V are kept as they are, not under a Hadamard transform (the original's)",
     },
+    Switch {
+        name: "CAMELID_NUMA",
+        values: "disabled|distribute|isolate|numactl|mirror|shard",
+        help: "where weights, KV and threads go on a machine of several memory nodes; wins over llama_numa_init",
+    },
+    Switch {
+        name: "CAMELID_SMT",
+        values: "1",
+        help: "a hardware thread counts as a core (default: siblings only where there are more threads than cores)",
+    },
+    Switch { name: "CAMELID_NUMA_AUDIT", values: "1", help: "record which pages decodes touch, for camelid_numa_audit (slow)" },
     Switch { name: "CAMELID_PIN", values: "0", help: "do not pin worker threads to cores" },
+    Switch {
+        name: "CAMELID_NUMA_TOPOLOGY",
+        values: "xml:PATH|synthetic:TEXT|cpus:N+N..|sysfs",
+        help: "tests: nodes and cores from an hwloc file or description, fake nodes of so many CPUs, or read without libhwloc",
+    },
+    Switch {
+        name: "CAMELID_NUMA_RUNG",
+        values: "bound|touched|interleaved|plain",
+        help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
+    },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
     Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },
 ];

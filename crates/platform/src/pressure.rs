@@ -149,7 +149,7 @@ fn limits(root: &Path) -> Vec<Limit> {
 }
 
 /// `mount/path` and every folder up to `mount`. A container may see its own cgroup as `mount` and not know `path`: what is missing is skipped.
-fn upwards(mount: PathBuf, path: &str) -> Vec<PathBuf> {
+pub(crate) fn upwards(mount: PathBuf, path: &str) -> Vec<PathBuf> {
     let names: Vec<&str> = path.split('/').filter(|n| !n.is_empty() && *n != "..").collect();
     (0..=names.len()).rev().map(|n| names[..n].iter().fold(mount.clone(), |d, name| d.join(name))).collect()
 }

@@ -1,5 +1,6 @@
 //! A handful of independent jobs on a few threads that end with the call. For long calls outside of a decode; knows nothing of what is done.
 use crate::error::{Error, Result};
+use crate::numa::{Nodes, cpus};
 use crate::pool::allowed_cores;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,6 +25,33 @@ pub fn share_bytes<T: Sync>(bytes: usize, jobs: &[T], f: impl Fn(&T) -> Result<(
 /// The same for jobs that wait for a disk, with something that every thread makes once and keeps: a buffer.
 pub fn share_reads<T: Sync, S>(jobs: &[T], start: impl Fn() -> S + Sync, f: impl Fn(&mut S, &T) -> Result<()> + Sync) -> Result<()> {
     run(jobs, allowed_cores().len().max(WAITING), start, f)
+}
+
+/// `f(node, i)` for every `i` below `counts[node]`, by threads that stay on the CPUs of the node; what those cannot do the caller does.
+/// The first error ends it.
+pub fn share_on(nodes: &Nodes, counts: &[usize], f: impl Fn(usize, usize) -> Result<()> + Sync) -> Result<()> {
+    let next: Vec<AtomicUsize> = counts.iter().map(|_| AtomicUsize::new(0)).collect();
+    let (next, f) = (&next, &f);
+    let work = move |node: usize| {
+        while let Some(i) = Some(next[node].fetch_add(1, Ordering::Relaxed)).filter(|i| *i < counts[node]) {
+            f(node, i).inspect_err(|_| next.iter().zip(counts).for_each(|(n, c)| n.store(*c, Ordering::Relaxed)))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| {
+        let mut started = Vec::new();
+        for (node, home) in nodes.homes.iter().enumerate().take(counts.len()) {
+            let there = move || {
+                let _ = cpus::pin(&home.cpus.iter().copied().collect());
+                work(node)
+            };
+            let threads = home.n_cores.clamp(1, MOST).min(counts[node]);
+            started.extend((0..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(s, there).ok()));
+        }
+        let ends = started.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(Error::invalid("a helper thread panicked"))));
+        ends.fold(Ok(()), Result::and)
+    })?;
+    (0..counts.len()).try_for_each(work)
 }
 
 fn run<T: Sync, S>(jobs: &[T], threads: usize, start: impl Fn() -> S + Sync, f: impl Fn(&mut S, &T) -> Result<()> + Sync) -> Result<()> {

@@ -45,7 +45,7 @@ fn llama(root: &Path) -> Result<String> {
 fn camelid(root: &Path) -> Result<String> {
     let mut config = Config::from_file(root.join("cbindgen.toml"))?;
     config.header = Some(
-        "// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache}.rs by `cargo xtask headers`: change it there."
+        "// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache,numa}.rs by `cargo xtask headers`: change it there."
             .into(),
     );
     config.include_guard = Some("CAMELID_H".into());
@@ -57,7 +57,7 @@ fn camelid(root: &Path) -> Result<String> {
     for known in ["llama_context", "llama_context_params"] {
         config.export.rename.insert(known.into(), format!("struct {known}"));
     }
-    generate(root, config, &["ext", "cache"])
+    generate(root, config, &["ext", "cache", "numa"])
 }
 
 fn generate(root: &Path, config: Config, files: &[&str]) -> Result<String> {

@@ -1,5 +1,6 @@
 //! Activation memory of a lowered plan: every value gets a place, places are reused once a value is dead. Rows are borrowed
 //! by region; debug builds check that no two workers hold the same bytes between two barriers.
+use super::exec::by_first_touch;
 use crate::backend::{Dim, Limits, Plan, T};
 use platform::pool::Worker;
 use platform::{Error, Result, mmap::Anon};
@@ -91,10 +92,12 @@ fn first_gap(live: &[(usize, usize, usize)], bytes: usize) -> usize {
 }
 
 impl Arena {
-    pub fn new(plan: &Plan, range: Range<usize>, limits: Limits) -> Result<Arena> {
+    pub fn new(plan: &Plan, range: Range<usize>, limits: Limits, nodes: usize) -> Result<Arena> {
         let (places, total) = place(plan, range, limits)?;
+        let map = Anon::new(total.max(ALIGN)).map_err(|e| e.within("activations"))?;
+        by_first_touch(&map, nodes);
         Ok(Arena {
-            map: Anon::new(total.max(ALIGN)).map_err(|e| e.within("activations"))?,
+            map,
             places,
             #[cfg(debug_assertions)]
             claims: std::sync::Mutex::new(Vec::new()),

@@ -4,12 +4,14 @@
 //! A task is a tile of query tokens, some KV heads, and all spans or one. Heads of a leaf lie side by side, so few queries go through them leaf
 //! by leaf and read in long stretches; many queries stay with one head. Spans become tasks where tiles and heads are too few for the workers.
 use super::exec::{CpuOp, Ctx, Lower};
+use super::homes::Queue;
 use super::rows::{bytes_at, layer_of};
 use super::tiles::{self, Tile};
 use crate::backend::*;
 use kernels::attn::{self, Alibi, AttnLeaf, HeadRows, KvRun, LeafArgs, Rows};
 use kernels::float;
 use platform::Result;
+use platform::numa::Nodes;
 use platform::pool::{Stop, Worker};
 use std::ops::Range;
 
@@ -19,12 +21,14 @@ pub struct Attend {
     spec: AttendSpec,
     out: T,
     layer: KvLayer,
+    /// KV heads of each node; all in one where their rows are not cut.
+    heads: Vec<Range<usize>>,
     kernel: AttnLeaf,
     t: &'static float::Table,
     /// The bucket of each distance, `-Buckets::FAR..=Buckets::FAR`.
     buckets: Vec<u32>,
-    /// Of passes, and of joins.
-    queues: [usize; 2],
+    /// Of passes of a node, of joins, and of passes that are no node's.
+    queues: [Queue; 3],
 }
 
 /// Query rows (tokens x heads) that a task keeps at hand: enough to pay for converting a leaf, few enough that their states stay
@@ -62,6 +66,7 @@ struct Sight {
     pos: i32,
     /// Per query row of a head, the places it sees.
     vis: Vec<(u8, u8)>,
+    segs: Vec<Seg>,
     /// Of the task's first head.
     rows: Rows,
 }
@@ -85,8 +90,10 @@ struct Cut {
 impl Attend {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, q: T, spec: AttendSpec, out: T) -> Result<Attend> {
         let layer = layer_of(l, group, spec.layer.unwrap_or(l.il))?.clone();
-        let queues = [l.needs.queue(), l.needs.queue()];
+        let queues = [l.needs.queue(), l.needs.queue(), l.needs.queue()];
+        let heads = heads_of(l.nodes, &layer, spec.n_head_kv);
         let a = Attend {
+            heads,
             q,
             group,
             out,
@@ -99,9 +106,10 @@ impl Attend {
         };
         let [q, state, kernel] = a.room_sizes();
         // A span holds 1024 positions: with that many cells and some spans begun, one state per span. Reserved, not touched.
-        let cells = a.layer.buf.len() / a.layer.block_bytes.max(1) * a.layer.cells_per_block as usize;
+        let cells = a.layer.cells();
         let spans = cells / (attn::LEAF * attn::SPAN_LEAVES) + SPLIT_TOKENS;
-        l.needs.scratch((q + 2 * state) * 4 + kernel, (spans * a.span_bytes(l.limits.tokens.min(SPLIT_TOKENS))).min(SPAN_BYTES));
+        l.needs.scratch((q + 2 * state) * 4 + kernel);
+        l.needs.scratch_of_all((spans * a.span_bytes(l.limits.tokens.min(SPLIT_TOKENS))).min(SPAN_BYTES));
         Ok(a)
     }
 
@@ -173,7 +181,30 @@ impl Attend {
         let n = if split { spans.len() } else { tiles.len() };
         // Heads with lists of their own have no rows in common.
         let most = if lists > 1 { 1 } else { (QUERY_ROWS / (tokens * self.per_kv())).clamp(1, kv) };
+        // Heads of a task are of one node.
+        let most = most.min(self.heads.iter().map(Range::len).max().unwrap_or(1));
         Cut { heads: (kv * n / enough).clamp(1, most), spans: split.then_some(spans), tiles }
+    }
+
+    /// Tasks whose spans are all of one node, by node, and the rest; late ones first. Many tokens are worth more hands than a node has.
+    fn by_node(&self, c: &Ctx<'_>, cut: &Cut, n: usize) -> (Vec<Vec<usize>>, Vec<usize>) {
+        let v = &c.io.views[self.group.0 as usize];
+        let groups = self.heads[0].len().div_ceil(cut.heads);
+        let (mut of, mut rest) = (vec![Vec::new(); c.homes.len()], Vec::new());
+        for i in (0..n).rev() {
+            let (tile, spans) = match &cut.spans {
+                Some(spans) => (&cut.tiles[spans[i / groups].0], spans[i / groups].1..spans[i / groups].1 + 1),
+                None => (&cut.tiles[i / groups], 0..cut.tiles[i / groups].spans.len()),
+            };
+            let few = tile.tokens().len() <= SPLIT_TOKENS && !tile.picked;
+            let mut homes = spans.filter(|_| few).map(|s| tile.pos_of(v, s).map(|pos| home_of(&self.layer.rounds, pos)));
+            let first = homes.next().flatten();
+            match first.filter(|h| homes.all(|o| o == Some(*h))) {
+                Some(home) => of[home as usize].push(i),
+                None => rest.push(i),
+            }
+        }
+        (of, rest)
     }
 
     /// Tells the tiles, a token each, whose cells were picked. The most lists that one of them has.
@@ -216,6 +247,9 @@ impl Attend {
         let (mut this, mut next) = (this, next);
         let mut more = self.look(v, tile, &mut rows, heads.start, this);
         while more {
+            if c.is_audited() {
+                self.note(c, &this.segs, heads);
+            }
             more = self.look(v, tile, &mut rows, heads.start, next);
             self.leaf(c, tile, this, more.then_some(next), heads, q, states, kernel);
             std::mem::swap(&mut this, &mut next);
@@ -235,10 +269,22 @@ impl Attend {
         }
         (sight.len, sight.pos) = (leaf.to, leaf.tile * attn::LEAF as i32);
         sight.rows.clear();
-        for s in &v.segs[leaf.segs.start as usize..leaf.segs.end as usize] {
+        sight.segs.clear();
+        sight.segs.extend_from_slice(&v.segs[leaf.segs.start as usize..leaf.segs.end as usize]);
+        for s in &sight.segs {
             self.rows(s, h as u32, &mut sight.rows);
         }
         true
+    }
+
+    /// Rows of a leaf are read for some heads.
+    fn note(&self, c: &Ctx<'_>, segs: &[Seg], heads: &Range<usize>) {
+        for (s, (plane, p)) in segs.iter().flat_map(|s| self.layer.planes.iter().enumerate().map(move |p| (s, p))) {
+            for h in heads.clone() {
+                let parts = self.layer.stretches(plane, s.block, s.slot, u16::from(s.len), h as u32);
+                parts.for_each(|t| c.note(Class::Kv, bytes_at(&self.layer, t.at, 0), t.n as usize * p.head_bytes));
+            }
+        }
     }
 
     /// How scores of KV head `h` fall with distance, per query row of a tile.
@@ -369,10 +415,10 @@ impl Attend {
         }
     }
 
-    /// Address of rows that lie in the store, as do those of the heads after `h`.
+    /// Address of rows that lie in the store, as do those of the heads after `h` in its region.
     fn rows_at(&self, plane: usize, s: Stretch, h: u32) -> *const u8 {
-        let p = &self.layer.planes[plane];
-        bytes_at(&self.layer, s.at, (p.heads - 1 - h) as usize * p.head_pitch() + s.n as usize * p.head_bytes)
+        let (p, after) = (&self.layer.planes[plane], self.layer.together(plane, h).end - 1 - h);
+        bytes_at(&self.layer, s.at, after as usize * p.head_pitch() + s.n as usize * p.head_bytes)
     }
 
     fn finish(&self, c: &Ctx<'_>, w: &Worker<'_>, tile: &Tile, heads: Range<usize>, total: &[f32]) {
@@ -386,6 +432,14 @@ impl Attend {
             of_v.parts().into_iter().for_each(|n| self.t.hadamard(out, n));
         }
     }
+}
+
+/// KV heads by node, as the rows of a layer are cut.
+pub fn heads_of(nodes: &Nodes, layer: &KvLayer, n: u32) -> Vec<Range<usize>> {
+    let Some(cuts) = layer.cuts() else { return vec![0..n as usize] };
+    let mut heads = vec![0..0; nodes.len()];
+    cuts.for_each(|(node, part)| heads[(node as usize).min(nodes.len() - 1)] = part.start as usize..part.end as usize);
+    heads
 }
 
 fn buckets_of(s: &AttendSpec) -> Vec<u32> {
@@ -406,19 +460,33 @@ impl CpuOp for Attend {
         let cut = self.cut(c, w);
         let kv = self.n_kv();
         let n = cut.spans.as_ref().map_or(cut.tiles.len(), Vec::len);
-        let groups = kv.div_ceil(cut.heads);
+        let groups = |home: usize| self.heads[home].len().div_ceil(cut.heads);
         // Late tiles see the most; taking them first keeps the workers level at the end.
-        while let Some(i) = c.queues[self.queues[0]].take(n * groups) {
-            let i = n * groups - 1 - i;
-            let heads = i % groups * cut.heads..(i % groups * cut.heads + cut.heads).min(kv);
+        let task = |home: usize, i: usize| {
+            let (groups, all) = (groups(home), &self.heads[home]);
+            let first = all.start + i % groups * cut.heads;
+            let heads = first..(first + cut.heads).min(all.end);
             match &cut.spans {
                 Some(spans) => self.part(c, w, &cut, spans, i / groups, heads),
                 None => self.whole(c, w, &cut.tiles[i / groups], heads),
             }
+        };
+        if self.layer.rounds.is_empty() || c.homes.len() == 1 {
+            while let Some((home, i)) = c.take_of(w, self.queues[0], self.heads.len(), |home| n * groups(home)) {
+                task(home, n * groups(home) - 1 - i);
+            }
+        } else {
+            let (of, rest) = self.by_node(c, &cut, n * groups(0));
+            while let Some((home, i)) = c.take(w, self.queues[0], |home| of[home].len()) {
+                task(0, of[home][i]);
+            }
+            while let Some(i) = c.take_any(self.queues[2], rest.len()) {
+                task(0, rest[i]);
+            }
         }
         let Some(spans) = &cut.spans else { return Ok(()) };
         w.sync()?;
-        while let Some(i) = c.queues[self.queues[1]].take(cut.tiles.len() * kv) {
+        while let Some(i) = c.take_any(self.queues[1], cut.tiles.len() * kv) {
             let first = spans.partition_point(|s| s.0 < i / kv);
             self.join(c, w, &cut.tiles[i / kv], first, i % kv);
         }

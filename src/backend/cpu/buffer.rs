@@ -4,15 +4,19 @@ use kernels::Isa;
 use kernels::quant::{self, ROW_GRANULE};
 use platform::heap::Heap;
 use platform::mmap::{Anon, Backed};
+use platform::numa::Nodes;
 use platform::pressure::Guard;
 use platform::{Backing, Error, Result};
 use std::io::IoSliceMut;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub struct CpuBuffer {
     device: DeviceId,
     mem: Mem,
+    /// Where pages go: the nodes, and which of them each range is of.
+    nodes: Option<Arc<Nodes>>,
+    homes: Mutex<Vec<(Range<usize>, usize)>>,
 }
 
 enum Mem {
@@ -35,7 +39,7 @@ impl CpuBuffer {
     /// Zeroed, nothing touched until used.
     pub fn lazy(device: DeviceId, bytes: usize, what: &str) -> Result<CpuBuffer> {
         let map = Anon::new(bytes.max(1)).map_err(|e| e.within(what))?;
-        Ok(CpuBuffer { device, mem: Mem::Lazy(map) })
+        Ok(CpuBuffer::of(device, Mem::Lazy(map)))
     }
     /// Zeroed, every part secured before its first use.
     pub fn backed(device: DeviceId, bytes: usize, what: &str, backing: &Backing, guard: &Arc<Guard>) -> Result<CpuBuffer> {
@@ -47,11 +51,37 @@ impl CpuBuffer {
             Backing::Heap => guard.allow(bytes).and_then(|()| Heap::new(bytes)).map(Mem::Heap),
             Backing::File(dir) => Backed::new(dir, bytes).map(Mem::File),
         };
-        Ok(CpuBuffer { device, mem: mem.map_err(|e| e.within(what))? })
+        Ok(CpuBuffer::of(device, mem.map_err(|e| e.within(what))?))
+    }
+    fn of(device: DeviceId, mem: Mem) -> CpuBuffer {
+        CpuBuffer { device, mem, nodes: None, homes: Mutex::default() }
+    }
+    /// Pages can be given to these nodes.
+    #[must_use]
+    pub fn on(self, nodes: &Arc<Nodes>) -> CpuBuffer {
+        CpuBuffer { nodes: (nodes.len() > 1 || nodes.strategy.places()).then(|| nodes.clone()), ..self }
+    }
+    /// All pages go to all nodes in turn.
+    pub fn everywhere(&self) {
+        if let (Some(nodes), Mem::Parts(a, _)) = (&self.nodes, &self.mem) {
+            nodes.tell_all(a.as_ptr(), a.len());
+        }
+    }
+    /// Runs `f`, which takes pages of `range`, where they are to be.
+    fn beside<T: Send>(&self, a: &Anon, range: &Range<usize>, f: impl FnOnce() -> T + Send) -> T {
+        let home = self.homes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|h| h.0.contains(&range.start)).map(|h| h.1);
+        match (&self.nodes, home) {
+            (Some(nodes), Some(home)) => {
+                let page = platform::mmap::page_size();
+                let (first, end) = (range.start / page * page, range.end.next_multiple_of(page));
+                nodes.beside(home, a.as_ptr().wrapping_add(first), end - first, f)
+            }
+            _ => f(),
+        }
     }
     /// A read-only view of bytes that `owner` keeps.
     pub fn foreign(device: DeviceId, owner: Arc<dyn HostBytes>) -> CpuBuffer {
-        CpuBuffer { device, mem: Mem::Foreign(owner) }
+        CpuBuffer::of(device, Mem::Foreign(owner))
     }
 
     fn base(&self) -> *mut u8 {
@@ -144,7 +174,7 @@ impl Buffer for CpuBuffer {
         match &self.mem {
             // SAFETY: a range is secured before its first use, by the one who owns the memory (a block that was just placed).
             Mem::Lazy(a) => unsafe { a.populate(range) },
-            Mem::Parts(a, guard) => populate(a, guard, range),
+            Mem::Parts(a, guard) => self.beside(a, &range, || populate(a, guard, range.clone())),
             Mem::File(f) => f.populate(range),
             Mem::Heap(_) | Mem::Foreign(_) => Ok(()),
         }
@@ -171,6 +201,15 @@ impl Buffer for CpuBuffer {
     }
     fn rests(&self) -> bool {
         matches!(self.mem, Mem::File(_))
+    }
+    fn home(&self, range: Range<usize>, node: u32) {
+        // Heaps and files are left to the system.
+        if let (Some(nodes), Mem::Parts(a, _)) = (&self.nodes, &self.mem) {
+            let node = (node as usize).min(nodes.len() - 1);
+            let end = range.end.next_multiple_of(platform::mmap::page_size());
+            nodes.tell(node, a.as_ptr().wrapping_add(range.start), end.saturating_sub(range.start));
+            self.homes.lock().unwrap_or_else(PoisonError::into_inner).push((range, node));
+        }
     }
     fn lock(&self, range: Range<usize>) -> Result<()> {
         match &self.mem {

@@ -26,6 +26,7 @@ impl Norm {
             x = s;
         }
         let out = c.arena.row_mut(w, self.out, i);
+        c.note(Class::Activations, x.as_ptr().cast(), 4 * x.len());
         terms::norm(self.t, self.kind, x, self.w.map(|w| c.floats(w)), self.b.map(|b| c.floats(b)), self.eps, out);
     }
 }

@@ -1,11 +1,15 @@
 //! A lowered segment: its steps, its activation memory, and the run loop with tracing.
 use super::arena::Arena;
+use super::audit::Audit;
+use super::homes::{Homes, Queue};
 use super::{attend, elementwise, experts, fuse, heads, linear, pick, rows};
 use crate::backend::*;
 use kernels::Isa;
+use platform::numa::Nodes;
 use platform::pool::{Pieces, Stop, Worker};
 use platform::{Error, Result, mmap::Anon};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -18,40 +22,61 @@ pub trait CpuOp: Send + Sync {
     }
 }
 
-/// What every step sees.
+/// What every step sees, as a worker of one node does.
+#[derive(Clone, Copy)]
 pub struct Ctx<'a> {
     pub io: &'a Io<'a>,
     pub arena: &'a Arena,
     pub isa: Isa,
     pub weights: &'a [Weight],
-    pub queues: &'a [Pieces],
+    pub homes: &'a Homes,
+    /// Of the worker.
+    pub node: usize,
     pub scratch: &'a Scratch,
+    queues: &'a [Pieces],
     tables: &'a Anon,
+    audit: Option<&'a Audit>,
 }
 
-/// Per-worker scratch and the shared buffer for quantised inputs.
+/// Bytes that live as long as a step: each worker's own, each node's (inputs in the formats of weights), and everybody's. Pages go where they are
+/// touched first, which is by a worker of their node.
 pub struct Scratch {
     map: Anon,
     per_worker: usize,
+    per_node: usize,
+    nodes: usize,
     shared: usize,
 }
 
 impl Scratch {
-    fn new(per_worker: usize, workers: u32, shared: usize) -> Result<Scratch> {
-        // A page apart, so that two workers never share a line or a huge page's first touch.
-        let per_worker = per_worker.next_multiple_of(4096);
-        let shared = shared.next_multiple_of(4096);
-        let map = Anon::new((shared + per_worker * workers as usize).max(4096)).map_err(|e| e.within("scratch"))?;
-        Ok(Scratch { map, per_worker, shared })
+    fn new(needs: &Needs, workers: u32, nodes: usize) -> Result<Scratch> {
+        // A page apart, so that two workers never share a line or a page's first touch.
+        let [per_worker, per_node, shared] = [needs.per_worker, needs.per_node, needs.shared].map(|n| n.next_multiple_of(4096));
+        let map = Anon::new((shared + per_node * nodes + per_worker * workers as usize).max(4096)).map_err(|e| e.within("scratch"))?;
+        by_first_touch(&map, nodes);
+        Ok(Scratch { map, per_worker, per_node, nodes, shared })
     }
     /// This worker's own bytes, 64-byte aligned.
     pub fn mine(&self, w: &Worker<'_>) -> (*mut u8, usize) {
+        let at = self.shared + self.nodes * self.per_node + w.id as usize * self.per_worker;
         // SAFETY: worker ids stay below the count that the map was sized for.
-        (unsafe { self.map.as_ptr().add(self.shared + w.id as usize * self.per_worker) }, self.per_worker)
+        (unsafe { self.map.as_ptr().add(at) }, self.per_worker)
     }
-    /// The shared area, written by disjoint rows between barriers.
+    /// What the workers of the caller's node share, written by disjoint rows between barriers.
+    pub fn of_node(&self, c: &Ctx<'_>) -> *mut u8 {
+        // SAFETY: the map was sized for every node.
+        unsafe { self.map.as_ptr().add(self.shared + c.node * self.per_node) }
+    }
+    /// What all share.
     pub fn shared(&self) -> (*mut u8, usize) {
         (self.map.as_ptr(), self.shared)
+    }
+}
+
+/// With several nodes a huge page would go where the first of its 512 pages is touched.
+pub fn by_first_touch(map: &Anon, nodes: usize) {
+    if nodes > 1 {
+        map.huge_pages(0..map.len(), false);
     }
 }
 
@@ -77,21 +102,63 @@ impl Ctx<'_> {
     pub fn weight(&self, w: WeightId) -> &Weight {
         &self.weights[w.0 as usize]
     }
-    /// Address of a weight's first byte.
-    pub fn weight_ptr(&self, w: WeightId) -> *const u8 {
-        let s = &self.weight(w).shards[0];
+    /// Address of rows `rows` of matrix `i` of a weight. They are of one shard.
+    pub fn rows(&self, w: WeightId, i: usize, rows: Range<usize>) -> *const u8 {
+        let weight = self.weight(w);
+        let s = weight.shard(self.node, rows.start);
         // Lowering refused weights whose buffers the host cannot address.
-        let mem = s.buf.host().unwrap_or_else(|| panic!("weight {} is not host memory", self.weight(w).name));
-        assert!(s.at + self.weight(w).bytes() <= mem.len);
-        // SAFETY: the weight lies inside its buffer (just checked).
-        unsafe { mem.base.add(s.at) }
+        let mem = s.buf.host().unwrap_or_else(|| panic!("weight {} is not host memory", weight.name));
+        let (at, n) = (weight.at(s, i, rows.start), rows.len() * weight.row_bytes());
+        assert!(rows.end <= s.rows.end as usize && at + n <= mem.len, "{}: rows {rows:?} of {:?}", weight.name, s.rows);
+        // SAFETY: the rows lie inside the buffer (just checked).
+        let start: *const u8 = unsafe { mem.base.add(at) };
+        self.note(Class::Weights, start, n);
+        start
+    }
+    /// The worker touches these bytes.
+    pub fn note(&self, class: Class, start: *const u8, len: usize) {
+        if let Some(a) = self.audit {
+            a.note(class, start, len);
+        }
+    }
+    pub fn is_audited(&self) -> bool {
+        self.audit.is_some()
+    }
+    /// The worker's next piece of a step's work; `count` says how many each node has.
+    pub fn take(&self, w: &Worker<'_>, q: Queue, count: impl Fn(usize) -> usize) -> Option<(usize, usize)> {
+        self.homes.take(w, self.queues, q, count)
+    }
+    /// The worker's part of `0..n` items that every node does for itself.
+    pub fn mine(&self, w: &Worker<'_>, n: usize) -> Range<usize> {
+        self.homes.own(w, n)
+    }
+    /// Waits for the workers of this node.
+    pub fn sync_node(&self, w: &Worker<'_>) -> std::result::Result<(), Stop> {
+        self.homes.sync(w)
+    }
+    /// The worker's part of `0..n` items of a node.
+    pub fn part(&self, w: &Worker<'_>, home: usize, n: usize) -> Range<usize> {
+        self.homes.part(w, home, n)
+    }
+    /// The same of `nodes` nodes, where one stands for all of them.
+    pub fn part_of(&self, w: &Worker<'_>, nodes: usize, home: usize, n: usize) -> Range<usize> {
+        if nodes > 1 { self.part(w, home, n) } else { w.share(n, 1) }
+    }
+    /// The same of `n` nodes, where one stands for all of them.
+    pub fn take_of(&self, w: &Worker<'_>, q: Queue, n: usize, count: impl Fn(usize) -> usize) -> Option<(usize, usize)> {
+        if n > 1 { self.take(w, q, count) } else { self.take_any(q, count(0)).map(|i| (0, i)) }
+    }
+    /// The same where it is nobody's in particular.
+    pub fn take_any(&self, q: Queue, n: usize) -> Option<usize> {
+        self.queues[q.0].take(n)
     }
     /// A small f32 weight (norm, bias, sinks) as a slice.
     pub fn floats(&self, w: WeightId) -> &[f32] {
+        let [_, rows, stack] = self.weight(w).shape.map(|d| d as usize);
         let n = self.weight(w).n_elements() as usize;
-        let p = self.weight_ptr(w).cast::<f32>();
+        let p = self.rows(w, 0, 0..rows * stack).cast::<f32>();
         assert!(p.is_aligned() && self.weight(w).ty == kernels::DType::F32, "{} is not aligned f32", self.weight(w).name);
-        // SAFETY: `n` f32 values lie at `p` (bounds checked in weight_ptr) and nobody writes weights while a plan runs.
+        // SAFETY: `n` f32 values lie at `p` (bounds checked in `rows`) and nobody writes weights while a plan runs.
         unsafe { std::slice::from_raw_parts(p, n) }
     }
 }
@@ -107,12 +174,14 @@ struct LoweredStep {
 
 pub struct CpuExec {
     isa: Isa,
+    nodes: Arc<Nodes>,
     bound: Bound,
     arena: Arena,
     steps: Vec<LoweredStep>,
     queues: Vec<Pieces>,
     scratch: Scratch,
     tables: Anon,
+    audit: Option<Audit>,
     trace: bool,
     fault: Option<Fault>,
     n_runs: u64,
@@ -144,8 +213,10 @@ pub struct Table {
 pub struct Needs {
     tokens: usize,
     per_worker: usize,
+    per_node: usize,
     shared: usize,
     queues: usize,
+    nodes: usize,
     ropes: Vec<(RopeSpec, Table)>,
     tables: usize,
 }
@@ -161,14 +232,19 @@ impl Needs {
         self.ropes.push((rope.clone(), t));
         t
     }
-    /// A work queue for this step; its index in `Ctx::queues`.
-    pub fn queue(&mut self) -> usize {
-        self.queues += 1;
-        self.queues - 1
+    /// Work queues for this step.
+    pub fn queue(&mut self) -> Queue {
+        self.queues += self.nodes;
+        Queue(self.queues - self.nodes)
     }
-    pub fn scratch(&mut self, per_worker: usize, shared: usize) {
+    pub fn scratch(&mut self, per_worker: usize) {
         self.per_worker = self.per_worker.max(per_worker);
-        self.shared = self.shared.max(shared);
+    }
+    pub fn scratch_of_node(&mut self, bytes: usize) {
+        self.per_node = self.per_node.max(bytes);
+    }
+    pub fn scratch_of_all(&mut self, bytes: usize) {
+        self.shared = self.shared.max(bytes);
     }
 }
 
@@ -178,6 +254,7 @@ pub struct Lower<'a> {
     pub plan: &'a Plan,
     pub bound: &'a Bound,
     pub limits: Limits,
+    pub nodes: &'a Nodes,
     pub needs: Needs,
     /// Layer of the step at hand.
     pub il: i16,
@@ -216,9 +293,11 @@ impl Lower<'_> {
 }
 
 impl CpuExec {
-    pub fn lower(isa: Isa, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
-        let needs = Needs { tokens: limits.tokens, per_worker: 0, shared: 0, queues: 0, ropes: Vec::new(), tables: 0 };
-        let mut l = Lower { isa, plan, bound, limits, needs, il: -1 };
+    pub fn lower(isa: Isa, nodes: &Arc<Nodes>, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<CpuExec> {
+        let n_nodes = nodes.len();
+        let needs =
+            Needs { tokens: limits.tokens, per_worker: 0, per_node: 0, shared: 0, queues: 0, nodes: n_nodes, ropes: Vec::new(), tables: 0 };
+        let mut l = Lower { isa, plan, bound, limits, nodes, needs, il: -1 };
         let mut steps = Vec::new();
         let mut left = &plan.steps[range.clone()];
         while let Some(step) = left.first() {
@@ -234,12 +313,14 @@ impl CpuExec {
         let needs = l.needs;
         Ok(CpuExec {
             isa,
+            nodes: nodes.clone(),
             bound: bound.clone(),
-            arena: Arena::new(plan, range, limits)?,
+            arena: Arena::new(plan, range, limits, n_nodes)?,
             steps,
             queues: (0..needs.queues).map(|_| Pieces::default()).collect(),
-            scratch: Scratch::new(needs.per_worker, limits.workers, needs.shared)?,
+            scratch: Scratch::new(&needs, limits.workers, n_nodes)?,
             tables: Anon::new((needs.tables * 4).max(64)).map_err(|e| e.within("rope tables"))?,
+            audit: platform::env::flag("CAMELID_NUMA_AUDIT").then(Audit::default),
             trace: platform::env::flag("CAMELID_TRACE"),
             fault: Fault::from_env(),
             n_runs: 0,
@@ -264,16 +345,21 @@ impl Exec for CpuExec {
         self.arena.begin();
         self.queues.iter().for_each(Pieces::reset);
         let this = &*self;
+        let homes = Homes::new(&this.nodes, &io.team.seats(io.active));
         let c = Ctx {
             io,
             arena: &this.arena,
             isa: this.isa,
             weights: &this.bound.weights,
+            homes: &homes,
+            node: 0,
             queues: &this.queues,
             scratch: &this.scratch,
             tables: &this.tables,
+            audit: this.audit.as_ref(),
         };
         io.team.run(io.active, &|w| {
+            let c = Ctx { node: homes.of(w), ..c };
             let mut since = (Instant::now(), 0);
             for (i, s) in this.steps.iter().enumerate() {
                 assert!(fault != Some(w.id) || i < this.steps.len() / 2, "CAMELID_FAULT");
@@ -331,5 +417,9 @@ impl Exec for CpuExec {
 
     fn bytes(&self) -> usize {
         self.arena.bytes()
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        self.audit.as_ref().map(Audit::traffic).unwrap_or_default()
     }
 }

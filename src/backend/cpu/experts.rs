@@ -1,6 +1,7 @@
 //! Mixture of experts: tokens grouped by expert, so that an expert's matrices are read once for all its tokens; outputs are
 //! summed per token in rank order (contract 1).
 use super::exec::{CpuOp, Ctx, Lower};
+use super::homes::Queue;
 use super::linear::{Acts, Mat, Out, multiply};
 use crate::backend::{Act as Activation, *};
 use kernels::float::{self, Table};
@@ -46,33 +47,40 @@ pub struct Experts {
     act: Activation,
     gated: bool,
     weigh_inputs: bool,
-    /// Offsets in the shared scratch.
     at: Places,
-    queues: [usize; 2],
+    queues: [Queue; 2],
     t: &'static Table,
 }
 
-/// Byte offsets and strides of the intermediate rows, one row per (token, rank), ordered by expert.
+/// Intermediate rows, one per (token, rank), ordered by expert: their offset in the scratch of a node, or of all.
 #[derive(Clone, Copy)]
-struct Places {
-    x: (usize, usize),
-    gate: (usize, usize),
-    up: (usize, usize),
-    h: (usize, usize),
-    out: (usize, usize),
-    end: usize,
+struct Place {
+    at: usize,
+    stride: usize,
+    of_node: bool,
 }
 
-fn places(n: usize, x_bytes: usize, n_ff: usize, h_bytes: usize, n_embd: usize) -> Places {
-    let mut end = 0;
-    let mut take = |row: usize| {
-        let stride = row.next_multiple_of(64);
-        let at = end;
-        end += stride * n;
-        (at, stride)
+/// Inputs of products are on every node, what products give is in one place.
+#[derive(Clone, Copy)]
+struct Places {
+    x: Place,
+    gate: Place,
+    up: Place,
+    h: Place,
+    out: Place,
+}
+
+/// With the bytes in the scratch of a node and of all.
+fn places(n: usize, x_bytes: usize, n_ff: usize, h_bytes: usize, n_embd: usize) -> (Places, [usize; 2]) {
+    let mut ends = [0; 2];
+    let mut take = |row: usize, of_node: bool| {
+        let (stride, end) = (row.next_multiple_of(64), &mut ends[usize::from(!of_node)]);
+        *end += stride * n;
+        Place { at: *end - stride * n, stride, of_node }
     };
-    let (x, gate, up, h, out) = (take(x_bytes), take(n_ff * 4), take(n_ff * 4), take(h_bytes), take(n_embd * 4));
-    Places { x, gate, up, h, out, end }
+    let (x, h) = (take(x_bytes, true), take(h_bytes, true));
+    let (gate, up, out) = (take(n_ff * 4, false), take(n_ff * 4, false), take(n_embd * 4, false));
+    (Places { x, gate, up, h, out }, ends)
 }
 
 /// Rows of an expert's matrix that a worker takes at a time.
@@ -98,10 +106,13 @@ impl Experts {
         }
         let n_used = plan.value(ids).width as usize;
         let n = limits.tokens.max(limits.outputs) * n_used;
-        let at = places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
+        let (at, [of_node, of_all]) =
+            places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
         for m in &mats {
-            l.needs.scratch(m.scratch(bound, n), at.end);
+            l.needs.scratch(m.scratch(bound, n));
         }
+        l.needs.scratch_of_node(of_node);
+        l.needs.scratch_of_all(of_all);
         let n_expert = bound.weights[mats[0].w.0 as usize].shape[2] as usize;
         let n_ff = mats[0].rows;
         let queues = [l.needs.queue(), l.needs.queue()];
@@ -147,11 +158,12 @@ impl Experts {
         Groups { slot, starts }
     }
 
-    fn at(&self, c: &Ctx<'_>, place: (usize, usize), row: usize) -> *mut u8 {
-        // SAFETY: the shared scratch was sized for every row of every place.
-        unsafe { c.scratch.shared().0.add(place.0 + row * place.1) }
+    fn at(&self, c: &Ctx<'_>, p: Place, row: usize) -> *mut u8 {
+        let base = if p.of_node { c.scratch.of_node(c) } else { c.scratch.shared().0 };
+        // SAFETY: both were sized for every row of every place.
+        unsafe { base.add(p.at + row * p.stride) }
     }
-    fn floats<'a>(&self, c: &Ctx<'a>, place: (usize, usize), row: usize, n: usize) -> &'a mut [f32] {
+    fn floats<'a>(&self, c: &Ctx<'a>, place: Place, row: usize, n: usize) -> &'a mut [f32] {
         // SAFETY: as `at`; rows are 64-byte aligned; one worker per row between barriers.
         unsafe { std::slice::from_raw_parts_mut(self.at(c, place, row).cast(), n) }
     }
@@ -160,7 +172,7 @@ impl Experts {
     fn gather_weighed(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
         let f = quant::table(c.isa).quantize_act(self.mats[0].act);
         let mut x = vec![0.0; self.mats[0].k];
-        for t in w.share(self.n_tokens(c), 1) {
+        for t in c.mine(w, self.n_tokens(c)) {
             for (r, weight) in c.arena.row(self.weights, t).iter().enumerate() {
                 x.copy_from_slice(c.arena.row(self.x, t));
                 self.t.scale(&mut x, *weight);
@@ -173,7 +185,7 @@ impl Experts {
     /// Inputs in the expert matrices' activation format, in expert order.
     fn gather(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
         let f = quant::table(c.isa).quantize_act(self.mats[0].act);
-        for t in w.share(self.n_tokens(c), 1) {
+        for t in c.mine(w, self.n_tokens(c)) {
             let x = c.arena.row(self.x, t);
             let first = self.at(c, self.at.x, g.slot[t * self.n_used]);
             let copy_f32 = self.mats[0].act == Act::F32;
@@ -191,13 +203,23 @@ impl Experts {
         }
     }
 
-    /// Pieces of (expert with tokens, block of rows).
-    fn sweep(&self, c: &Ctx<'_>, g: &Groups, queue: usize, rows: usize, each: &dyn Fn(usize, std::ops::Range<usize>)) {
+    /// Pieces of (expert with tokens, matrix of `mats`, block of rows).
+    fn sweep(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, mats: std::ops::Range<usize>) {
         let active: Vec<usize> = (0..self.n_expert).filter(|e| g.starts[*e] < g.starts[e + 1]).collect();
-        let per = rows.div_ceil(PIECE);
-        while let Some(i) = c.queues[queue].take(active.len() * per) {
-            let at = i % per * PIECE;
-            each(active[i / per], at..(at + PIECE).min(rows));
+        let (queue, count) =
+            (self.queues[usize::from(mats.start == 2)], |m: usize, home: usize| self.mats[m].parts[home].len().div_ceil(PIECE));
+        let per = |home| mats.clone().map(|m| count(m, home)).sum::<usize>();
+        while let Some((home, i)) = c.take(w, queue, |home| active.len() * per(home)) {
+            let (e, mut i) = (active[i / per(home)], i % per(home));
+            for m in mats.clone() {
+                let (part, n) = (&self.mats[m].parts[home], count(m, home));
+                if i < n {
+                    let at = part.start + i * PIECE;
+                    self.matmul(c, w, g, m, e, at..(at + PIECE).min(part.end));
+                    break;
+                }
+                i -= n;
+            }
         }
     }
 
@@ -205,14 +227,14 @@ impl Experts {
     fn matmul(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, i: usize, e: usize, rows: std::ops::Range<usize>) {
         let (from, to) = [(self.at.x, self.at.gate), (self.at.x, self.at.up), (self.at.h, self.at.out)][i];
         let (first, n) = (g.starts[e], g.starts[e + 1] - g.starts[e]);
-        let x = Acts { base: self.at(c, from, first), stride: from.1 };
-        let out = Out { y: self.at(c, to, first).cast(), stride: to.1 / 4 };
+        let x = Acts { base: self.at(c, from, first), stride: from.stride };
+        let out = Out { y: self.at(c, to, first).cast(), stride: to.stride / 4 };
         multiply(c, w, &self.mats[i], e, x, n, rows, out);
     }
 
     fn activate(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
         let f = quant::table(c.isa).quantize_act(self.mats[2].act);
-        for row in w.share(g.slot.len(), 1) {
+        for row in c.mine(w, g.slot.len()) {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
@@ -249,19 +271,12 @@ impl CpuOp for Experts {
         } else {
             self.gather(c, w, &g)
         }
-        w.sync()?;
-        self.sweep(c, &g, self.queues[0], self.n_ff, &|e, rows| {
-            if self.gated {
-                self.matmul(c, w, &g, 0, e, rows.clone());
-            }
-            self.matmul(c, w, &g, 1, e, rows);
-        });
+        c.sync_node(w)?;
+        self.sweep(c, w, &g, usize::from(!self.gated)..2);
         w.sync()?;
         self.activate(c, w, &g);
-        w.sync()?;
-        self.sweep(c, &g, self.queues[1], self.mats[2].rows, &|e, rows| {
-            self.matmul(c, w, &g, 2, e, rows);
-        });
+        c.sync_node(w)?;
+        self.sweep(c, w, &g, 2..3);
         w.sync()?;
         self.sum(c, w, &g);
         Ok(())

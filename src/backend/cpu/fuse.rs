@@ -77,17 +77,24 @@ impl CpuOp for Turn {
         if filled > 0 {
             w.sync()?;
         }
-        let (n, heads) = (c.io.ub.n_tokens(), self.ropes.iter().map(|r| r.n_head).sum::<usize>());
-        for item in w.share(n * heads, 1) {
+        let k = self.store.as_ref().map(|s| s.0);
+        let rest = || self.ropes.iter().enumerate().filter(|(i, _)| Some(*i) != k).map(|r| r.1);
+        let heads = rest().map(|r| r.n_head).sum::<usize>();
+        for item in w.share(c.io.ub.n_tokens() * heads, 1) {
             let (token, mut h) = (item / heads, item % heads);
-            for (i, rope) in self.ropes.iter().enumerate() {
+            for rope in rest() {
                 if h < rope.n_head {
                     rope.head(c, w, token, h);
-                    self.store.iter().filter(|s| s.0 == i).for_each(|s| s.1.head(c, w, token, h));
                     break;
                 }
                 h -= rope.n_head;
             }
+        }
+        if let Some((k, store)) = &self.store {
+            store.each(c, w, |token, h| {
+                self.ropes[*k].head(c, w, token, h);
+                store.head(c, w, token, h);
+            });
         }
         Ok(())
     }

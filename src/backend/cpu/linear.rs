@@ -2,8 +2,10 @@
 //! pieces of output rows. A row's bits do not depend on who takes it or how many tokens there are (contract 1).
 use super::elementwise::{COLS, Glu, Norm};
 use super::exec::{CpuOp, Ctx, Lower};
+use super::homes::Queue;
 use crate::backend::*;
 use kernels::quant::{self, Act, MatArgs, MatMul};
+use platform::numa::Nodes;
 use platform::pool::{Stop, Worker};
 use platform::{Error, Result};
 use std::ops::Range;
@@ -19,6 +21,8 @@ pub struct Mat {
     pub rows: usize,
     pub first: usize,
     pub stack: usize,
+    /// Of `0..rows`, those of each node.
+    pub parts: Vec<Range<usize>>,
     pub k: usize,
     pub row_bytes: usize,
     pub act: Act,
@@ -41,8 +45,8 @@ impl Mat {
         let [k, rows, _] = weight.shape.map(|d| d as usize);
         let groups = quant::table(l.isa).group_mul(weight.ty).filter(|_| weight.shards[0].layout == Layout::Groups);
         let grouped = if groups.is_some() { rows / quant::ROW_GRANULE * quant::ROW_GRANULE } else { 0 };
-        let row_bytes = weight.row_bytes();
-        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, first: 0, stack: rows, k, row_bytes, act, run, groups, grouped })
+        let (row_bytes, parts) = (weight.row_bytes(), parts(l.nodes, weight, 0..rows));
+        Ok(Mat { w, bias, scale, scale_after_bias, out, rows, first: 0, stack: rows, parts, k, row_bytes, act, run, groups, grouped })
     }
 
     pub fn lower_expert(l: &Lower<'_>, m: ExpertMat, out: T) -> Result<Mat> {
@@ -51,13 +55,25 @@ impl Mat {
         if first + rows > mat.stack {
             return Err(Error::invalid(format!("{}: shape does not fit the plan", l.bound.weights[m.w.0 as usize].name)));
         }
-        Ok(Mat { first, rows, ..mat })
+        let parts = parts(l.nodes, &l.bound.weights[m.w.0 as usize], first..first + rows);
+        Ok(Mat { first, rows, parts, ..mat })
     }
 
     /// Scratch a worker needs to multiply `n_tokens` rows.
     pub fn scratch(&self, bound: &Bound, n_tokens: usize) -> usize {
         quant::scratch_bytes(bound.weights[self.w.0 as usize].ty, self.k, n_tokens)
     }
+}
+
+/// What each node multiplies of rows `rows` of a weight, counted from the first of them: what it has; its share where all have all or one has it.
+fn parts(nodes: &Nodes, w: &Weight, rows: Range<usize>) -> Vec<Range<usize>> {
+    let Some(cuts) = w.cuts() else { return nodes.cut(rows.len(), 2 * quant::ROW_GRANULE) };
+    let mut parts = vec![0..0; nodes.len()];
+    for s in cuts {
+        let within = |r: u32| (r as usize).clamp(rows.start, rows.end) - rows.start;
+        parts[(s.node as usize).min(nodes.len() - 1)] = within(s.rows.start)..within(s.rows.end);
+    }
+    parts
 }
 
 /// Inputs in one activation format: where they lie and how far apart.
@@ -85,7 +101,7 @@ pub struct Linear {
     passes: usize,
     /// Offset in a worker's scratch of the products of both passes.
     both_at: usize,
-    queue: usize,
+    queue: Queue,
 }
 
 /// Rows of a piece: small enough that workers end together, large enough that taking one costs nothing. Multiples of the kernels' granule.
@@ -124,14 +140,15 @@ impl Linear {
                 both = both.max(4 * m.k).max(4 * [1, n / passes].map(|n| passes * n * most_rows(n)).into_iter().max().unwrap_or(0));
             }
         }
-        l.needs.scratch(both_at + both, at);
+        l.needs.scratch(both_at + both);
+        l.needs.scratch_of_node(at);
         Ok(Linear { before, x, rows, mats, acts, passes, both_at, queue: l.needs.queue() })
     }
 
     fn input(&self, c: &Ctx<'_>, act: Act) -> Acts {
         match self.acts.iter().find(|a| a.0 == act) {
-            // SAFETY: the offset lies in the shared scratch, sized at lowering.
-            Some((_, at, stride)) => Acts { base: unsafe { c.scratch.shared().0.add(*at) }, stride: *stride },
+            // SAFETY: the offset lies in the node's scratch, sized at lowering.
+            Some((_, at, stride)) => Acts { base: unsafe { c.scratch.of_node(c).add(*at) }, stride: *stride },
             None => {
                 let (base, width) = c.arena.base(self.x);
                 Acts { base: base.cast(), stride: width * 4 }
@@ -139,36 +156,52 @@ impl Linear {
         }
     }
 
-    /// The input in every format that is wanted.
+    /// The input in every format that is wanted, on every node.
     fn prepare(&self, c: &Ctx<'_>, w: &Worker<'_>, n: usize) -> std::result::Result<(), Stop> {
-        let width = c.arena.width(self.x);
+        let alone = c.homes.len() == 1;
         match &self.before {
-            Before::Nothing if self.acts.is_empty() => return Ok(()),
+            Before::Nothing => {}
             Before::Norm(norm) => {
                 for i in w.share(n, 1) {
                     norm.row(c, w, i);
-                    self.to_acts(c, i, 0..width);
-                }
-            }
-            // Columns can be shared as well: with one token, all workers have something to do.
-            before => {
-                let per_row = width.div_ceil(COLS);
-                for piece in w.share(n * per_row, 1) {
-                    let (i, at) = (piece / per_row, piece % per_row * COLS);
-                    let cols = at..(at + COLS).min(width);
-                    if let Before::Glu(glu) = before {
-                        glu.cols(c, w, i, cols.clone());
+                    if alone {
+                        self.to_acts(c, i, 0..c.arena.width(self.x));
                     }
-                    self.to_acts(c, i, cols);
                 }
+                w.sync()?;
+            }
+            Before::Glu(glu) => {
+                for (i, cols) in self.cols(c, w.share(n * self.per_row(c), 1)) {
+                    glu.cols(c, w, i, cols.clone());
+                    if alone {
+                        self.to_acts(c, i, cols);
+                    }
+                }
+                w.sync()?;
             }
         }
-        w.sync()?;
+        if self.acts.is_empty() {
+            return Ok(());
+        }
+        if !alone || matches!(self.before, Before::Nothing) {
+            self.cols(c, c.mine(w, n * self.per_row(c))).for_each(|(i, cols)| self.to_acts(c, i, cols));
+            c.sync_node(w)?;
+        }
         if self.passes == 1 {
             return Ok(());
         }
         self.acts.iter().for_each(|(act, at, stride)| self.prepare_lost(c, w, *act, *at, *stride, n));
-        w.sync()
+        c.sync_node(w)
+    }
+
+    /// Columns can be shared as well as rows: with one token, all workers have something to do.
+    fn per_row(&self, c: &Ctx<'_>) -> usize {
+        c.arena.width(self.x).div_ceil(COLS)
+    }
+    /// Rows and columns of such pieces.
+    fn cols(&self, c: &Ctx<'_>, pieces: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let (width, per_row) = (c.arena.width(self.x), self.per_row(c));
+        pieces.map(move |p| (p / per_row, p % per_row * COLS..(p % per_row * COLS + COLS).min(width)))
     }
 
     /// Columns `cols` of row `i` of the input in every format.
@@ -176,8 +209,8 @@ impl Linear {
         let row = c.arena.row(self.x, i);
         for (act, at, stride) in &self.acts {
             let f = quant::table(c.isa).quantize_act(*act);
-            // SAFETY: the shared scratch holds `passes * stride` bytes per row (sized at lowering); a part of a row is one worker's, and whole blocks.
-            unsafe { f(row.as_ptr(), row.len(), cols.clone(), c.scratch.shared().0.add(at + i * self.passes * stride)) };
+            // SAFETY: the node's scratch holds `passes * stride` bytes per row (sized at lowering); a part of a row is one worker's, and whole blocks.
+            unsafe { f(row.as_ptr(), row.len(), cols.clone(), c.scratch.of_node(c).add(at + i * self.passes * stride)) };
         }
     }
 
@@ -186,10 +219,10 @@ impl Linear {
         let (k, quantize) = (c.arena.width(self.x), quant::table(c.isa).quantize_act(act));
         // SAFETY: this worker's scratch has room for a row (sized at lowering).
         let lost: *mut f32 = unsafe { c.scratch.mine(w).0.add(self.both_at).cast() };
-        for i in w.share(n, 1) {
-            // SAFETY: row `2 i + 1` of the shared scratch is this worker's; row `2 i` was written before the barrier.
+        for i in c.mine(w, n) {
+            // SAFETY: row `2 i + 1` of the node's scratch is this worker's; row `2 i` was written before the barrier.
             unsafe {
-                let row = c.scratch.shared().0.add(at + 2 * i * stride);
+                let row = c.scratch.of_node(c).add(at + 2 * i * stride);
                 act.lost(c.arena.row(self.x, i).as_ptr(), k, row, lost);
                 quantize(lost, k, 0..k, row.add(stride));
             }
@@ -252,8 +285,7 @@ fn call(f: MatMul, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts,
     let step = tokens_at_once();
     for t in (0..n).step_by(step) {
         let args = MatArgs {
-            // SAFETY: rows of `range` lie inside the weight, which is a stack of matrices of `stack` rows.
-            w: unsafe { c.weight_ptr(m.w).add((expert * m.stack + m.first + range.start) * m.row_bytes) },
+            w: c.rows(m.w, expert, m.first + range.start..m.first + range.end),
             w_stride: m.row_bytes,
             k: m.k,
             n_rows: range.len(),
@@ -266,6 +298,10 @@ fn call(f: MatMul, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, expert: usize, x: Acts,
             y_stride: out.stride,
             scratch: c.scratch.mine(w).0,
         };
+        if c.is_audited() {
+            (0..args.n_tokens).for_each(|i| c.note(Class::Inputs, args.x.wrapping_add(i * x.stride), m.act.row_bytes(m.k)));
+            (0..args.n_tokens).for_each(|i| c.note(Class::Activations, args.y.wrapping_add(i * out.stride).cast(), 4 * args.n_rows));
+        }
         // SAFETY: picked by ISA level; every pointer covers its rows (above), and this worker alone writes these columns.
         unsafe { f(&args) };
     }
@@ -296,13 +332,14 @@ impl CpuOp for Linear {
         if n == 0 {
             return Ok(());
         }
-        let pieces: Vec<(usize, usize)> =
-            self.mats.iter().map(|m| piece_rows(m.rows, w.n as usize, n)).zip(&self.mats).map(|(p, m)| (p, m.rows.div_ceil(p))).collect();
-        let total = pieces.iter().map(|p| p.1).sum();
-        while let Some(mut i) = c.queues[self.queue].take(total) {
-            for (m, (rows, count)) in self.mats.iter().zip(&pieces) {
-                if i < *count {
-                    let range = i * rows..((i + 1) * rows).min(m.rows);
+        let rows: Vec<usize> = self.mats.iter().map(|m| piece_rows(m.rows, w.n as usize, n)).collect();
+        let count = |m: &Mat, rows: usize, home: usize| m.parts[home].len().div_ceil(rows);
+        let total = |home| self.mats.iter().zip(&rows).map(|(m, rows)| count(m, *rows, home)).sum();
+        while let Some((home, mut i)) = c.take(w, self.queue, total) {
+            for (m, rows) in self.mats.iter().zip(&rows) {
+                let (count, part) = (count(m, *rows, home), &m.parts[home]);
+                if i < count {
+                    let range = part.start + i * rows..(part.start + (i + 1) * rows).min(part.end);
                     let (y, stride) = c.arena.base(m.out);
                     if self.passes > 1 && m.act != Act::F32 {
                         self.multiply_both(c, w, m, n, range, Out { y, stride });

@@ -3,14 +3,17 @@
 //! Knows kernels and workers; does not know which model is running or what a layer is.
 mod arena;
 mod attend;
+mod audit;
 mod buffer;
 mod elementwise;
 mod exec;
 mod experts;
 mod fuse;
 mod heads;
+mod homes;
 mod linear;
 mod pick;
+mod place;
 mod rows;
 mod tiles;
 
@@ -18,6 +21,7 @@ pub use buffer::CpuBuffer;
 
 use super::{Backend, Bound, Buffer, DeviceId, Exec, HostBytes, Layout, Limits, Plan, Weight};
 use kernels::{DType, Isa};
+use platform::numa::{self, Nodes, Strategy};
 use platform::pressure::Guard;
 use platform::{Backing, Result};
 use std::ops::Range;
@@ -29,6 +33,8 @@ const GRANULE: u32 = kernels::quant::ROW_GRANULE as u32;
 pub struct Cpu {
     device: DeviceId,
     isa: Isa,
+    /// What weights, KV and work are spread over.
+    nodes: Arc<Nodes>,
     /// Asked before memory is touched.
     guard: Arc<Guard>,
 }
@@ -36,7 +42,12 @@ pub struct Cpu {
 impl Cpu {
     /// A CPU backend whose kernels use `isa` at most.
     pub fn new(device: DeviceId, isa: Isa) -> Cpu {
-        Cpu { device, isa: isa.or_less(), guard: Guard::system() }
+        Cpu { device, isa: isa.or_less(), nodes: numa::nodes(), guard: Guard::system() }
+    }
+    /// For tests: other nodes than those that hold in this process.
+    #[must_use]
+    pub fn on(self, nodes: Arc<Nodes>) -> Cpu {
+        Cpu { nodes, ..self }
     }
     /// For tests: somebody else says what memory there is.
     #[must_use]
@@ -82,7 +93,7 @@ impl Backend for Cpu {
         Ok(Arc::new(CpuBuffer::lazy(self.device, bytes, what)?))
     }
     fn alloc_in(&self, bytes: usize, what: &str, backing: &Backing) -> Result<Arc<dyn Buffer>> {
-        Ok(Arc::new(CpuBuffer::backed(self.device, bytes, what, backing, &self.guard)?))
+        Ok(Arc::new(CpuBuffer::backed(self.device, bytes, what, backing, &self.guard)?.on(&self.nodes)))
     }
     fn adopt(&self, owner: Arc<dyn HostBytes>) -> Option<Arc<dyn Buffer>> {
         Some(Arc::new(CpuBuffer::foreign(self.device, owner)))
@@ -92,6 +103,29 @@ impl Backend for Cpu {
         let whole = weight.shape[1].is_multiple_of(2 * GRANULE) || weight.shape[2] == 1 && weight.shape[1] >= GRANULE;
         if whole && kernels::quant::table(self.isa).group_mul(weight.ty).is_some() { Layout::Groups } else { Layout::File }
     }
+    fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
+        self.nodes.cut(n, granule)
+    }
+    fn nodes(&self) -> Option<&Arc<Nodes>> {
+        Some(&self.nodes)
+    }
+    fn places(&self) -> bool {
+        self.nodes.strategy.places()
+    }
+    fn spread(&self, weights: &[&Weight]) -> Vec<Vec<(u32, Range<u32>)>> {
+        place::spread(&self.nodes, weights)
+    }
+    fn alloc_on(&self, node: u32, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        let buf = CpuBuffer::backed(self.device, bytes, what, &Backing::Mmap, &self.guard)?.on(&self.nodes);
+        match self.nodes.strategy {
+            Strategy::Distribute => buf.everywhere(),
+            _ => buf.home(0..bytes, node),
+        }
+        Ok(Arc::new(buf))
+    }
+    fn share(&self, counts: &[usize], f: &(dyn Fn(usize, usize) -> Result<()> + Sync)) -> Result<()> {
+        platform::share::share_on(&self.nodes, counts, f)
+    }
     fn room(&self) -> u64 {
         self.guard.room()
     }
@@ -99,6 +133,6 @@ impl Backend for Cpu {
         buffer::relay(self.isa, weight, rows, layout, to, at)
     }
     fn lower(&self, plan: &Plan, range: Range<usize>, bound: &Bound, limits: Limits) -> Result<Box<dyn Exec>> {
-        Ok(Box::new(exec::CpuExec::lower(self.isa, plan, range, bound, limits)?))
+        Ok(Box::new(exec::CpuExec::lower(self.isa, &self.nodes, plan, range, bound, limits)?))
     }
 }

@@ -31,9 +31,10 @@ impl Pick {
         let layer = layer_of(l, group, l.il)?.clone();
         let q = from[0].ok_or_else(|| platform::Error::invalid("an index without queries"))?;
         // A stream is no larger than the store. Reserved, not touched.
-        let cells = layer.buf.len() / layer.block_bytes.max(1) * layer.cells_per_block as usize;
+        let cells = layer.cells();
         let one = cells * spec.n_list as usize * 4;
-        l.needs.scratch(spec.head as usize * 4, one.max(SCORES.min(one * l.limits.tokens)));
+        l.needs.scratch(spec.head as usize * 4);
+        l.needs.scratch_of_all(one.max(SCORES.min(one * l.limits.tokens)));
         Ok(Pick { q, weights: from[1], group, spec, out, layer, t: float::table(l.isa) })
     }
 

@@ -1,9 +1,11 @@
 //! Steps that move or rotate rows: embeddings in, K and V into the store, outputs out.
+use super::attend::heads_of;
 use super::exec::{CpuOp, Ctx, Lower, Table};
 use crate::backend::*;
 use kernels::float;
 use platform::pool::{Stop, Worker};
 use platform::{Error, Result};
+use std::ops::Range;
 
 pub struct Embed {
     table: WeightId,
@@ -19,12 +21,15 @@ pub struct Embed {
 impl Embed {
     pub fn lower(l: &mut Lower<'_>, table: WeightId, by: Lookup, scale: f32, out: T) -> Result<Embed> {
         let w = &l.bound.weights[table.0 as usize];
+        if l.plan.value(out).width != w.shape[0] {
+            return Err(Error::invalid(format!("{}: shape does not fit the plan", w.name)));
+        }
         let to_f32 = kernels::quant::table(l.isa)
             .to_f32(w.ty)
             .ok_or_else(|| Error::unsupported(format!("{}: type {} cannot be read", w.name, w.ty.name())))?;
         let granule = kernels::quant::ROW_GRANULE;
         let grouped = if w.shards[0].layout == Layout::Groups { w.shape[1] as usize / granule * granule } else { 0 };
-        l.needs.scratch(w.row_bytes(), 0);
+        l.needs.scratch(w.row_bytes());
         Ok(Embed { table, by, scale, out, to_f32, grouped, t: float::table(l.isa) })
     }
 
@@ -34,7 +39,7 @@ impl Embed {
         let row_bytes = weight.row_bytes();
         // SAFETY: the row, or its group, lies inside the weight; `out` is one row of k floats, the scratch was sized at lowering.
         unsafe {
-            let mut row = c.weight_ptr(self.table).add(id * row_bytes);
+            let mut row = c.rows(self.table, 0, id..id + 1);
             if id < self.grouped {
                 let apart = std::slice::from_raw_parts_mut(c.scratch.mine(w).0, row_bytes);
                 kernels::quant::group::row(weight.ty, row.sub(id % granule * row_bytes), id % granule, apart);
@@ -45,24 +50,39 @@ impl Embed {
     }
 }
 
+impl Embed {
+    fn token(&self, c: &Ctx<'_>, w: &Worker<'_>, i: usize, id: usize) {
+        let out = c.arena.row_mut(w, self.out, i);
+        self.row(c, w, id, out);
+        if self.scale != 1.0 {
+            self.t.scale(out, self.scale);
+        }
+    }
+}
+
 impl CpuOp for Embed {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let ub = c.io.ub;
         let weight = c.weight(self.table);
-        for i in w.share(ub.n_tokens(), 1) {
-            let out = c.arena.row_mut(w, self.out, i);
-            if self.by == Lookup::Tokens && ub.tokens.is_empty() {
+        let n = ub.n_tokens();
+        if self.by == Lookup::Tokens && ub.tokens.is_empty() {
+            for i in w.share(n, 1) {
+                let out = c.arena.row_mut(w, self.out, i);
                 out.copy_from_slice(&ub.embd[i * out.len()..][..out.len()]);
-                continue;
             }
-            let id = terms::row_of(ub, self.by, i);
-            if id >= weight.shape[1] as usize || out.len() != weight.shape[0] as usize {
-                return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));
-            }
-            self.row(c, w, id, out);
-            if self.scale != 1.0 {
-                self.t.scale(out, self.scale);
-            }
+            return Ok(());
+        }
+        let ids: Vec<usize> = (0..n).map(|i| terms::row_of(ub, self.by, i)).collect();
+        if let Some(id) = ids.iter().find(|id| **id >= weight.shape[1] as usize) {
+            return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));
+        }
+        let cuts = weight.cuts().unwrap_or(&[]);
+        if cuts.is_empty() {
+            w.share(n, 1).for_each(|i| self.token(c, w, i, ids[i]));
+        }
+        for s in cuts {
+            let here: Vec<usize> = (0..n).filter(|i| s.rows.contains(&(ids[*i] as u32))).collect();
+            here[c.part(w, s.node as usize, here.len())].iter().for_each(|i| self.token(c, w, *i, ids[*i]));
         }
         Ok(())
     }
@@ -172,6 +192,8 @@ pub fn bytes_at(l: &KvLayer, at: usize, n: usize) -> *mut u8 {
 pub struct Store {
     layer: KvLayer,
     group: GroupId,
+    /// By node, where rows are cut by heads; all in one where they are not.
+    heads: Vec<Range<usize>>,
     /// K, V
     values: [T; 2],
     t: &'static float::Table,
@@ -180,11 +202,12 @@ pub struct Store {
 impl Store {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, k: T, v: T) -> Result<Store> {
         let layer = layer_of(l, group, l.il)?.clone();
-        l.needs.scratch(layer.planes.iter().map(|p| 4 * p.head_len as usize).max().unwrap_or(0), 0);
+        l.needs.scratch(layer.planes.iter().map(|p| 4 * p.head_len as usize).max().unwrap_or(0));
         if let Some(p) = layer.planes.iter().find(|p| !kernels::attn::supports(p.ty)) {
             return Err(Error::unsupported(format!("KV cache type {}", p.ty.name())));
         }
-        Ok(Store { layer, group, values: [k, v], t: float::table(l.isa) })
+        let heads = layer.planes.iter().map(|p| p.heads).max().unwrap_or(0);
+        Ok(Store { heads: heads_of(l.nodes, &layer, heads), layer, group, values: [k, v], t: float::table(l.isa) })
     }
 }
 
@@ -194,11 +217,26 @@ impl Store {
         self.layer.planes.iter().all(|p| p.heads as usize == n)
     }
 
+    /// This worker's (token, head): of the heads of its node, or of the tokens whose blocks are there.
+    pub fn each(&self, c: &Ctx<'_>, w: &Worker<'_>, mut f: impl FnMut(usize, usize)) {
+        let dst = &c.io.views[self.group.0 as usize].dst;
+        for (node, heads) in self.heads.iter().enumerate().filter(|_| self.layer.rounds.is_empty()) {
+            let items = c.part_of(w, self.heads.len(), node, dst.len() * heads.len());
+            items.for_each(|item| f(item / heads.len(), heads.start + item % heads.len()));
+        }
+        let heads = self.heads[0].len();
+        for node in (0..c.homes.len()).filter(|_| !self.layer.rounds.is_empty()) {
+            let here: Vec<usize> = (0..dst.len()).filter(|i| self.layer.node_of(dst[*i].0) == node as u32).collect();
+            c.part(w, node, here.len() * heads).for_each(|item| f(here[item / heads], item % heads));
+        }
+    }
+
     /// Head `h` of a token, of K and V.
     pub fn head(&self, c: &Ctx<'_>, w: &Worker<'_>, token: usize, h: usize) {
         let (block, slot) = c.io.views[self.group.0 as usize].dst[token];
         for (plane, (p, x)) in self.layer.planes.iter().zip(self.values).enumerate().filter(|(_, (p, _))| h < p.heads as usize) {
             let (len, out) = (p.head_len as usize, row_ptr(&self.layer, plane, block, slot, h as u32));
+            c.note(Class::Kv, out, p.head_bytes);
             // SAFETY: a row of `head_bytes` inside the store; each (cell, head) belongs to one worker of this step.
             let out = unsafe { std::slice::from_raw_parts_mut(out, p.head_bytes) };
             self.t.encode_row(p.ty, self.transformed(c, w, p, &c.arena.row(x, token)[h * len..(h + 1) * len]), out);
@@ -218,9 +256,7 @@ impl Store {
 
 impl CpuOp for Store {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        let n = c.io.views[self.group.0 as usize].dst.len();
-        let heads = self.layer.planes.iter().map(|p| p.heads as usize).max().unwrap_or(0);
-        w.share(n * heads, 1).for_each(|item| self.head(c, w, item / heads, item % heads));
+        self.each(c, w, |token, h| self.head(c, w, token, h));
         Ok(())
     }
 }
@@ -228,6 +264,7 @@ impl CpuOp for Store {
 /// Rotates stored K rows by the pending deltas.
 pub struct Shift {
     layer: KvLayer,
+    heads: Vec<Range<usize>>,
     group: GroupId,
     rope: RopeSpec,
     /// Length of the transform that rows are under; 0: none.
@@ -238,8 +275,9 @@ pub struct Shift {
 impl Shift {
     pub fn lower(l: &mut Lower<'_>, group: GroupId, rope: RopeSpec, hadamard: usize) -> Result<Shift> {
         let layer = layer_of(l, group, l.il)?.clone();
-        l.needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64, 0);
-        Ok(Shift { layer, group, rope, hadamard, t: float::table(l.isa) })
+        l.needs.scratch(4 * (layer.planes[0].head_len as usize + rope.n_rot as usize) + 64);
+        let heads = heads_of(l.nodes, &layer, layer.planes[0].heads);
+        Ok(Shift { layer, heads, group, rope, hadamard, t: float::table(l.isa) })
     }
 }
 
@@ -252,11 +290,11 @@ impl CpuOp for Shift {
         let (head, table) = floats.split_at_mut(len);
         let f = freq(c, &self.rope);
         let mine: Vec<&KvShift> = c.io.shifts.iter().filter(|s| s.group == self.group).collect();
-        for s in &mine[w.share(mine.len(), 1)] {
-            float::rope_cache(s.delta, &f, table);
-            for slot in s.slot..s.slot + s.len {
-                for h in 0..p.heads {
-                    let row = row_ptr(&self.layer, 0, s.block, slot, h);
+        for (node, heads) in self.heads.iter().enumerate() {
+            for s in &mine[c.part_of(w, self.heads.len(), node, mine.len())] {
+                float::rope_cache(s.delta, &f, table);
+                for (slot, h) in (s.slot..s.slot + s.len).flat_map(|slot| heads.clone().map(move |h| (slot, h))) {
+                    let row = row_ptr(&self.layer, 0, s.block, slot, h as u32);
                     // SAFETY: as in `Store`; entries name disjoint cells.
                     let row = unsafe { std::slice::from_raw_parts_mut(row, p.head_bytes) };
                     self.t.decode_row(p.ty, row, head);

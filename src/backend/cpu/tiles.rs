@@ -102,6 +102,13 @@ impl Tile {
         self.parts[0].tokens.start..self.parts[self.parts.len() - 1].tokens.end
     }
 
+    /// A position of span `s`.
+    pub fn pos_of(&self, v: &Views, s: usize) -> Option<i32> {
+        let known = &self.known[self.spans[s].start * self.parts.len()..][..self.parts.len()];
+        let leaf = known.iter().find(|l| **l != NONE)?;
+        Some(v.leaves.get(*leaf as usize)?.tile * kernels::attn::LEAF as i32)
+    }
+
     /// Leaf `row` and the places that each token of the tile sees of it, `times` entries a token; `None` when nobody sees anything.
     pub fn visible<'v>(&self, v: &'v Views, row: usize, times: usize, vis: &mut Vec<(u8, u8)>) -> Option<&'v Leaf> {
         vis.clear();
