@@ -1,5 +1,5 @@
 //! AVX2 with FMA and F16C: 256-bit vectors, products of unsigned with signed bytes that saturate at 16 bits. Knows no format.
-use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Words};
+use crate::lanes::{Bytes, Floats, Kernel, Lanes, PAIRS, Words};
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
@@ -80,9 +80,35 @@ impl Floats for __m256 {
 unsafe fn reduce8(a: [__m256i; 8]) -> __m256i {
     // SAFETY: the file's contract.
     unsafe {
+        let [lo, hi] = lanes8(a);
+        _mm256_add_epi32(lo, hi)
+    }
+}
+
+/// The same with the lower and the upper 128 bits apart.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn lanes8(a: [__m256i; 8]) -> [__m256i; 2] {
+    // SAFETY: the file's contract.
+    unsafe {
         let lo = add4(add2(a[0], a[1]), add2(a[2], a[3]));
         let hi = add4(add2(a[4], a[5]), add2(a[6], a[7]));
-        _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(lo, hi), _mm256_permute2x128_si256::<0x31>(lo, hi))
+        [_mm256_permute2x128_si256::<0x20>(lo, hi), _mm256_permute2x128_si256::<0x31>(lo, hi)]
+    }
+}
+
+/// Sixteen signed bytes as i16, each eight of them in both 128-bit lanes.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn factors(s: __m128i) -> Two {
+    // SAFETY: the file's contract.
+    unsafe {
+        let s = _mm256_cvtepi8_epi16(s);
+        [_mm256_permute4x64_epi64::<0x44>(s), _mm256_permute4x64_epi64::<0xee>(s)]
     }
 }
 
@@ -279,10 +305,98 @@ impl Products for Plain {
     }
 }
 
+impl<D: Products> Bytes for Ymm<D> {
+    type V = Two;
+
+    #[inline(always)]
+    unsafe fn deposit(bits: u64, mask: u64) -> u64 {
+        // SAFETY: the file's contract.
+        unsafe { _pdep_u64(bits, mask) }
+    }
+    #[inline(always)]
+    unsafe fn extract(bits: u64, mask: u64) -> u64 {
+        // SAFETY: the file's contract.
+        unsafe { _pext_u64(bits, mask) }
+    }
+    #[inline(always)]
+    unsafe fn words(w: [u64; 8]) -> Two {
+        let [a, b, c, d, e, f, g, h] = w;
+        // SAFETY: the file's contract.
+        unsafe {
+            let low = _mm256_setr_epi64x(a as i64, b as i64, c as i64, d as i64);
+            [low, _mm256_setr_epi64x(e as i64, f as i64, g as i64, h as i64)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_words(w: [i32; 16]) -> Two {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = w;
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_setr_epi32(a, b, c, d, e, f, g, h), _mm256_setr_epi32(i, j, k, l, m, n, o, p)] }
+    }
+    #[inline(always)]
+    unsafe fn store(v: Two, p: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe { p.cast::<Two>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn and(v: Two, mask: u8) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { [_mm256_and_si256(v[0], _mm256_set1_epi8(mask as i8)), _mm256_and_si256(v[1], _mm256_set1_epi8(mask as i8))] }
+    }
+    #[inline(always)]
+    unsafe fn lookup(v: Two, table: &[i8; 16]) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            [_mm256_shuffle_epi8(table, v[0]), _mm256_shuffle_epi8(table, v[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn signed(centre: i8, v: Two, negative: u64) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+            let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let (centre, mut out) = (_mm256_set1_epi8(centre), v);
+            for (i, v) in out.iter_mut().enumerate() {
+                let negative = _mm256_shuffle_epi8(_mm256_set1_epi32((negative >> (32 * i)) as i32), byte);
+                let minus = _mm256_cmpeq_epi8(_mm256_and_si256(negative, bit), bit);
+                *v = _mm256_add_epi8(centre, _mm256_sub_epi8(_mm256_xor_si256(*v, minus), minus));
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn times(v: Two, by: &[u16; 32]) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let (low, mut out) = (_mm256_set1_epi16(255), v);
+            for (v, by) in out.iter_mut().zip(by.as_chunks::<16>().0) {
+                let by = _mm256_loadu_si256(by.as_ptr().cast());
+                let odd = _mm256_mullo_epi16(_mm256_andnot_si256(low, *v), by);
+                *v = _mm256_or_si256(_mm256_and_si256(_mm256_mullo_epi16(*v, by), low), odd);
+            }
+            out
+        }
+    }
+    #[inline(always)]
+    unsafe fn thirds(v: Two) -> Two {
+        let mut out = v;
+        for v in &mut out {
+            // SAFETY: the file's contract.
+            *v = unsafe {
+                let (one, third) = (_mm256_set1_epi8(1), _mm256_set1_epi8(85));
+                let (a, b) = (_mm256_subs_epu8(*v, third), _mm256_subs_epu8(*v, _mm256_add_epi8(third, third)));
+                _mm256_add_epi8(_mm256_min_epu8(a, one), _mm256_min_epu8(b, one))
+            };
+        }
+        out
+    }
+}
+
 impl<D: Products> Lanes for Ymm<D> {
     const ROWS: usize = 8;
     const TILE: usize = 8;
-    type V = Two;
     type X = Two;
     type S = Two;
     type A = Two;
@@ -320,11 +434,6 @@ impl<D: Products> Lanes for Ymm<D> {
         unsafe { [_mm256_slli_epi16::<4>(v[0]), _mm256_slli_epi16::<4>(v[1])] }
     }
     #[inline(always)]
-    unsafe fn and(v: Two, mask: u8) -> Two {
-        // SAFETY: the file's contract.
-        unsafe { [_mm256_and_si256(v[0], _mm256_set1_epi8(mask as i8)), _mm256_and_si256(v[1], _mm256_set1_epi8(mask as i8))] }
-    }
-    #[inline(always)]
     unsafe fn or(a: Two, b: Two) -> Two {
         // SAFETY: the file's contract.
         unsafe { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
@@ -335,15 +444,7 @@ impl<D: Products> Lanes for Ymm<D> {
         unsafe { [_mm256_sub_epi8(v[0], _mm256_set1_epi8(b as i8)), _mm256_sub_epi8(v[1], _mm256_set1_epi8(b as i8))] }
     }
     #[inline(always)]
-    unsafe fn lookup(v: Two, table: &[i8; 16]) -> Two {
-        // SAFETY: the file's contract.
-        unsafe {
-            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
-            [_mm256_shuffle_epi8(table, v[0]), _mm256_shuffle_epi8(table, v[1])]
-        }
-    }
-    #[inline(always)]
-    unsafe fn input(a: *const i8, b: *const i8, _sums: [i32; 2]) -> Two {
+    unsafe fn input(a: *const i8, b: *const i8) -> Two {
         // SAFETY: the file's contract.
         unsafe { Self::load(a.cast(), b.cast()) }
     }
@@ -353,17 +454,18 @@ impl<D: Products> Lanes for Ymm<D> {
         // SAFETY: the file's contract.
         unsafe {
             let b = _mm_cvtsi64_si128(s as i64);
-            let s = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(b, b));
-            [_mm256_permute4x64_epi64::<0x44>(s), _mm256_permute4x64_epi64::<0xee>(s)]
+            factors(_mm_unpacklo_epi8(b, b))
         }
+    }
+    #[inline(always)]
+    unsafe fn factors(s: [u64; 2]) -> Two {
+        // SAFETY: the file's contract.
+        unsafe { factors(_mm_set_epi64x(s[1] as i64, s[0] as i64)) }
     }
     #[inline(always)]
     unsafe fn factors16(p: *const i8) -> Two {
         // SAFETY: the file's contract.
-        unsafe {
-            let s = _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()));
-            [_mm256_permute4x64_epi64::<0x44>(s), _mm256_permute4x64_epi64::<0xee>(s)]
-        }
+        unsafe { factors(_mm_loadu_si128(p.cast())) }
     }
     #[inline(always)]
     unsafe fn dot_sums(s: Two, sums: *const i16) -> Two {
@@ -428,6 +530,18 @@ impl<D: Products> Lanes for Ymm<D> {
         }
     }
     #[inline(always)]
+    unsafe fn reduce_quarters(a: [Two; 8]) -> [__m256i; 4] {
+        // SAFETY: the file's contract.
+        unsafe {
+            let mut halves = [[_mm256_setzero_si256(); 8]; 2];
+            for (i, a) in a.iter().enumerate() {
+                (halves[0][i], halves[1][i]) = (a[0], a[1]);
+            }
+            let ([a, b], [c, d]) = (lanes8(halves[0]), lanes8(halves[1]));
+            [a, b, c, d]
+        }
+    }
+    #[inline(always)]
     unsafe fn centre(a: __m256i, c: __m256i) -> __m256i {
         // SAFETY: the file's contract.
         unsafe { _mm256_sub_epi32(a, _mm256_slli_epi32::<5>(c)) }
@@ -438,20 +552,6 @@ impl<D: Products> Lanes for Ymm<D> {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
 
-    #[inline(always)]
-    unsafe fn centre64(p: *mut u8, negative: u64) {
-        // SAFETY: the file's contract.
-        unsafe {
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
-            let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-            for i in 0..2 {
-                let (p, signs) = (p.add(32 * i).cast::<__m256i>(), _mm256_set1_epi32((negative >> (32 * i)) as i32));
-                let minus = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(signs, byte), bit), bit);
-                let v = _mm256_sub_epi8(_mm256_xor_si256(_mm256_loadu_si256(p.cast_const()), minus), minus);
-                _mm256_storeu_si256(p, _mm256_add_epi8(v, _mm256_set1_epi8(64)));
-            }
-        }
-    }
     #[inline(always)]
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
         // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out; by quarters of 8 rows and 8 words.

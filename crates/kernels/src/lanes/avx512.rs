@@ -1,5 +1,5 @@
 //! AVX-512 F/BW/VL/DQ: 512-bit vectors. What VNNI does better is left to `Products`. Knows no format.
-use crate::lanes::{Floats, Kernel, Lanes, PAIRS, Words};
+use crate::lanes::{Bytes, Floats, Kernel, Lanes, PAIRS, Words};
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
@@ -25,11 +25,10 @@ pub(crate) struct Input {
 /// The products that differ between the AVX-512 levels. Safety of all: the CPU has the level.
 pub(crate) trait Products: Copy + 'static {
     unsafe fn enter<K: Kernel>(k: &K);
-    /// `sums` are the sums of the two halves of `v`.
-    unsafe fn input(v: __m512i, sums: [i32; 2]) -> Input;
+    unsafe fn input(v: __m512i) -> Input;
     /// `acc` plus products of 16-bit pairs.
     unsafe fn pairs(acc: __m512i, a: __m512i, b: __m512i) -> __m512i;
-    /// Products of signed bytes; lanes add up to the two halves' sums.
+    /// Products of signed bytes, added in fours.
     unsafe fn signed(w: __m512i, x: Input) -> __m512i;
     /// See `Lanes`.
     unsafe fn small_factor(s: __m512i) -> __m512i;
@@ -201,7 +200,7 @@ impl Products for Plain {
         unsafe { k.run::<Avx512>() }
     }
     #[inline(always)]
-    unsafe fn input(v: __m512i, _sums: [i32; 2]) -> Input {
+    unsafe fn input(v: __m512i) -> Input {
         Input { v, start: v }
     }
     #[inline(always)]
@@ -287,13 +286,22 @@ impl Products for Plain {
 unsafe fn reduce8(a: [__m512i; 8]) -> [__m256i; 2] {
     // SAFETY: the file's contract.
     unsafe {
-        let lo = add4(add2(a[0], a[1]), add2(a[2], a[3]));
-        let hi = add4(add2(a[4], a[5]), add2(a[6], a[7]));
+        let [lo, hi] = halves8(a);
         // 128-bit lanes: [lo first half, lo second, hi first, hi second]
         let v = _mm512_add_epi32(_mm512_shuffle_i32x4::<0x88>(lo, hi), _mm512_shuffle_i32x4::<0xdd>(lo, hi));
         let v = _mm512_shuffle_i32x4::<0xd8>(v, v);
         [_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v)]
     }
+}
+
+/// Four vectors' sums of each 128 bits, a lane per vector, and those of the other four.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn halves8(a: [__m512i; 8]) -> [__m512i; 2] {
+    // SAFETY: the file's contract.
+    unsafe { [add4(add2(a[0], a[1]), add2(a[2], a[3])), add4(add2(a[4], a[5]), add2(a[6], a[7]))] }
 }
 
 /// # Safety
@@ -312,10 +320,77 @@ unsafe fn add4(a: __m512i, b: __m512i) -> __m512i {
     unsafe { _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)) }
 }
 
+impl<D: Products> Bytes for Zmm<D> {
+    type V = __m512i;
+
+    #[inline(always)]
+    unsafe fn deposit(bits: u64, mask: u64) -> u64 {
+        // SAFETY: the file's contract.
+        unsafe { _pdep_u64(bits, mask) }
+    }
+    #[inline(always)]
+    unsafe fn extract(bits: u64, mask: u64) -> u64 {
+        // SAFETY: the file's contract.
+        unsafe { _pext_u64(bits, mask) }
+    }
+    #[inline(always)]
+    unsafe fn words(w: [u64; 8]) -> __m512i {
+        let [a, b, c, d, e, f, g, h] = w;
+        // SAFETY: the file's contract.
+        unsafe { _mm512_setr_epi64(a as i64, b as i64, c as i64, d as i64, e as i64, f as i64, g as i64, h as i64) }
+    }
+    #[inline(always)]
+    unsafe fn half_words(w: [i32; 16]) -> __m512i {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = w;
+        // SAFETY: the file's contract.
+        unsafe { _mm512_setr_epi32(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) }
+    }
+    #[inline(always)]
+    unsafe fn store(v: __m512i, p: *mut u8) {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn and(v: __m512i, mask: u8) -> __m512i {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_and_si512(v, _mm512_set1_epi8(mask as i8)) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(v: __m512i, table: &[i8; 16]) -> __m512i {
+        // SAFETY: the file's contract.
+        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), v) }
+    }
+    #[inline(always)]
+    unsafe fn signed(centre: i8, v: __m512i, negative: u64) -> __m512i {
+        // SAFETY: the file's contract.
+        unsafe {
+            let centre = _mm512_set1_epi8(centre);
+            _mm512_mask_sub_epi8(_mm512_add_epi8(centre, v), negative, centre, v)
+        }
+    }
+    #[inline(always)]
+    unsafe fn times(v: __m512i, by: &[u16; 32]) -> __m512i {
+        // SAFETY: the file's contract.
+        unsafe {
+            let (by, low) = (_mm512_loadu_si512(by.as_ptr().cast()), _mm512_set1_epi16(255));
+            let odd = _mm512_mullo_epi16(_mm512_andnot_si512(low, v), by);
+            _mm512_or_si512(_mm512_and_si512(_mm512_mullo_epi16(v, by), low), odd)
+        }
+    }
+    #[inline(always)]
+    unsafe fn thirds(v: __m512i) -> __m512i {
+        // SAFETY: the file's contract.
+        unsafe {
+            let (one, third) = (_mm512_set1_epi8(1), _mm512_set1_epi8(85));
+            let (a, b) = (_mm512_subs_epu8(v, third), _mm512_subs_epu8(v, _mm512_add_epi8(third, third)));
+            _mm512_add_epi8(_mm512_min_epu8(a, one), _mm512_min_epu8(b, one))
+        }
+    }
+}
+
 impl<D: Products> Lanes for Zmm<D> {
     const ROWS: usize = 16;
     const TILE: usize = 8;
-    type V = __m512i;
     type X = Input;
     type S = __m256i;
     type A = __m512i;
@@ -357,11 +432,6 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { _mm512_slli_epi16::<4>(v) }
     }
     #[inline(always)]
-    unsafe fn and(v: __m512i, mask: u8) -> __m512i {
-        // SAFETY: the file's contract.
-        unsafe { _mm512_and_si512(v, _mm512_set1_epi8(mask as i8)) }
-    }
-    #[inline(always)]
     unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the file's contract.
         unsafe { _mm512_or_si512(a, b) }
@@ -372,14 +442,9 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { _mm512_sub_epi8(v, _mm512_set1_epi8(b as i8)) }
     }
     #[inline(always)]
-    unsafe fn lookup(v: __m512i, table: &[i8; 16]) -> __m512i {
+    unsafe fn input(a: *const i8, b: *const i8) -> Input {
         // SAFETY: the file's contract.
-        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), v) }
-    }
-    #[inline(always)]
-    unsafe fn input(a: *const i8, b: *const i8, sums: [i32; 2]) -> Input {
-        // SAFETY: the file's contract.
-        unsafe { D::input(Self::load(a.cast(), b.cast()), sums) }
+        unsafe { D::input(Self::load(a.cast(), b.cast())) }
     }
 
     #[inline(always)]
@@ -389,6 +454,11 @@ impl<D: Products> Lanes for Zmm<D> {
             let b = _mm_cvtsi64_si128(s as i64);
             _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(b, b))
         }
+    }
+    #[inline(always)]
+    unsafe fn factors(s: [u64; 2]) -> __m256i {
+        // SAFETY: the file's contract.
+        unsafe { _mm256_cvtepi8_epi16(_mm_set_epi64x(s[1] as i64, s[0] as i64)) }
     }
     #[inline(always)]
     unsafe fn factors16(p: *const i8) -> __m256i {
@@ -435,6 +505,17 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { reduce8(a) }
     }
     #[inline(always)]
+    unsafe fn reduce_quarters(a: [__m512i; 8]) -> [__m256i; 4] {
+        // SAFETY: the file's contract.
+        unsafe {
+            let [a, b] = halves8(a);
+            let [ab0, ab1] = [_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b)];
+            let [v, w] = [_mm512_shuffle_i32x4::<0xd8>(ab0, ab0), _mm512_shuffle_i32x4::<0xd8>(ab1, ab1)];
+            let low = _mm512_castsi512_si256;
+            [low(v), _mm512_extracti64x4_epi64::<1>(v), low(w), _mm512_extracti64x4_epi64::<1>(w)]
+        }
+    }
+    #[inline(always)]
     unsafe fn centre(a: __m256i, c: __m256i) -> __m256i {
         // SAFETY: the file's contract.
         unsafe { _mm256_sub_epi32(a, _mm256_slli_epi32::<5>(c)) }
@@ -445,14 +526,6 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
 
-    #[inline(always)]
-    unsafe fn centre64(p: *mut u8, negative: u64) {
-        // SAFETY: the file's contract.
-        unsafe {
-            let (v, centre) = (_mm512_loadu_si512(p.cast()), _mm512_set1_epi8(64));
-            _mm512_storeu_si512(p.cast(), _mm512_mask_sub_epi8(_mm512_add_epi8(centre, v), negative, centre, v));
-        }
-    }
     #[inline(always)]
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8) {
         // SAFETY: the file's contract: 64 bytes of each row, 1024 bytes out.

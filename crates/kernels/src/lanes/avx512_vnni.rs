@@ -28,9 +28,12 @@ impl Products for Vnni {
         unsafe { k.run::<Avx512Vnni>() }
     }
     #[inline(always)]
-    unsafe fn input(v: __m512i, sums: [i32; 2]) -> Input {
+    unsafe fn input(v: __m512i) -> Input {
         // SAFETY: the file's contract.
-        unsafe { Input { v, start: _mm512_setr_epi32(-128 * sums[0], 0, 0, 0, 0, 0, 0, 0, -128 * sums[1], 0, 0, 0, 0, 0, 0, 0) } }
+        unsafe {
+            let zero = _mm512_setzero_si512();
+            Input { v, start: _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(-128), v)) }
+        }
     }
     #[inline(always)]
     unsafe fn pairs(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {

@@ -11,8 +11,11 @@ pub(crate) mod avx512;
 pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx_vnni;
+pub(crate) mod bytes;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sums;
+
+pub(crate) use bytes::Bytes;
 
 /// A body that runs inside `Lanes::enter`, compiled for that instruction set.
 pub(crate) trait Kernel {
@@ -60,16 +63,15 @@ pub(crate) trait Words: Copy {
 
 /// An instruction set.
 ///
-/// `V` holds the 8-bit values of two sub-blocks of 32 ("a pair"); `S` the sixteen factors of a super-block, one per 16 elements; `A` the
+/// `V` (of `Bytes`) holds the 8-bit values of two sub-blocks of 32 ("a pair"); `S` the sixteen factors of a super-block, one per 16 elements; `A` the
 /// partial sums of one row's dot; `I`, `F` eight rows' integers and floats; `P`, `G` the words and floats of `ROWS` rows of a group.
 ///
 /// Safety of every function: the CPU has the instruction set, and pointers have as many bytes as the comment says, at any address.
-pub(crate) trait Lanes: Copy + 'static {
+pub(crate) trait Lanes: Bytes {
     /// Rows of a vector of words: 16, or 8 (half a group).
     const ROWS: usize;
     /// Tokens of the largest register tile of a panel product: 4 or 8.
     const TILE: usize;
-    type V: Copy;
     /// Two sub-blocks of input, with what a product with signed weights wants to know of them.
     type X: Copy;
     type S: Copy;
@@ -91,18 +93,17 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn shr<const A: u32, const B: u32>(v: Self::V) -> Self::V;
     /// Bytes below 16, shifted up by 4.
     unsafe fn shl4(v: Self::V) -> Self::V;
-    unsafe fn and(v: Self::V, mask: u8) -> Self::V;
     unsafe fn or(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(v: Self::V, b: u8) -> Self::V;
-    /// Each byte below 16 replaced by its value.
-    unsafe fn lookup(v: Self::V, table: &[i8; 16]) -> Self::V;
-    /// Input values for `dot_signed`: 32 from each place, and the sum of each 32.
-    unsafe fn input(a: *const i8, b: *const i8, sums: [i32; 2]) -> Self::X;
+    /// Input values for `dot_signed`: 32 from each place.
+    unsafe fn input(a: *const i8, b: *const i8) -> Self::X;
 
     // ---- factors of a super-block
     /// Eight signed bytes, each the factor of 32 elements.
     unsafe fn factors8(s: u64) -> Self::S;
-    /// Sixteen signed bytes at `p`.
+    /// Sixteen signed bytes.
+    unsafe fn factors(s: [u64; 2]) -> Self::S;
+    /// The same at `p`.
     unsafe fn factors16(p: *const i8) -> Self::S;
     /// `sum_j s[j] * sums[j]`, spread over lanes that `reduce` adds up.
     unsafe fn dot_sums(s: Self::S, sums: *const i16) -> Self::A;
@@ -113,18 +114,17 @@ pub(crate) trait Lanes: Copy + 'static {
     unsafe fn dot_small<const J: usize>(acc: Self::A, w: Self::V, x: Self::V, s: Self::S) -> Self::A;
     /// The same for any signed `w`.
     unsafe fn dot_signed<const J: usize>(acc: Self::A, w: Self::V, x: Self::X, s: Self::S) -> Self::A;
-    /// The products of any signed `w`, the two sub-blocks kept apart.
+    /// The products of any signed `w`, those of sixteen elements each kept apart.
     unsafe fn dot_plain(w: Self::V, x: Self::X) -> Self::A;
-    /// Eight rows' sums, a lane per row; `reduce_halves`: the two sub-blocks apart.
+    /// Eight rows' sums, a lane per row; `reduce_halves`: the two sub-blocks apart; `reduce_quarters`: sixteen elements each.
     unsafe fn reduce(a: [Self::A; 8]) -> Self::I;
     unsafe fn reduce_halves(a: [Self::A; 8]) -> [Self::I; 2];
+    unsafe fn reduce_quarters(a: [Self::A; 8]) -> [Self::I; 4];
     /// `a - 32 * c`
     unsafe fn centre(a: Self::I, c: Self::I) -> Self::I;
     unsafe fn floats(a: Self::I) -> Self::F;
 
     // ---- words of ROWS rows
-    /// 64 bytes below 64, each replaced by its sum with 64, or by 64 less it where its bit of `negative` is set.
-    unsafe fn centre64(p: *mut u8, negative: u64);
     /// 64 bytes of sixteen rows, to `[16][16 rows][4]`.
     unsafe fn transpose(rows: &[*const u8; 16], out: *mut u8);
     /// An integer as `panel_small` and `panel_signed_small` want it.

@@ -109,13 +109,12 @@ unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
         let mut acc = L::F::splat(0.0);
         for b in 0..n {
             let (mut dots, mut mins, mut d, mut dmin) = ([L::zero(); 8], [L::zero(); 8], [0u16; 8], [0u16; 8]);
-            let sums = x.sums16(b);
             for r in 0..8 {
                 let p = rows[r].add(b * F::BYTES);
                 panel::ahead(p.wrapping_add(ahead), F::BYTES);
-                dots[r] = dot::<F, L>(p, x.qs.add(256 * b), sums);
+                dots[r] = dot::<F, L>(p, x.qs.add(256 * b));
                 if F::Products::REST != Rest::Nothing {
-                    mins[r] = L::dot_sums(F::mins::<L>(p), sums);
+                    mins[r] = L::dot_sums(F::mins::<L>(p), x.sums16(b));
                 }
                 (d[r], dmin[r]) = F::scales(p);
             }
@@ -136,9 +135,9 @@ unsafe fn stream8<F: Super, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
 /// One super-block of one row with one token.
 ///
 /// # Safety
-/// A block at `p`, 256 values at `x` with 16 sums, on a CPU with `L`.
+/// A block at `p`, 256 values at `x`, on a CPU with `L`.
 #[inline(always)]
-unsafe fn dot<F: Super, L: Lanes>(p: *const u8, x: *const i8, sums: *const i16) -> L::A {
+unsafe fn dot<F: Super, L: Lanes>(p: *const u8, x: *const i8) -> L::A {
     // SAFETY: the caller's contract.
     unsafe {
         let (w, s) = (F::weights::<L>(p), F::factors::<L>(p));
@@ -149,10 +148,10 @@ unsafe fn dot<F: Super, L: Lanes>(p: *const u8, x: *const i8, sums: *const i16) 
             a = L::dot_small::<2>(a, w[2], pair::<L>(x, 2), s);
             a = L::dot_small::<3>(a, w[3], pair::<L>(x, 3), s);
         } else {
-            a = L::dot_signed::<0>(a, w[0], pair_signed::<L>(x, 0, sums), s);
-            a = L::dot_signed::<1>(a, w[1], pair_signed::<L>(x, 1, sums), s);
-            a = L::dot_signed::<2>(a, w[2], pair_signed::<L>(x, 2, sums), s);
-            a = L::dot_signed::<3>(a, w[3], pair_signed::<L>(x, 3, sums), s);
+            a = L::dot_signed::<0>(a, w[0], pair_signed::<L>(x, 0), s);
+            a = L::dot_signed::<1>(a, w[1], pair_signed::<L>(x, 1), s);
+            a = L::dot_signed::<2>(a, w[2], pair_signed::<L>(x, 2), s);
+            a = L::dot_signed::<3>(a, w[3], pair_signed::<L>(x, 3), s);
         }
         a
     }
@@ -171,9 +170,9 @@ unsafe fn pair<L: Lanes>(x: *const i8, j: usize) -> L::V {
 /// # Safety
 /// As `dot`.
 #[inline(always)]
-unsafe fn pair_signed<L: Lanes>(x: *const i8, j: usize, sums: *const i16) -> L::X {
+unsafe fn pair_signed<L: Lanes>(x: *const i8, j: usize) -> L::X {
     // SAFETY: the caller's contract.
-    unsafe { L::input(x.add(64 * j), x.add(64 * j + 32), [sum32(sums, 2 * j), sum32(sums, 2 * j + 1)]) }
+    unsafe { L::input(x.add(64 * j), x.add(64 * j + 32)) }
 }
 
 /// The sum of the 32 inputs of sub-block `j`.
@@ -281,15 +280,19 @@ impl<K: Products> Kind for Tiles<K> {
     }
 }
 
-impl<F: Super> Chunks for Blocks<F> {
-    type Kind = Tiles<F::Products>;
-    type Oracle = Factors<F>;
-    const SHAPE: Shape = F::SHAPE;
+impl<F: Super> panel::Rows for Blocks<F> {
+    const BLOCK: usize = 256;
     #[inline(always)]
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
         // SAFETY: the caller's contract.
         unsafe { stream8::<F, L>(rows, x, n, ahead) }
     }
+}
+
+impl<F: Super> Chunks for Blocks<F> {
+    type Kind = Tiles<F::Products>;
+    type Oracle = Factors<F>;
+    const SHAPE: Shape = F::SHAPE;
     #[inline(always)]
     unsafe fn unpack<L: Lanes>(at: At, _: usize, to: Unpacked<L>) {
         // SAFETY: the caller's contract.

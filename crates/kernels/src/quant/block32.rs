@@ -102,7 +102,7 @@ unsafe fn stream8<F: Small, L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, a
         let mut acc = L::F::splat(0.0);
         for b in (0..n).step_by(2) {
             let next = (b + 1).min(n - 1);
-            let v = L::input(x.qs.add(32 * b), x.qs.add(32 * next), [x.sum32(b), x.sum32(next)]);
+            let v = L::input(x.qs.add(32 * b), x.qs.add(32 * next));
             let (mut dots, mut d, mut m) = ([L::zero(); 8], [[F::D::default(); 8]; 2], [[F::D::default(); 8]; 2]);
             for r in 0..8 {
                 let (p, q) = (rows[r].add(b * F::BYTES), rows[r].add(next * F::BYTES));
@@ -196,15 +196,19 @@ impl<K: Products> Kind for Tiles<K> {
     }
 }
 
-impl<F: Small> Chunks for Blocks<F> {
-    type Kind = Tiles<F::Products>;
-    type Oracle = F;
-    const SHAPE: Shape = F::SHAPE;
+impl<F: Small> panel::Rows for Blocks<F> {
+    const BLOCK: usize = 32;
     #[inline(always)]
     unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F {
         // SAFETY: the caller's contract.
         unsafe { stream8::<F, L>(rows, x, n, ahead) }
     }
+}
+
+impl<F: Small> Chunks for Blocks<F> {
+    type Kind = Tiles<F::Products>;
+    type Oracle = F;
+    const SHAPE: Shape = F::SHAPE;
     #[inline(always)]
     unsafe fn unpack<L: Lanes>(at: At, n: usize, to: Unpacked<L>) {
         let from = Packed::<F>(at, PhantomData);

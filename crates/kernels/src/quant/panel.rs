@@ -28,7 +28,7 @@ pub(crate) fn scratch_bytes(n_tokens: usize) -> usize {
 }
 
 /// A chunk of sixteen rows of the widest format, packed: 8 blocks of Q8_0; or written out (`plain`).
-pub(crate) const RAW: usize = 16 * (384 + 64);
+pub(crate) const RAW: usize = 16 * (320 + 64);
 const _: () = assert!(RAW >= 16 * 8 * 34);
 /// An unpacked chunk of sixteen rows: weights, factors (16 words a row), what goes with the sums (8 words), two sets of scales (8 words).
 const UNPACKED: usize = 16 * (256 + 64 + 32 + 64);
@@ -130,13 +130,22 @@ pub(crate) trait Kind: 'static {
     unsafe fn unpacked<L: Lanes, const T: usize>(from: Unpacked<L>, n: usize, x: &Tokens<T>);
 }
 
-/// What a family of formats does with a chunk. Safety of all: the group, the tokens and the scratch have it; the CPU has `L`.
-pub(crate) trait Chunks: 'static {
+/// What a family of formats does with rows as the file has them.
+pub(crate) trait Rows: 'static {
+    /// Elements of a block of the input.
+    const BLOCK: usize;
+    /// One token with eight rows of `n` times `BLOCK`; the rows wanted next are `ahead` bytes further.
+    ///
+    /// # Safety
+    /// The rows and the token are there; the CPU has `L`.
+    unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F;
+}
+
+/// And with a chunk. Safety of all: the group, the tokens and the scratch have it; the CPU has `L`.
+pub(crate) trait Chunks: Rows {
     const SHAPE: Shape;
     type Kind: Kind;
     type Oracle: Oracle;
-    /// One token with eight rows of `n` blocks as the file has them; the rows wanted next are `ahead` bytes further.
-    unsafe fn stream8<L: Lanes>(rows: &[*const u8; 8], x: Row, n: usize, ahead: usize) -> L::F;
     /// `n` blocks at `at`.
     unsafe fn unpack<L: Lanes>(at: At, n: usize, to: Unpacked<L>);
     unsafe fn direct<L: Lanes, const T: usize>(at: At, n: usize, x: &Tokens<T>);
@@ -190,9 +199,9 @@ unsafe fn group_mul<C: Chunks, L: Lanes>(a: &MatArgs) {
 }
 
 /// Rows as the file has them, for few tokens.
-struct Stream<'a, C>(&'a MatArgs, PhantomData<C>);
+pub(crate) struct Stream<'a, C>(pub &'a MatArgs, pub PhantomData<C>);
 
-impl<C: Chunks> Kernel for Stream<'_, C> {
+impl<C: Rows> Kernel for Stream<'_, C> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's contract.
@@ -205,14 +214,14 @@ impl<C: Chunks> Kernel for Stream<'_, C> {
 /// # Safety
 /// The contract of `MatArgs`, on a CPU with `L`.
 #[inline(always)]
-unsafe fn stream<C: Chunks, L: Lanes>(a: &MatArgs) {
+unsafe fn stream<C: Rows, L: Lanes>(a: &MatArgs) {
     for r in (0..a.n_rows).step_by(8) {
         // SAFETY: rows `r..` and the tokens are the caller's.
         unsafe {
             let rows = rows::<8>(a, r);
             for t in 0..a.n_tokens {
-                let x = Row::new(a.x.add(t * a.x_stride), a.k, C::Kind::BLOCK);
-                let y = C::stream8::<L>(&rows, x, a.k / C::Kind::BLOCK, 8 * a.w_stride);
+                let x = Row::new(a.x.add(t * a.x_stride), a.k, C::BLOCK);
+                let y = C::stream8::<L>(&rows, x, a.k / C::BLOCK, 8 * a.w_stride);
                 put8(y, a.y.add(t * a.y_stride + r), a.n_rows - r);
             }
         }

@@ -1,38 +1,60 @@
 //! Q1_0, Q2_0: 16 bytes of one-bit or two-bit values with an f16 scale.
-use super::{Blocks, ONES, Plain, ThirtyTwos, format};
+use super::{Blocks, Bytes, ONES, ThirtyTwos, format};
 use crate::DType;
-use crate::quant::oracle::f16;
-use crate::quant::{Format, spread};
+use crate::quant::Format;
 
-pub(crate) const Q1_0: Format = format::<Bits<1>>();
-pub(crate) const Q2_0: Format = format::<Bits<2>>();
+pub(crate) const Q1_0: Format = format::<Q1>();
+pub(crate) const Q2_0: Format = format::<Q2>();
 
 /// Q1_0: `w[i] = d * (2 q[i] - 1)`; Q2_0: `w[i] = d * (q[i] - 1)`. A byte's values from its low end up.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Block {
     d: [u8; 2],
-    qs: [u8; 16],
+    qs: [[u8; 8]; 2],
 }
 const _: () = assert!(size_of::<Block>() == 18);
 
-struct Bits<const B: u32>;
-impl<const B: u32> Blocks for Bits<B> {
+struct Q1;
+impl Blocks for Q1 {
     type Block = Block;
     type Kind = ThirtyTwos;
-    const TYPE: DType = if B == 1 { DType::Q1_0 } else { DType::Q2_0 };
-    const ELEMENTS: usize = 128 / B as usize;
+    const TYPE: DType = DType::Q1_0;
+    const ELEMENTS: usize = 128;
     #[inline(always)]
-    fn unpack(b: &Block, at: usize, to: &mut Plain) {
-        let qs = u128::from_le_bytes(b.qs);
-        for (i, out) in to.q[at..at + Self::ELEMENTS].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let x = spread::<B>((qs >> (8 * B as usize * i)) as u64 & ((1 << (8 * B)) - 1));
-            // One less than the centre, and the value; a bit counts two.
-            *out = (11 * ONES + if B == 1 { 2 * x } else { x }).to_le_bytes();
+    unsafe fn values<B: Bytes>(_: &Block, _: usize) -> B::V {
+        // SAFETY: the caller's contract.
+        unsafe { B::words([ONES; 8]) }
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &Block, j: usize) -> u64 {
+        !u64::from_le_bytes(b.qs[j])
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &Block) -> u16 {
+        u16::from_le_bytes(b.d)
+    }
+}
+
+struct Q2;
+impl Blocks for Q2 {
+    type Block = Block;
+    type Kind = ThirtyTwos;
+    const TYPE: DType = DType::Q2_0;
+    const ELEMENTS: usize = 64;
+    const CENTRE: i8 = 1;
+    #[inline(always)]
+    unsafe fn values<B: Bytes>(b: &Block, _: usize) -> B::V {
+        let mut words = [0; 8];
+        for (i, w) in words.iter_mut().enumerate() {
+            // SAFETY: the caller's contract.
+            *w = unsafe { B::deposit(u64::from_le_bytes(b.qs[i / 4]) >> (16 * (i % 4)), 3 * ONES) };
         }
-        let d = f16(u16::from_le_bytes(b.d));
-        for i in 0..Self::ELEMENTS / 32 {
-            to.put_scale(at / 32 + i, d);
-        }
+        // SAFETY: the caller's contract.
+        unsafe { B::words(words) }
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &Block) -> u16 {
+        u16::from_le_bytes(b.d)
     }
 }

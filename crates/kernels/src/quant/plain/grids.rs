@@ -18,10 +18,10 @@ const fn expand<const N: usize, const BITS: usize>(first: usize, values: &[u8]) 
 }
 
 /// Entries of four elements.
-const fn halves<const N: usize>(entries: [u64; N]) -> [u32; N] {
+const fn halves<const N: usize>(entries: [u64; N]) -> [i32; N] {
     let (mut out, mut i) = ([0; N], 0);
     while i < N {
-        out[i] = entries[i] as u32;
+        out[i] = entries[i] as i32;
         i += 1;
     }
     out
@@ -37,15 +37,26 @@ const fn eighths(entries: [u64; 2048]) -> [u64; 4096] {
     out
 }
 
+/// The `M` entries of a code book whose numbers are the 16-bit parts of `numbers`, from the low end of the first up.
+#[inline(always)]
+pub(super) fn entries<T: Copy + Default, const G: usize, const N: usize, const M: usize>(grid: &[T; G], numbers: [u64; N]) -> [T; M] {
+    const { assert!(M == 4 * N && G.is_power_of_two()) };
+    let mut out = [T::default(); M];
+    for (i, e) in out.iter_mut().enumerate() {
+        *e = grid[(numbers[i / 4] >> (16 * (i % 4))) as usize & (G - 1)];
+    }
+    out
+}
+
 /// The sizes of the IQ2 types' values; the fourth code is not used.
 const TWO: &[u8; 4] = &[8, 25, 43, 0];
-/// Eight times -1, 0, 1, centred on `CENTRE`.
-const ONE: &[u8; 4] = &[56, 64, 72, 64];
+/// Eight times -1, 0, 1, 32 too large.
+const ONE: &[u8; 4] = &[24, 32, 40, 32];
 
 pub(super) static IQ2_XXS: [u64; 256] = expand::<256, 2>(0, TWO);
 pub(super) static IQ2_XS: [u64; 512] = expand::<512, 2>(256, TWO);
 pub(super) static IQ2_S: [u64; 1024] = expand::<1024, 2>(768, TWO);
 /// The entries an eighth larger, then an eighth less: 32 KiB, and an addition less for each entry.
 pub(super) static IQ1: [u64; 4096] = eighths(expand::<2048, 2>(1792, ONE));
-pub(super) static IQ3_XXS: [u32; 256] = halves(expand::<256, 3>(3840, &[4, 12, 20, 28, 36, 44, 52, 62]));
-pub(super) static IQ3_S: [u32; 512] = halves(expand::<512, 3>(4096, &[1, 3, 5, 7, 9, 11, 13, 15]));
+pub(super) static IQ3_XXS: [i32; 256] = halves(expand::<256, 3>(3840, &[4, 12, 20, 28, 36, 44, 52, 62]));
+pub(super) static IQ3_S: [i32; 512] = halves(expand::<512, 3>(4096, &[1, 3, 5, 7, 9, 11, 13, 15]));

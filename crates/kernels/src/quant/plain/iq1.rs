@@ -1,10 +1,9 @@
 //! IQ1_S, IQ1_M: super-blocks of 256; eight elements at a time are an entry of a ternary code book, moved up or down by an eighth; every 32 or
 //! 16 have a 3-bit scale.
-use super::iq2::factors_of_32;
-use super::{Blocks, ONES, Plain, Wide, format, grids};
+use super::iq2::{factors, factors_of_32};
+use super::{Blocks, Bytes, Wide, format, grids};
 use crate::DType;
 use crate::quant::Format;
-use crate::quant::oracle::f16;
 
 pub(crate) const IQ1_S: Format = format::<S>();
 pub(crate) const IQ1_M: Format = format::<M>();
@@ -25,17 +24,14 @@ const _: () = assert!(size_of::<BlockS>() == 50);
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct BlockM {
-    qs: [[u8; 2]; 16],
-    qh: [u8; 16],
+    qs: [[u8; 4]; 8],
+    qh: [[u8; 2]; 8],
     scales: [[u8; 2]; 4],
 }
 const _: () = assert!(size_of::<BlockM>() == 56);
 
-/// One entry as eighths: its code book number, and on top of its eleven bits the sign of its eighth.
-#[inline(always)]
-fn put(to: &mut Plain, i: usize, code: usize) {
-    to.q[8 * i..8 * i + 8].copy_from_slice(&grids::IQ1[code & 4095].to_le_bytes());
-}
+/// The low bits of the numbers of four entries, which are eighths, 32 too large; of twelve the highest is the sign of the eighth.
+const LOW: u64 = 0x00ff_00ff_00ff_00ff;
 
 struct S;
 impl Blocks for S {
@@ -43,20 +39,27 @@ impl Blocks for S {
     type Kind = Wide;
     const TYPE: DType = DType::IQ1_S;
     const ELEMENTS: usize = 256;
+    const CENTRE: i8 = 32;
+    const UNIT: f32 = 0.125;
     #[inline(always)]
-    fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
-        for (j, (qs, qh)) in b.qs.iter().zip(b.qh).enumerate() {
-            let qh = usize::from(u16::from_le_bytes(qh));
-            let sign = qh >> 4 & 0x800;
-            for (l, &q) in qs.iter().enumerate() {
-                put(to, 4 * j + l, usize::from(q) | qh << 8 >> (3 * l) & 0x700 | sign);
+    unsafe fn values<B: Bytes>(b: &BlockS, j: usize) -> B::V {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut numbers = [0; 2];
+            for (i, n) in numbers.iter_mut().enumerate() {
+                let (qs, qh) = (u32::from_le_bytes(b.qs[2 * j + i]), u64::from(u16::from_le_bytes(b.qh[2 * j + i])));
+                *n = B::deposit(u64::from(qs), LOW) | B::deposit(qh, 0x0700_0700_0700_0700) | ((qh >> 15) * 0x0800_0800_0800_0800);
             }
+            B::words(grids::entries(&grids::IQ1, numbers))
         }
-        let mut scales = [0; 8];
-        for (s, qh) in scales.iter_mut().zip(b.qh) {
-            *s = (u16::from_le_bytes(qh) >> 12) as u8 & 7;
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockS) -> (u16, [u64; 2]) {
+        let mut f = [0; 2];
+        for (f, qh) in f.iter_mut().zip(b.qh.as_flattened().as_chunks().0) {
+            *f = factors_of_32(u64::from_le_bytes(*qh) >> 12 & 0x0007_0007_0007_0007);
         }
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, factors_of_32(scales));
+        (u16::from_le_bytes(b.d), f)
     }
 }
 
@@ -66,19 +69,32 @@ impl Blocks for M {
     type Kind = Wide;
     const TYPE: DType = DType::IQ1_M;
     const ELEMENTS: usize = 256;
+    const CENTRE: i8 = 32;
+    const UNIT: f32 = 0.125;
     #[inline(always)]
-    fn unpack(b: &BlockM, _: usize, to: &mut Plain) {
-        for (j, (qs, &qh)) in b.qs.iter().zip(&b.qh).enumerate() {
-            put(to, 2 * j, usize::from(qs[0]) | (usize::from(qh) & 15) << 8);
-            put(to, 2 * j + 1, usize::from(qs[1]) | (usize::from(qh) & 0xf0) << 4);
+    unsafe fn values<B: Bytes>(b: &BlockM, j: usize) -> B::V {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let mut numbers = [0; 2];
+            for (i, n) in numbers.iter_mut().enumerate() {
+                let (qs, qh) = (u32::from_le_bytes(b.qs[2 * j + i]), u16::from_le_bytes(b.qh[2 * j + i]));
+                *n = B::deposit(u64::from(qs), LOW) | B::deposit(u64::from(qh), !LOW & 0x0fff_0fff_0fff_0fff);
+            }
+            B::words(grids::entries(&grids::IQ1, numbers))
         }
-        let (mut d, mut factors) = (0, [ONES; 2]);
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockM) -> (u16, [u64; 2]) {
+        let (mut d, mut f) = (0, [0; 2]);
         for (i, s) in b.scales.iter().enumerate() {
-            let s = u64::from(u16::from_le_bytes(*s));
-            d |= (s as u16 >> 12) << (4 * i);
-            let four = s & 7 | (s & 0x38) << 5 | (s & 0x1c0) << 10 | (s & 0xe00) << 15;
-            factors[i / 2] += (2 * four) << (32 * (i % 2));
+            let s = u16::from_le_bytes(*s);
+            d |= (s >> 12) << (4 * i);
+            f[i / 2] |= u64::from(s & 0xfff) << (12 * (i % 2));
         }
-        to.put_factors(f16(d) / 8.0, factors);
+        for f in &mut f {
+            // SAFETY: the caller's contract.
+            *f = factors(unsafe { B::deposit(*f, 0x0707_0707_0707_0707) });
+        }
+        (d, f)
     }
 }

@@ -1,9 +1,8 @@
 //! IQ2_XXS, IQ2_XS, IQ2_S: super-blocks of 256; eight elements at a time are an entry of a code book with signs, every 32 or 16 have a 4-bit
 //! scale.
-use super::{Blocks, ONES, Plain, Wide, format, grids};
+use super::{Blocks, Bytes, ONES, Wide, format, grids};
 use crate::DType;
 use crate::quant::Format;
-use crate::quant::oracle::f16;
 
 pub(crate) const IQ2_XXS: Format = format::<Xxs>();
 pub(crate) const IQ2_XS: Format = format::<Xs>();
@@ -34,70 +33,68 @@ const _: () = assert!(size_of::<BlockXs>() == 74);
 #[repr(C)]
 pub(super) struct BlockS {
     d: [u8; 2],
-    qs: [u8; 32],
+    qs: [[u8; 4]; 8],
     signs: [[u8; 8]; 4],
     qh: [u8; 8],
     scales: [u8; 8],
 }
 const _: () = assert!(size_of::<BlockS>() == 82);
 
-// (Loops and no closures here and in `Blocks::unpack`: what is not inlined is compiled without the instruction set.)
-
-/// What is stored of eight signs: seven of them, and the number of ones is even. Twice four times seven, from the low end of each word up.
+/// Signs are stored as seven of eight; the number of ones is even. All of eight times eight.
+///
+/// # Safety
+/// The CPU has `B`.
 #[inline(always)]
-fn signs(words: [u32; 2]) -> u64 {
-    let v = u64::from(words[0]) | u64::from(words[1]) << 32;
-    let mask = 0x0000_007f_0000_007f;
-    even(v & mask | (v & mask << 7) << 1 | (v & mask << 14) << 2 | (v & mask << 21) << 3)
-}
-
-/// The same of eight bytes.
-#[inline(always)]
-fn even(b: u64) -> u64 {
+unsafe fn eights<B: Bytes>(sevens: u64) -> u64 {
+    // SAFETY: the caller's contract.
+    let b = unsafe { B::deposit(sevens, 127 * ONES) };
     let odd = b ^ b >> 4;
     let odd = odd ^ odd >> 2;
     b | ((odd ^ odd >> 1) & ONES) << 7
 }
 
-/// `signs` of eight words, and the factors of the scales on top of them, one for each 32 elements.
+/// The signs in two words, four times seven in each.
+///
+/// # Safety
+/// The CPU has `B`.
 #[inline(always)]
-pub(super) fn signs_and_factors(words: [u32; 8], signs_of: &mut [u64; 4]) -> [u64; 2] {
-    for (i, s) in signs_of.iter_mut().enumerate() {
-        *s = signs([words[2 * i], words[2 * i + 1]]);
-    }
-    let mut scales = [0; 8];
-    for (s, word) in scales.iter_mut().zip(words) {
-        *s = (word >> 28) as u8;
-    }
-    factors_of_32(scales)
+pub(super) unsafe fn signs<B: Bytes>(words: [[u8; 4]; 2]) -> u64 {
+    let [a, b] = words.map(|w| u64::from(u32::from_le_bytes(w)));
+    // SAFETY: the caller's contract.
+    unsafe { eights::<B>(a & 0x0fff_ffff | b << 28) }
 }
 
-/// The factors of a scale for each 32 elements.
+/// The factors of the scales on top of such words, one for each 32 elements.
 #[inline(always)]
-pub(super) fn factors_of_32(scales: [u8; 8]) -> [u64; 2] {
-    let mut f = [ONES; 2];
-    for (j, s) in scales.into_iter().enumerate() {
-        f[j / 4] += (u64::from(s) * 0x0202) << (16 * (j % 4));
+pub(super) fn top_factors(words: [[u8; 4]; 8]) -> [u64; 2] {
+    let mut f = [0; 2];
+    for (i, word) in words.into_iter().enumerate() {
+        f[i / 4] |= u64::from(word[3] >> 4) << (16 * (i % 4));
     }
-    f
+    [factors_of_32(f[0]), factors_of_32(f[1])]
+}
+
+/// The factors of four scales, one in each 16 bits, of 32 elements each.
+#[inline(always)]
+pub(super) fn factors_of_32(scales: u64) -> u64 {
+    (2 * scales + 0x0001_0001_0001_0001) * 0x0101
+}
+
+/// The factors of eight scales.
+#[inline(always)]
+pub(super) fn factors(scales: u64) -> u64 {
+    2 * scales + ONES
 }
 
 /// The factors of 4-bit scales, two to a byte from its low end up.
+///
+/// # Safety
+/// The CPU has `B`.
 #[inline(always)]
-fn factors_of_16(scales: &[u8; 8]) -> [u64; 2] {
-    let all = u64::from_le_bytes(*scales);
-    let mut f = [all & 0xffff_ffff, all >> 32];
-    for s in &mut f {
-        *s = (*s | *s << 16) & 0x0000_ffff_0000_ffff;
-        *s = (*s | *s << 8) & 0x00ff_00ff_00ff_00ff;
-        *s = 2 * ((*s | *s << 4) & (15 * ONES)) + ONES;
-    }
-    f
-}
-
-#[inline(always)]
-fn put(to: &mut Plain, i: usize, entry: u64) {
-    to.q[8 * i..8 * i + 8].copy_from_slice(&entry.to_le_bytes());
+unsafe fn nibble_factors<B: Bytes>(scales: [u8; 8]) -> [u64; 2] {
+    let s = u64::from_le_bytes(scales);
+    // SAFETY: the caller's contract.
+    unsafe { [factors(B::deposit(s, 15 * ONES)), factors(B::deposit(s >> 32, 15 * ONES))] }
 }
 
 struct Xxs;
@@ -106,18 +103,24 @@ impl Blocks for Xxs {
     type Kind = Wide;
     const TYPE: DType = DType::IQ2_XXS;
     const ELEMENTS: usize = 256;
-    const SIGNS: bool = true;
+    const UNIT: f32 = 0.125;
     #[inline(always)]
-    fn unpack(b: &BlockXxs, _: usize, to: &mut Plain) {
+    unsafe fn values<B: Bytes>(b: &BlockXxs, j: usize) -> B::V {
         let mut words = [0; 8];
-        for (j, [entries, word]) in b.qs.iter().enumerate() {
-            for (l, e) in entries.iter().enumerate() {
-                put(to, 4 * j + l, grids::IQ2_XXS[usize::from(*e)]);
-            }
-            words[j] = u32::from_le_bytes(*word);
+        for (i, w) in words.iter_mut().enumerate() {
+            *w = grids::IQ2_XXS[usize::from(b.qs[2 * j + i / 4][0][i % 4])];
         }
-        let factors = signs_and_factors(words, &mut to.signs);
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, factors);
+        // SAFETY: the caller's contract.
+        unsafe { B::words(words) }
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &BlockXxs, j: usize) -> u64 {
+        // SAFETY: the caller's contract.
+        unsafe { signs::<B>([b.qs[2 * j][1], b.qs[2 * j + 1][1]]) }
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockXxs) -> (u16, [u64; 2]) {
+        (u16::from_le_bytes(b.d), top_factors(b.qs.map(|q| q[1])))
     }
 }
 
@@ -127,23 +130,31 @@ impl Blocks for Xs {
     type Kind = Wide;
     const TYPE: DType = DType::IQ2_XS;
     const ELEMENTS: usize = 256;
-    const SIGNS: bool = true;
+    const UNIT: f32 = 0.125;
     #[inline(always)]
-    fn unpack(b: &BlockXs, _: usize, to: &mut Plain) {
-        for (i, four) in b.qs.iter().enumerate() {
-            let q = u64::from_le_bytes(*four);
-            for l in 0..4 {
-                put(to, 4 * i + l, grids::IQ2_XS[(q >> (16 * l) & 511) as usize]);
+    unsafe fn values<B: Bytes>(b: &BlockXs, j: usize) -> B::V {
+        let mut numbers = [0; 2];
+        for (i, n) in numbers.iter_mut().enumerate() {
+            *n = u64::from_le_bytes(b.qs[2 * j + i]);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { B::words(grids::entries(&grids::IQ2_XS, numbers)) }
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &BlockXs, j: usize) -> u64 {
+        let [mut sevens, top] = [0, 0xfe00_fe00_fe00_fe00];
+        // SAFETY: the caller's contract.
+        unsafe {
+            for i in 0..2 {
+                sevens |= B::extract(u64::from_le_bytes(b.qs[2 * j + i]), top) << (28 * i);
             }
-            let s = q >> 9 & 0x007f_007f_007f_007f;
-            let s = (s | s >> 8) & 0x0000_ffff_0000_ffff;
-            let s = (s | s >> 16) & 0xffff_ffff;
-            to.signs[i / 2] |= s << (32 * (i % 2));
+            eights::<B>(sevens)
         }
-        for s in &mut to.signs {
-            *s = even(*s);
-        }
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, factors_of_16(&b.scales));
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockXs) -> (u16, [u64; 2]) {
+        // SAFETY: the caller's contract.
+        (u16::from_le_bytes(b.d), unsafe { nibble_factors::<B>(b.scales) })
     }
 }
 
@@ -153,17 +164,26 @@ impl Blocks for S {
     type Kind = Wide;
     const TYPE: DType = DType::IQ2_S;
     const ELEMENTS: usize = 256;
-    const SIGNS: bool = true;
+    const UNIT: f32 = 0.125;
     #[inline(always)]
-    fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
-        for (j, (qs, &qh)) in b.qs.as_chunks::<4>().0.iter().zip(&b.qh).enumerate() {
-            for (l, &q) in qs.iter().enumerate() {
-                put(to, 4 * j + l, grids::IQ2_S[usize::from(q) | usize::from(qh) << (8 - 2 * l) & 0x300]);
+    unsafe fn values<B: Bytes>(b: &BlockS, j: usize) -> B::V {
+        let mut numbers = [0; 2];
+        // SAFETY: the caller's contract.
+        unsafe {
+            for (i, n) in numbers.iter_mut().enumerate() {
+                let (low, high) = (u32::from_le_bytes(b.qs[2 * j + i]), b.qh[2 * j + i]);
+                *n = B::deposit(u64::from(low), 0x00ff_00ff_00ff_00ff) | B::deposit(u64::from(high), 0x0300_0300_0300_0300);
             }
+            B::words(grids::entries(&grids::IQ2_S, numbers))
         }
-        for (s, stored) in to.signs.iter_mut().zip(b.signs) {
-            *s = u64::from_le_bytes(stored);
-        }
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 8.0, factors_of_16(&b.scales));
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &BlockS, j: usize) -> u64 {
+        u64::from_le_bytes(b.signs[j])
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockS) -> (u16, [u64; 2]) {
+        // SAFETY: the caller's contract.
+        (u16::from_le_bytes(b.d), unsafe { nibble_factors::<B>(b.scales) })
     }
 }

@@ -1,9 +1,8 @@
 //! IQ3_XXS, IQ3_S: super-blocks of 256; four elements at a time are an entry of a code book with signs, every 32 have a 4-bit scale.
-use super::iq2::{factors_of_32, signs_and_factors};
-use super::{Blocks, Plain, Wide, format, grids};
+use super::iq2::{factors_of_32, signs, top_factors};
+use super::{Blocks, Bytes, Wide, format, grids};
 use crate::DType;
 use crate::quant::Format;
-use crate::quant::oracle::f16;
 
 pub(crate) const IQ3_XXS: Format = format::<Xxs>();
 pub(crate) const IQ3_S: Format = format::<S>();
@@ -30,29 +29,30 @@ pub(super) struct BlockS {
 }
 const _: () = assert!(size_of::<BlockS>() == 110);
 
-#[inline(always)]
-fn put(to: &mut Plain, i: usize, entry: u32) {
-    to.q[4 * i..4 * i + 4].copy_from_slice(&entry.to_le_bytes());
-}
-
 struct Xxs;
 impl Blocks for Xxs {
     type Block = BlockXxs;
     type Kind = Wide;
     const TYPE: DType = DType::IQ3_XXS;
     const ELEMENTS: usize = 256;
-    const SIGNS: bool = true;
+    const UNIT: f32 = 0.25;
     #[inline(always)]
-    fn unpack(b: &BlockXxs, _: usize, to: &mut Plain) {
-        let mut words = [0; 8];
-        for (j, (entries, word)) in b.qs.iter().zip(b.rest).enumerate() {
-            for (l, e) in entries.iter().enumerate() {
-                put(to, 8 * j + l, grids::IQ3_XXS[usize::from(*e)]);
-            }
-            words[j] = u32::from_le_bytes(word);
+    unsafe fn values<B: Bytes>(b: &BlockXxs, j: usize) -> B::V {
+        let mut words = [0; 16];
+        for (i, w) in words.iter_mut().enumerate() {
+            *w = grids::IQ3_XXS[usize::from(b.qs[2 * j + i / 8][i % 8])];
         }
-        let factors = signs_and_factors(words, &mut to.signs);
-        to.put_factors(f16(u16::from_le_bytes(b.d)) / 4.0, factors);
+        // SAFETY: the caller's contract.
+        unsafe { B::half_words(words) }
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &BlockXxs, j: usize) -> u64 {
+        // SAFETY: the caller's contract.
+        unsafe { signs::<B>([b.rest[2 * j], b.rest[2 * j + 1]]) }
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockXxs) -> (u16, [u64; 2]) {
+        (u16::from_le_bytes(b.d), top_factors(b.rest))
     }
 }
 
@@ -62,21 +62,27 @@ impl Blocks for S {
     type Kind = Wide;
     const TYPE: DType = DType::IQ3_S;
     const ELEMENTS: usize = 256;
-    const SIGNS: bool = true;
     #[inline(always)]
-    fn unpack(b: &BlockS, _: usize, to: &mut Plain) {
-        for (j, (qs, &qh)) in b.qs.iter().zip(&b.qh).enumerate() {
-            for (l, &q) in qs.iter().enumerate() {
-                put(to, 8 * j + l, grids::IQ3_S[usize::from(q) | usize::from(qh) << (8 - l) & 256]);
+    unsafe fn values<B: Bytes>(b: &BlockS, j: usize) -> B::V {
+        let mut numbers = [0; 4];
+        // SAFETY: the caller's contract.
+        unsafe {
+            for (i, n) in numbers.iter_mut().enumerate() {
+                let (low, high) = (u64::from_le_bytes(b.qs[2 * j + i / 2]), u64::from(b.qh[2 * j + i / 2]));
+                *n = B::deposit(low >> (32 * (i % 2)), 0x00ff_00ff_00ff_00ff) | B::deposit(high >> (4 * (i % 2)), 0x0100_0100_0100_0100);
             }
+            B::half_words(grids::entries(&grids::IQ3_S, numbers))
         }
-        for (s, stored) in to.signs.iter_mut().zip(b.signs) {
-            *s = u64::from_le_bytes(stored);
-        }
-        let mut scales = [0; 8];
-        for (j, s) in scales.iter_mut().enumerate() {
-            *s = b.scales[j / 2] >> (4 * (j % 2)) & 15;
-        }
-        to.put_factors(f16(u16::from_le_bytes(b.d)), factors_of_32(scales));
+    }
+    #[inline(always)]
+    unsafe fn negative<B: Bytes>(b: &BlockS, j: usize) -> u64 {
+        u64::from_le_bytes(b.signs[j])
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &BlockS) -> (u16, [u64; 2]) {
+        let s = u64::from(u32::from_le_bytes(b.scales));
+        // SAFETY: the caller's contract.
+        let [low, high] = unsafe { [B::deposit(s, 0x000f_000f_000f_000f), B::deposit(s >> 16, 0x000f_000f_000f_000f)] };
+        (u16::from_le_bytes(b.d), [factors_of_32(low), factors_of_32(high)])
     }
 }

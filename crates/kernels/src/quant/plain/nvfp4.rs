@@ -1,7 +1,8 @@
 //! NVFP4: blocks of 64 four-bit floats, as in MXFP4; every 16 have an unsigned 8-bit float for a scale.
-use super::{Blocks, ONES, Plain, Sixteens, format};
+use super::{Blocks, Bytes, Sixteens, format};
 use crate::DType;
 use crate::quant::Format;
+use crate::quant::mxfp4::VALUES;
 
 pub(crate) const NVFP4: Format = format::<Nvfp4>();
 
@@ -50,15 +51,6 @@ static SCALES: [f32; 256] = {
     t
 };
 
-/// The values of eight codes, one to a byte, each 12 larger: `mxfp4::ABOVE` by arithmetic.
-#[inline(always)]
-fn above(q: u64) -> u64 {
-    // Sizes 0 to 3 stand for themselves, 4 to 7 for 4, 6, 8, 12.
-    let (size, large) = (q & (7 * ONES), q >> 2 & ONES);
-    let size = size + (size & (3 * large)) + ((size & size >> 1 & large) << 1);
-    12 * ONES + size - ((size << 1) & ((q >> 3 & ONES) * 255))
-}
-
 struct Nvfp4;
 impl Blocks for Nvfp4 {
     type Block = Block;
@@ -66,15 +58,18 @@ impl Blocks for Nvfp4 {
     const TYPE: DType = DType::NVFP4;
     const ELEMENTS: usize = 64;
     #[inline(always)]
-    fn unpack(b: &Block, at: usize, to: &mut Plain) {
-        let mut q = [0; 8];
-        for (s, qs) in b.qs.iter().enumerate() {
-            let qs = u64::from_le_bytes(*qs);
-            (q[2 * s], q[2 * s + 1]) = (qs & (15 * ONES), qs >> 4 & (15 * ONES));
-            to.put_scale(at / 16 + s, SCALES[usize::from(b.d[s])]);
+    unsafe fn values<B: Bytes>(b: &Block, _: usize) -> B::V {
+        let mut words = [0; 8];
+        for (w, qs) in words.as_chunks_mut().0.iter_mut().zip(b.qs) {
+            let qs = u64::from_le_bytes(qs);
+            *w = [qs, qs >> 4];
         }
-        for (q, out) in q.iter().zip(to.q[at..at + 64].as_chunks_mut().0) {
-            *out = above(*q).to_le_bytes();
-        }
+        // SAFETY: the caller's contract.
+        unsafe { B::lookup(B::and(B::words(words), 15), &VALUES) }
+    }
+    #[inline(always)]
+    unsafe fn scales<B: Bytes>(b: &Block) -> [f32; 4] {
+        let [i, j, k, l] = b.d;
+        [SCALES[usize::from(i)], SCALES[usize::from(j)], SCALES[usize::from(k)], SCALES[usize::from(l)]]
     }
 }
