@@ -17,6 +17,7 @@ const ROOMS: &[Room] = &[
     Room { path: "src/session/", may_use: &["blocks", "model", "memory", "sampling", "backend", "platform::*"], unsafe_in: &[] },
     Room { path: "src/state/", may_use: &["memory", "session", "platform::*"], unsafe_in: &[] },
     Room { path: "src/cache/", may_use: &["state", "memory", "session", "platform::*"], unsafe_in: &[] },
+    Room { path: "src/quantize/", may_use: &["gguf", "grammar", "kernels", "platform::*"], unsafe_in: &[] },
     Room { path: "src/blocks/", may_use: &["model", "memory", "backend", "platform"], unsafe_in: &[] },
     Room { path: "src/model/", may_use: &["gguf", "vocab", "memory", "backend", "kernels", "platform::*"], unsafe_in: &[] },
     Room { path: "src/memory/", may_use: &["backend", "platform::*"], unsafe_in: &["src/memory/store"] },
@@ -30,7 +31,7 @@ const ROOMS: &[Room] = &[
     Room { path: "crates/platform/", may_use: &[], unsafe_in: &[""] },
 ];
 
-const CAPI: &[&str] = &["cache", "session", "state", "model", "memory", "gguf", "vocab", "sampling", "grammar", "chat", "platform::*"];
+const CAPI: &[&str] = &["cache", "session", "state", "model", "memory", "gguf", "vocab", "sampling", "grammar", "chat", "quantize", "platform::*"];
 
 /// Kernels are called through unsafe pointers, and buffers are shared by region.
 const BACKEND_UNSAFE: &[&str] = &["src/backend/cpu", "src/backend/cuda", "src/backend/far", "src/backend/buffer.rs"];
