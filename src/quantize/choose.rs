@@ -306,11 +306,23 @@ impl<'a> Chooser<'a> {
         Ok(match self.mix {
             Mix::Q2_K => Q3_K,
             Mix::Q2_K_S if first_eighth => Q4_K,
-            Mix::IQ3_XXS if !weighed => if first_eighth { Q4_K } else { Q3_K },
+            Mix::IQ3_XXS if !weighed => {
+                if first_eighth {
+                    Q4_K
+                } else {
+                    Q3_K
+                }
+            }
             Mix::Q3_K_M if i < n / 16 => Q5_K,
             Mix::Q3_K_M if !falcon || more => Q4_K,
             Mix::IQ3_M if first_eighth || self.sizes.n_expert == 8 && more => Q4_K,
-            Mix::Q3_K_L => if falcon { Q4_K } else { Q5_K },
+            Mix::Q3_K_L => {
+                if falcon {
+                    Q4_K
+                } else {
+                    Q5_K
+                }
+            }
             Mix::Q4_K_M if falcon && i < n / 16 => Q6_K,
             Mix::Q4_K_M if falcon && more => Q5_K,
             Mix::Q4_K_M | Mix::Q5_K_M if more && (!falcon || self.mix == Mix::Q5_K_M) => Q6_K,
@@ -328,7 +340,17 @@ impl<'a> Chooser<'a> {
         match self.mix {
             M::Q3_K_L if self.sizes.arch == FALCON => Q4_K,
             _ if self.sizes.arch == FALCON => self.own,
-            M::Q2_K | M::IQ3_XS | M::IQ3_XXS | M::Q3_K_S | M::Q3_K_M | M::IQ4_NL | M::Q4_K_S | M::Q4_K_M | M::IQ3_S | M::IQ3_M | M::IQ4_XS
+            M::Q2_K
+            | M::IQ3_XS
+            | M::IQ3_XXS
+            | M::Q3_K_S
+            | M::Q3_K_M
+            | M::IQ4_NL
+            | M::Q4_K_S
+            | M::Q4_K_M
+            | M::IQ3_S
+            | M::IQ3_M
+            | M::IQ4_XS
                 if self.sizes.n_expert == 8 =>
             {
                 Q5_K

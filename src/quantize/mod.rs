@@ -9,7 +9,7 @@ mod plan;
 mod sizes;
 mod write;
 
-use crate::gguf::{DType, LoadMode, Override, Source};
+use crate::gguf::{DType, LoadMode, Meta, Override, Source};
 use crate::grammar::Pattern;
 use plan::Plan;
 use platform::{Error, Result, log};
@@ -71,4 +71,10 @@ pub fn quantize(input: &Path, output: &Path, params: &Params) -> Result<()> {
     }
     let plan = Plan::new(source.gguf(), params)?;
     write::run(&source, output, &plan, params)
+}
+
+/// Writes a loaded model as one file: its key/values with what overrode them, and its tensors, which `origin` reads.
+pub fn save(meta: &Meta, origin: &Source, output: &Path) -> Result<()> {
+    let plan = Plan::same(meta, &origin.gguf().tensors);
+    write::run(origin, output, &plan, &Params { only_copy: true, ..Params::default() })
 }

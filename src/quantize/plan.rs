@@ -2,7 +2,7 @@
 use super::choose::{Chooser, asks_for_importance};
 use super::sizes::Sizes;
 use super::{Params, names};
-use crate::gguf::{DType, Gguf, Meta, NewTensor, OverrideValue, TensorInfo, Value};
+use crate::gguf::{DType, Gguf, Meta, NewTensor, Override, OverrideValue, TensorInfo, Value};
 use platform::{Error, Result, log};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ const QUANTIZATION_VERSION: u32 = 2;
 const SPLIT_NO: &str = "split.no";
 const SPLIT_COUNT: &str = "split.count";
 const SPLIT_TENSORS: &str = "split.tensors.count";
+const PART_KEYS: [&str; 3] = [SPLIT_NO, SPLIT_COUNT, SPLIT_TENSORS];
 
 /// A tensor of the new model.
 pub struct Item {
@@ -41,6 +42,15 @@ impl NewFile {
 }
 
 impl Plan {
+    /// One file with the key/values as they were in force, and the tensors as they are.
+    pub fn same(meta: &Meta, tensors: &[TensorInfo]) -> Plan {
+        let mut kv = meta.kv.clone();
+        kv.retain(|(k, _)| !PART_KEYS.contains(&k.as_str()));
+        put_overrides(&mut kv, meta.overrides());
+        let item = |t: &TensorInfo| Item { from: t.clone(), name: t.name.clone(), ty: t.ty, asks_for_importance: false };
+        let file = NewFile { meta: Meta::new(kv), items: tensors.iter().map(item).collect() };
+        Plan { files: vec![file], n_before: tensors.len(), fallbacks: 0 }
+    }
     pub fn new(old: &Gguf, params: &Params) -> Result<Plan> {
         let sizes = Sizes::of(&old.meta)?;
         let (kept, n_layer) = kept(old, params);
@@ -118,21 +128,25 @@ fn meta(old: &Meta, params: &Params, sizes: &Sizes, ftype: u32, n_layer: Option<
     let mut kv = old.kv.clone();
     set(&mut kv, "general.quantization_version", Value::U32(QUANTIZATION_VERSION));
     set(&mut kv, "general.file_type", Value::U32(ftype));
-    kv.retain(|(k, _)| ![SPLIT_NO, SPLIT_COUNT, SPLIT_TENSORS].contains(&k.as_str()));
-    for o in &params.overrides {
-        let value = match &o.value {
-            OverrideValue::Float(v) => Value::F32(*v as f32),
-            // The type that readers expect of counts.
-            OverrideValue::Int(v) => Value::U32(v.wrapping_abs() as u32),
-            OverrideValue::Bool(v) => Value::Bool(*v),
-            OverrideValue::Str(v) => Value::Str(v.as_bytes().to_vec()),
-        };
-        set(&mut kv, &o.key, value);
-    }
+    kv.retain(|(k, _)| !PART_KEYS.contains(&k.as_str()));
+    put_overrides(&mut kv, &params.overrides);
     if let Some(n) = n_layer {
         set(&mut kv, &format!("{}.block_count", sizes.arch), Value::U32(n));
     }
     Ok(Meta::new(kv))
+}
+
+fn put_overrides(kv: &mut Vec<(String, Value)>, overrides: &[Override]) {
+    for o in overrides {
+        let value = match &o.value {
+            OverrideValue::Float(v) => Value::F32(*v as f32),
+            // The type that readers expect of counts.
+            OverrideValue::Int(v) => Value::U32(v.unsigned_abs() as u32),
+            OverrideValue::Bool(v) => Value::Bool(*v),
+            OverrideValue::Str(v) => Value::Str(v.as_bytes().to_vec()),
+        };
+        set(kv, &o.key, value);
+    }
 }
 
 /// Says in each of several files which one it is.

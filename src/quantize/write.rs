@@ -30,7 +30,8 @@ pub fn run(source: &Source, output: &Path, plan: &Plan, params: &Params) -> Resu
     if params.dry_run {
         dry_run(plan, params, &mut report)?;
     } else {
-        let files: Vec<_> = plan.files.iter().enumerate().map(|(i, f)| one_file(source, &path(output, i, plan, params), f, params, &mut report)).collect();
+        let files: Vec<_> =
+            plan.files.iter().enumerate().map(|(i, f)| one_file(source, &path(output, i, plan, params), f, params, &mut report)).collect();
         let files: Vec<Replacement> = files.into_iter().collect::<Result<_>>()?;
         files.into_iter().try_for_each(Replacement::finish)?;
     }
@@ -112,7 +113,9 @@ impl<'a> Work<'a> {
         let too_large = || Error::invalid(format!("tensor {}: too large", t.name));
         let ne0 = usize::try_from(t.shape[0]).map_err(|_| too_large())?;
         let n_rows = usize::try_from(t.elements().checked_div(t.shape[0]).unwrap_or(0)).map_err(|_| too_large())?;
-        let bytes = |ty: DType| ty.row_bytes(ne0).ok_or_else(|| Error::invalid(format!("tensor {}: its rows are no whole blocks of {}", t.name, ty.name())));
+        let bytes = |ty: DType| {
+            ty.row_bytes(ne0).ok_or_else(|| Error::invalid(format!("tensor {}: its rows are no whole blocks of {}", t.name, ty.name())))
+        };
         let importance = if item.ty == t.ty { None } else { importance_of(item, params.importance.as_ref())? };
         let most = if params.max_bytes == 0 { SLAB } else { params.max_bytes.min(SLAB) };
         let (row_bytes, new_row_bytes) = (bytes(t.ty)?, bytes(item.ty)?);

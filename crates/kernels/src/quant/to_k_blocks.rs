@@ -1,74 +1,11 @@
 //! Floats to the K types, bit-identical to the original's reference quantisers (those without an importance matrix), and the searches they share with `to`.
 //! Every float operation stands in the original's order: the search for scales compares errors that differ in their last bits.
-use super::to_blocks::{farthest, inverse, nearest, put_f16};
-use crate::quant::iq4_xs::VALUES;
-
-/// Numbers below this count as none.
-pub(super) const NOTHING: f32 = 1e-15;
-
-/// To the nearest integer, halves to even, as far as 2^22.
-pub(super) fn round(v: f32) -> i32 {
-    ((v + 12_582_912.0).to_bits() & 0x007f_ffff) as i32 - 0x0040_0000
-}
+use super::to::search::{NOTHING, Search, all_signed, all_with_min, round};
+use super::to_blocks::{farthest, inverse, put_f16};
 
 /// `v` cut to f16.
 pub(super) fn cut(v: f32) -> f32 {
     half::f16::from_f32(v).to_f32()
-}
-
-/// How a scale and a min are searched.
-pub(super) struct Search {
-    /// The largest level.
-    pub top: i32,
-    /// Ranges of `top + from + step * i` levels are tried, `i` up to `steps`.
-    pub from: f32,
-    pub step: f32,
-    pub steps: i32,
-    /// Errors count as they are, not squared.
-    pub absolute: bool,
-}
-
-/// Scale, min (what is taken away) and levels that fit `x` best, errors weighed by `w`.
-pub(super) fn fit_with_min<const N: usize>(x: &[f32; N], w: &[f32; N], s: &Search) -> (f32, f32, [u8; N]) {
-    let min = x.iter().fold(x[0], |m, v| if *v < m { *v } else { m });
-    let max = x.iter().fold(x[0], |m, v| if *v > m { *v } else { m });
-    let min = if min > 0.0 { 0.0 } else { min };
-    if max == min {
-        return (0.0, -min, [0; N]);
-    }
-    let levels = |iscale: f32, min: f32| x.map(|v| round(iscale * (v - min)).clamp(0, s.top) as u8);
-    let error = |q: &[u8; N], scale: f32, min: f32| {
-        let errors = q.iter().zip(x).map(|(q, v)| scale * f32::from(*q) + min - v);
-        errors.zip(w).fold(0.0, |sum, (e, w)| sum + w * if s.absolute { e.abs() } else { e * e })
-    };
-    let (sum_w, sum_x) = x.iter().zip(w).skip(1).fold((w[0], w[0] * x[0]), |(a, b), (v, w)| (a + w, b + w * v));
-    let iscale = s.top as f32 / (max - min);
-    let mut best = (1.0 / iscale, min, levels(iscale, min));
-    let mut least = error(&best.2, best.0, best.1);
-    for i in 0..=s.steps {
-        // From the min found so far.
-        let q = levels((s.from + s.step * i as f32 + s.top as f32) / (max - best.1), best.1);
-        let (mut sl, mut sl2, mut sxl) = (0.0f32, 0.0f32, 0.0f32);
-        for ((q, v), w) in q.iter().zip(x).zip(w) {
-            let q = f32::from(*q);
-            sl += w * q;
-            sl2 += w * q * q;
-            sxl += w * q * v;
-        }
-        let det = sum_w * sl2 - sl * sl;
-        if det <= 0.0 || det.is_nan() {
-            continue;
-        }
-        let (mut scale, mut min) = ((sum_w * sxl - sum_x * sl) / det, (sl2 * sum_x - sl * sxl) / det);
-        if min > 0.0 {
-            (scale, min) = (sxl / sl2, 0.0);
-        }
-        let e = error(&q, scale, min);
-        if e < least {
-            (best, least) = ((scale, min, q), e);
-        }
-    }
-    (best.0, -best.1, best.2)
 }
 
 /// Cuts 256 numbers into sub-blocks of `N`.
@@ -90,12 +27,7 @@ fn largest(v: &[f32]) -> f32 {
 
 pub(super) fn q2_k(x: &[f32; 256], out: &mut [u8; 84]) {
     let search = Search { top: 3, from: -0.5, step: 0.1, steps: 15, absolute: true };
-    let (mut scales, mut mins, mut q) = ([0.0; 16], [0.0; 16], [0; 256]);
-    for (j, x) in subs::<16>(x).iter().enumerate() {
-        let levels: [u8; 16];
-        (scales[j], mins[j], levels) = fit_with_min(x, &x.map(f32::abs), &search);
-        q[16 * j..16 * j + 16].copy_from_slice(&levels);
-    }
+    let (scales, mins, mut q) = all_with_min::<16, 16>(x, &x.map(f32::abs), &search);
     let (top, top_min) = (largest(&scales), largest(&mins));
     let step = |v: f32, top: f32| if top > 0.0 { round(15.0 / top * v) as u8 } else { 0 };
     let (d, dmin) = (cut(top / 15.0), cut(top_min / 15.0));
@@ -189,13 +121,12 @@ pub(super) fn put_q3_k(x: &[f32; 256], q: &mut [u8; 256], d: f32, bits: &[u8; 16
 
 /// What Q4_K and Q5_K share: 16 bytes of scales, and the levels.
 fn scales_and_levels(x: &[f32; 256], search: &Search, out: &mut [u8]) -> [u8; 256] {
-    let (mut scales, mut mins, mut q) = ([0.0; 8], [0.0; 8], [0; 256]);
-    for (j, x) in subs::<32>(x).iter().enumerate() {
+    let mut w = [0.0; 256];
+    for (x, w) in subs::<32>(x).iter().zip(w.as_chunks_mut::<32>().0) {
         let average = (x.iter().fold(0.0f32, |s, v| s + v * v) / 32.0).sqrt();
-        let levels: [u8; 32];
-        (scales[j], mins[j], levels) = fit_with_min(x, &x.map(|v| average + v.abs()), search);
-        q[32 * j..32 * j + 32].copy_from_slice(&levels);
+        *w = x.map(|v| average + v.abs());
     }
+    let (scales, mins, mut q) = all_with_min::<32, 8>(x, &w, search);
     let (top, top_min) = (largest(&scales), largest(&mins));
     put_f16(out, top / 63.0);
     put_f16(&mut out[2..], top_min / 63.0);
@@ -251,35 +182,6 @@ pub(super) fn put_q5_k(q: &[u8; 256], out: &mut [u8; 176]) {
     }
 }
 
-/// A scale for levels of `-top` to `top - 1`, and the levels, `top` too large: around what the number farthest from 0 asks for, the one with the least
-/// error. (Where all numbers are 0 so are the levels, as they are stored.)
-pub(super) fn fit_signed<const N: usize>(x: &[f32; N], w: &[f32; N], top: i32) -> (f32, [u8; N]) {
-    let far = farthest(x);
-    if far.abs() < NOTHING {
-        return (0.0, [0; N]);
-    }
-    let sums = |iscale: f32| {
-        x.iter().zip(w).fold((0.0f32, 0.0f32), |(lx, l2), (v, w)| {
-            let l = round(iscale * v).clamp(-top, top - 1) as f32;
-            (lx + w * v * l, l2 + w * l * l)
-        })
-    };
-    let mut found = -top as f32 / far;
-    let (lx, l2) = sums(found);
-    let mut scale = if l2 != 0.0 { lx / l2 } else { 0.0 };
-    let mut best = scale * lx;
-    for i in (-9..=9).filter(|i| *i != 0) {
-        let iscale = -(top as f32 + 0.1 * i as f32) / far;
-        let (lx, l2) = sums(iscale);
-        if l2 > 0.0 && lx * lx > best * l2 {
-            scale = lx / l2;
-            best = scale * lx;
-            found = iscale;
-        }
-    }
-    (scale, x.map(|v| (round(found * v).clamp(-top, top - 1) + top) as u8))
-}
-
 pub(super) fn q6_k(x: &[f32; 256], out: &mut [u8; 210]) {
     put_q6_k(x, &x.map(|v| v * v), out);
 }
@@ -287,12 +189,7 @@ pub(super) fn q6_k(x: &[f32; 256], out: &mut [u8; 210]) {
 /// Numbers count as `w` says.
 pub(super) fn put_q6_k(x: &[f32; 256], w: &[f32; 256], out: &mut [u8; 210]) {
     out.fill(0);
-    let (mut scales, mut q) = ([0.0; 16], [0; 256]);
-    for (j, (x, w)) in subs::<16>(x).iter().zip(subs::<16>(w)).enumerate() {
-        let levels: [u8; 16];
-        (scales[j], levels) = fit_signed(x, w, 32);
-        q[16 * j..16 * j + 16].copy_from_slice(&levels);
-    }
+    let (scales, mut q) = all_signed(x, w, 32);
     let far = farthest(&scales);
     if far.abs() < NOTHING {
         return;
@@ -311,30 +208,4 @@ pub(super) fn put_q6_k(x: &[f32; 256], w: &[f32; 256], out: &mut [u8; 210]) {
         (out[low], out[low + 32]) = (a & 15 | c << 4, b & 15 | d << 4);
         out[128 + i] = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6;
     }
-}
-
-/// The scale of 32 numbers under the table: around what the number farthest from 0 asks for, the one with the least error.
-pub(super) fn fit_table(x: &[f32; 32], w: &[f32; 32]) -> f32 {
-    let far = farthest(x);
-    if far.abs() < NOTHING {
-        return 0.0;
-    }
-    let sums = |id: f32| {
-        x.iter().zip(w).fold((0.0f32, 0.0f32), |(qx, q2), (v, w)| {
-            let q = f32::from(VALUES[nearest(id * v)]);
-            (qx + w * q * v, q2 + w * q * q)
-        })
-    };
-    let lowest = f32::from(VALUES[0]);
-    let (qx, q2) = sums(1.0 / (-far / lowest));
-    let mut d = if q2 > 0.0 { qx / q2 } else { 0.0 };
-    let mut best = d * qx;
-    for i in -7..=7 {
-        let (qx, q2) = sums((i as f32 + lowest) / far);
-        if q2 > 0.0 && qx * qx > best * q2 {
-            d = qx / q2;
-            best = d * qx;
-        }
-    }
-    d
 }

@@ -1,9 +1,9 @@
 //! IQ1_S and IQ1_M: -1, 0 and 1, all moved up or down by an eighth. Sorted numbers are cut into three runs in the best of all ways; then the groups of
 //! eight become points of the lattice.
 use super::lattice::{IQ1, Lattice};
+use super::search::round;
 use super::{sum_of_squares, weigh};
 use crate::quant::to_blocks::put_f16;
-use crate::quant::to_k_blocks::round;
 
 const UP: [f32; 3] = [-0.875, 0.125, 1.125];
 const DOWN: [f32; 3] = [-1.125, -0.125, 0.875];
@@ -47,7 +47,14 @@ impl Cut {
 }
 
 /// Points of a sub-block, and the scale anew where a group was no point; `values` of a group by its number.
-fn place<const B: usize>(l: &Lattice<8>, x: &[f32; B], w: &[f32; B], levels: &[u8; B], scale: &mut f32, values: impl Fn(usize) -> &'static [f32; 3]) -> [u16; 4] {
+fn place<const B: usize>(
+    l: &Lattice<8>,
+    x: &[f32; B],
+    w: &[f32; B],
+    levels: &[u8; B],
+    scale: &mut f32,
+    values: impl Fn(usize) -> &'static [f32; 3],
+) -> [u16; 4] {
     let (mut points, mut moved) = ([0; 4], false);
     for (k, levels) in levels.as_chunks::<8>().0.iter().enumerate() {
         points[k] = l.find(levels).unwrap_or_else(|near| {

@@ -1,10 +1,10 @@
 //! IQ4_NL and IQ4_XS: indices into a table of sixteen values.
+use super::search::{all_under_table, fit_table, round};
 use super::{sum_of_squares, weigh};
 use crate::quant::to_blocks::{farthest, inverse, nearest, put_f16, put_low_bits};
-use crate::quant::to_k_blocks::{fit_table, round};
 
-/// What the elements of a sub-block of 32 count.
-fn weights(x: &[f32; 32], importance: Option<&[f32; 32]>, sigma2: f32) -> [f32; 32] {
+/// What the elements count.
+fn weights<const N: usize>(x: &[f32; N], importance: Option<&[f32; N]>, sigma2: f32) -> [f32; N] {
     importance.map_or_else(|| x.map(|v| v * v), |w| weigh(x, w, sigma2))
 }
 
@@ -17,15 +17,11 @@ pub(super) fn iq4_nl(x: &[f32; 32], importance: Option<&[f32; 32]>, out: &mut [u
 
 pub(super) fn iq4_xs(x: &[f32; 256], importance: Option<&[f32; 256]>, out: &mut [u8; 136]) {
     let sigma2 = sum_of_squares(x) * (2.0 / 256.0);
-    let (x, importance) = (x.as_chunks::<32>().0, importance.map(|w| w.as_chunks::<32>().0));
-    let mut scales = [0.0; 8];
-    for (j, (x, scale)) in x.iter().zip(&mut scales).enumerate() {
-        *scale = fit_table(x, &weights(x, importance.and_then(|w| w.get(j)), sigma2));
-    }
+    let scales = all_under_table(x, &weights(x, importance, sigma2));
     out.fill(0);
     let d = -farthest(&scales) / 32.0;
     put_f16(out, d);
-    for (j, (x, scale)) in x.iter().zip(scales).enumerate() {
+    for (j, (x, scale)) in x.as_chunks::<32>().0.iter().zip(scales).enumerate() {
         let sc = round(inverse(d) * scale).clamp(-32, 31);
         let id = inverse(d * sc as f32);
         let bits = (sc + 32) as u8;

@@ -3,6 +3,7 @@
 mod iq1;
 mod iq4;
 mod lattice;
+pub(super) mod search;
 mod signed;
 mod weighted;
 

@@ -1,9 +1,9 @@
 //! IQ2 and IQ3: signs, and sizes that are points of a lattice, under a scale per sub-block. Scales around the one that fits the largest number are tried.
 use super::lattice::{self, Lattice};
+use super::search::round;
 use super::weighted::fit_unsigned;
 use super::{sum_of_squares, weigh};
 use crate::quant::to_blocks::put_f16;
-use crate::quant::to_k_blocks::round;
 
 /// The values of the levels.
 const ODD: [f32; 8] = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0];
@@ -60,7 +60,15 @@ fn split_signs<const B: usize>(x: &[f32; B], w: &[f32; B], even: bool) -> ([f32;
 }
 
 /// Points for the numbers at `scale` (`id` is its inverse), and which groups were no point themselves. `only`: groups that are placed, the rest stays.
-fn place<const B: usize, const D: usize>(l: &Lattice<D>, levels: i32, f: &Numbers<B>, id: f32, scale: f32, only: u8, points: &mut [u16; 8]) -> u8 {
+fn place<const B: usize, const D: usize>(
+    l: &Lattice<D>,
+    levels: i32,
+    f: &Numbers<B>,
+    id: f32,
+    scale: f32,
+    only: u8,
+    points: &mut [u16; 8],
+) -> u8 {
     let mut moved = 0;
     for k in (0..B / D).filter(|k| only >> k & 1 == 1) {
         let at: [u8; D] = std::array::from_fn(|i| round(0.5 * (id * f.sizes[D * k + i] - 1.0)).clamp(0, levels - 1) as u8);

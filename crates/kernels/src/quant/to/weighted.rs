@@ -1,8 +1,9 @@
 //! Q4_0 to Q5_1 and the K types where columns have an importance.
+use super::search::{NOTHING, Search, all_signed, all_with_min, fit_signed, fit_with_min, round};
 use super::{sum_of_squares, weigh};
 use crate::DType;
 use crate::quant::to_blocks::{put_f16, put_low_bits};
-use crate::quant::to_k_blocks::{self as k, NOTHING, Search, fit_signed, fit_with_min, round, subs};
+use crate::quant::to_k_blocks::{self as k, subs};
 
 /// A row of a type whose quantiser asks for importance; `false`, and nothing written, for the others.
 pub(super) fn row(ty: DType, x: &[f32], importance: &[f32], out: &mut [u8]) -> bool {
@@ -120,27 +121,17 @@ fn move_levels<const N: usize>(top: i32, x: &[f32; N], w: &[f32; N], q: &mut [u8
     changed
 }
 
-/// Scale, min and levels of every sub-block, and what the sub-blocks count.
-#[allow(clippy::type_complexity, reason = "four arrays, read once below each call")]
-fn fit_all<const N: usize, const SUBS: usize>(
-    x: &[f32; 256],
-    importance: &[f32; 256],
-    sigma2: f32,
-    search: &Search,
-) -> ([f32; SUBS], [f32; SUBS], [f32; SUBS], [u8; 256]) {
-    let (mut scales, mut mins, mut counts, mut q) = ([0.0; SUBS], [0.0; SUBS], [0.0; SUBS], [0; 256]);
-    for (j, (x, importance)) in subs::<N>(x).iter().zip(subs::<N>(importance)).enumerate() {
-        let w = weigh(x, importance, sigma2);
-        counts[j] = w.iter().fold(0.0, |s, w| s + w);
-        let levels: [u8; N];
-        (scales[j], mins[j], levels) = fit_with_min(x, &w, search);
-        q[N * j..N * j + N].copy_from_slice(&levels);
-    }
-    (scales, mins, counts, q)
+/// What the elements count, and the sub-blocks of `N`.
+fn weights<const N: usize, const SUBS: usize>(x: &[f32; 256], importance: &[f32; 256], sigma2: f32) -> ([f32; 256], [f32; SUBS]) {
+    let w = weigh(x, importance, sigma2);
+    let mut counts = [0.0; SUBS];
+    subs::<N>(&w).iter().zip(&mut counts).for_each(|(w, count)| *count = w.iter().fold(0.0, |s, w| s + w));
+    (w, counts)
 }
 
 fn q2_k(x: &[f32; 256], importance: &[f32; 256], out: &mut [u8; 84]) {
-    let (scales, mins, counts, mut q) = fit_all::<16, 16>(x, importance, sum_of_squares(x) / 256.0, &search(3));
+    let (w, counts) = weights::<16, 16>(x, importance, sum_of_squares(x) / 256.0);
+    let (scales, mins, mut q) = all_with_min::<16, 16>(x, &w, &search(3));
     let (d, sc) = fit_unsigned(15, &scales, &counts);
     let (dmin, m) = fit_unsigned(15, &mins, &counts);
     for j in 0..16 {
@@ -154,22 +145,16 @@ fn q2_k(x: &[f32; 256], importance: &[f32; 256], out: &mut [u8; 84]) {
 }
 
 fn q3_k(x: &[f32; 256], importance: &[f32; 256], out: &mut [u8; 110]) {
-    let sigma2 = 2.0 * sum_of_squares(x) / 256.0;
-    let (mut scales, mut counts, mut q) = ([0.0; 16], [0.0; 16], [0; 256]);
-    for (j, (x, importance)) in subs::<16>(x).iter().zip(subs::<16>(importance)).enumerate() {
-        let w = weigh(x, importance, sigma2);
-        counts[j] = w.iter().fold(0.0, |s, w| s + w);
-        let levels: [u8; 16];
-        (scales[j], levels) = fit_signed(x, &w, 4);
-        q[16 * j..16 * j + 16].copy_from_slice(&levels);
-    }
+    let (w, counts) = weights::<16, 16>(x, importance, 2.0 * sum_of_squares(x) / 256.0);
+    let (scales, mut q) = all_signed(x, &w, 4);
     let (d, sc) = fit_signed(&scales, &counts, 32);
     k::put_q3_k(x, &mut q, d, &sc, out);
 }
 
 /// What Q4_K and Q5_K share: 16 bytes of scales, and the levels.
 fn scales_and_levels(x: &[f32; 256], importance: &[f32; 256], top: i32, out: &mut [u8]) -> [u8; 256] {
-    let (scales, mins, counts, mut q) = fit_all::<32, 8>(x, importance, 2.0 * sum_of_squares(x) / 256.0, &search(top));
+    let (w, counts) = weights::<32, 8>(x, importance, 2.0 * sum_of_squares(x) / 256.0);
+    let (scales, mins, mut q) = all_with_min::<32, 8>(x, &w, &search(top));
     let (d, sc) = fit_unsigned(63, &scales, &counts);
     let (dmin, m) = fit_unsigned(63, &mins, &counts);
     put_f16(out, d);
