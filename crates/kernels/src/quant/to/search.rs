@@ -39,7 +39,7 @@ fn level(iscale: f32, v: f32, low: i32, high: i32) -> i32 {
 
 /// Weighted errors of levels from `min` in steps of `1 / iscale`, seen as `scale * level + at`.
 #[inline(always)]
-fn errors<const N: usize, const L: usize>(
+fn errors<const N: usize, const L: usize, const ABSOLUTE: bool>(
     x: &Lanes<N, L>,
     w: &Lanes<N, L>,
     s: &Search,
@@ -47,18 +47,47 @@ fn errors<const N: usize, const L: usize>(
     (scale, at): (&[f32; L], &[f32; L]),
 ) -> [f32; L] {
     let mut sum = [0.0f32; L];
-    for i in 0..N {
-        for l in 0..L {
-            let e = scale[l] * level(iscale[l], x[i][l] - min[l], 0, s.top) as f32 + at[l] - x[i][l];
-            sum[l] += w[i][l] * if s.absolute { e.abs() } else { e * e };
-        }
+    for (x, w) in x.iter().zip(w) {
+        let q = levels(iscale, x, min, s.top);
+        let e: [f32; L] = from_fn(|l| scale[l] * q[l] + at[l] - x[l]);
+        let e: [f32; L] = from_fn(|l| if ABSOLUTE { e[l].abs() } else { e[l] * e[l] });
+        sum = from_fn(|l| sum[l] + w[l] * e[l]);
     }
     sum
 }
 
+/// Levels from `min` in steps of `1 / iscale`.
+#[inline(always)]
+fn levels<const L: usize>(iscale: &[f32; L], x: &[f32; L], min: &[f32; L], top: i32) -> [f32; L] {
+    from_fn(|l| level(iscale[l], x[l] - min[l], 0, top) as f32)
+}
+
+/// Weighted sums of levels, of their squares, and of their products with the numbers.
+#[inline(always)]
+fn moments<const N: usize, const L: usize>(x: &Lanes<N, L>, w: &Lanes<N, L>, iscale: &[f32; L], min: &[f32; L], top: i32) -> [[f32; L]; 3] {
+    let (mut sl, mut sl2, mut sxl) = ([0.0f32; L], [0.0f32; L], [0.0f32; L]);
+    for (x, w) in x.iter().zip(w) {
+        let q = levels(iscale, x, min, top);
+        let wq: [f32; L] = from_fn(|l| w[l] * q[l]);
+        sl = from_fn(|l| sl[l] + wq[l]);
+        sl2 = from_fn(|l| sl2[l] + wq[l] * q[l]);
+        sxl = from_fn(|l| sxl[l] + wq[l] * x[l]);
+    }
+    [sl, sl2, sxl]
+}
+
+#[inline(always)]
+fn either<const L: usize>(first: &[bool; L], a: &[f32; L], b: &[f32; L]) -> [f32; L] {
+    from_fn(|l| if first[l] { a[l] } else { b[l] })
+}
+
 /// Scale, min (what is taken away) and levels that fit `x` best, errors weighed by `w`.
 #[inline(always)]
-fn with_min<const N: usize, const L: usize>(x: &Lanes<N, L>, w: &Lanes<N, L>, s: &Search) -> ([f32; L], [f32; L], [[u8; L]; N]) {
+fn with_min<const N: usize, const L: usize, const ABSOLUTE: bool>(
+    x: &Lanes<N, L>,
+    w: &Lanes<N, L>,
+    s: &Search,
+) -> ([f32; L], [f32; L], [[u8; L]; N]) {
     let (mut min, mut max, mut sum_w) = (x[0], x[0], w[0]);
     let mut sum_x: [f32; L] = from_fn(|l| w[0][l] * x[0][l]);
     for i in 1..N {
@@ -74,19 +103,11 @@ fn with_min<const N: usize, const L: usize>(x: &Lanes<N, L>, w: &Lanes<N, L>, s:
     let (mut min, mut from) = (lowest, lowest);
     let mut found: [f32; L] = from_fn(|l| s.top as f32 / (max[l] - min[l]));
     let mut scale = found.map(|v| 1.0 / v);
-    let mut least = errors(x, w, s, (&found, &min), (&scale, &min));
+    let mut least = errors::<N, L, ABSOLUTE>(x, w, s, (&found, &min), (&scale, &min));
     for step in 0..=s.steps {
         let range = s.from + s.step * step as f32 + s.top as f32;
         let iscale: [f32; L] = from_fn(|l| range / (max[l] - min[l]));
-        let (mut sl, mut sl2, mut sxl) = ([0.0f32; L], [0.0f32; L], [0.0f32; L]);
-        for i in 0..N {
-            for l in 0..L {
-                let q = level(iscale[l], x[i][l] - min[l], 0, s.top) as f32;
-                sl[l] += w[i][l] * q;
-                sl2[l] += w[i][l] * q * q;
-                sxl[l] += w[i][l] * q * x[i][l];
-            }
-        }
+        let [sl, sl2, sxl] = moments(x, w, &iscale, &min, s.top);
         let det: [f32; L] = from_fn(|l| sum_w[l] * sl2[l] - sl[l] * sl[l]);
         let (mut new, mut at) = ([0.0; L], [0.0; L]);
         for l in 0..L {
@@ -95,15 +116,13 @@ fn with_min<const N: usize, const L: usize>(x: &Lanes<N, L>, w: &Lanes<N, L>, s:
             new[l] = if at[l] > 0.0 { sxl[l] / sl2[l] } else { new[l] };
             at[l] = if at[l] > 0.0 { 0.0 } else { at[l] };
         }
-        let e = errors(x, w, s, (&iscale, &min), (&new, &at));
-        for l in 0..L {
-            let better = (det[l] > 0.0) & (e[l] < least[l]);
-            least[l] = if better { e[l] } else { least[l] };
-            scale[l] = if better { new[l] } else { scale[l] };
-            found[l] = if better { iscale[l] } else { found[l] };
-            from[l] = if better { min[l] } else { from[l] };
-            min[l] = if better { at[l] } else { min[l] };
-        }
+        let e = errors::<N, L, ABSOLUTE>(x, w, s, (&iscale, &min), (&new, &at));
+        let better: [bool; L] = from_fn(|l| (det[l] > 0.0) & (e[l] < least[l]));
+        least = either(&better, &e, &least);
+        scale = either(&better, &new, &scale);
+        found = either(&better, &iscale, &found);
+        from = either(&better, &min, &from);
+        min = either(&better, &at, &min);
     }
     let flat: [bool; L] = from_fn(|l| max[l] == lowest[l]);
     let q = from_fn(|i| from_fn(|l| if flat[l] { 0 } else { level(found[l], x[i][l] - from[l], 0, s.top) as u8 }));
@@ -222,25 +241,26 @@ fn table<const L: usize>(x: &Lanes<32, L>, w: &Lanes<32, L>) -> [f32; L] {
 
 /// A function of lanes, compiled a second time for 256-bit vectors.
 macro_rules! wide {
-    ($name:ident, $plain:ident, [$($generic:tt)*], [$($arg:ident: $ty:ty),*], $result:ty) => {
+    ($name:ident, $plain:expr, [$($generic:tt)*], [$($arg:ident: $ty:ty),*], $result:ty) => {
         fn $name<$($generic)*>($($arg: $ty),*) -> $result {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2")]
                 fn avx2<$($generic)*>($($arg: $ty),*) -> $result {
-                    $plain($($arg),*)
+                    ($plain)($($arg),*)
                 }
                 if Isa::detect() >= Isa::Avx2 {
                     // SAFETY: this CPU has it.
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            $plain($($arg),*)
+            ($plain)($($arg),*)
         }
     };
 }
 
-wide!(with_min_wide, with_min, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, s: &Search], ([f32; 8], [f32; 8], [[u8; 8]; N]));
+wide!(with_min_squared, with_min::<N, 8, false>, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, s: &Search], ([f32; 8], [f32; 8], [[u8; 8]; N]));
+wide!(with_min_absolute, with_min::<N, 8, true>, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, s: &Search], ([f32; 8], [f32; 8], [[u8; 8]; N]));
 wide!(signed_wide, signed, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, top: i32], ([f32; 8], [[u8; 8]; N]));
 wide!(table_wide, table, [], [x: &Lanes<32, 8>, w: &Lanes<32, 8>], [f32; 8]);
 
@@ -264,7 +284,8 @@ pub(in crate::quant) fn all_with_min<const N: usize, const SUBS: usize>(
     const { assert!(N * SUBS == 256 && SUBS.is_multiple_of(8)) };
     let (mut scales, mut mins, mut levels) = ([0.0; SUBS], [0.0; SUBS], [0; 256]);
     for g in 0..SUBS / 8 {
-        let (scale, min, q) = with_min_wide::<N>(&across(x, g), &across(w, g), s);
+        let fit = if s.absolute { with_min_absolute::<N> } else { with_min_squared::<N> };
+        let (scale, min, q) = fit(&across(x, g), &across(w, g), s);
         scales[8 * g..][..8].copy_from_slice(&scale);
         mins[8 * g..][..8].copy_from_slice(&min);
         put_levels(&q, g, &mut levels);
@@ -288,9 +309,9 @@ pub(in crate::quant) fn all_under_table(x: &[f32; 256], w: &[f32; 256]) -> [f32;
     table_wide(&across(x, 0), &across(w, 0))
 }
 
-/// One sub-block.
+/// One sub-block; errors are squared.
 pub(in crate::quant) fn fit_with_min<const N: usize>(x: &[f32; N], w: &[f32; N], s: &Search) -> (f32, f32, [u8; N]) {
-    let ([scale], [min], q) = with_min(&x.map(|v| [v]), &w.map(|v| [v]), s);
+    let ([scale], [min], q) = with_min::<N, 1, false>(&x.map(|v| [v]), &w.map(|v| [v]), s);
     (scale, min, q.map(|[q]| q))
 }
 
