@@ -37,23 +37,23 @@ impl<const B: usize> Fitted<B> {
 /// Sizes and signs; with `even`, the number that costs least gets the wrong sign where their count is odd.
 fn split_signs<const B: usize>(x: &[f32; B], w: &[f32; B], even: bool) -> ([f32; B], [u8; 4]) {
     let (mut sizes, mut signs) = (*x, [0u8; 4]);
-    for k in 0..B / 8 {
+    for (k, signs) in signs.iter_mut().enumerate().take(B / 8) {
         for i in 8 * k..8 * k + 8 {
             // Not `< 0`: -0 is no negative number, and a nan is.
             let negative = !matches!(x[i].partial_cmp(&0.0), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal));
             if negative {
                 sizes[i] = -x[i];
-                signs[k] |= 1 << (i % 8);
+                *signs |= 1 << (i % 8);
             }
         }
         if even {
-            if signs[k].count_ones() % 2 == 1 {
+            if signs.count_ones() % 2 == 1 {
                 let cost = |i: usize| w[i] * x[i] * x[i];
                 let least = (8 * k..8 * k + 8).reduce(|a, i| if cost(i) < cost(a) { i } else { a }).unwrap_or(8 * k);
                 sizes[least] = -sizes[least];
-                signs[k] ^= 1 << (least % 8);
+                *signs ^= 1 << (least % 8);
             }
-            signs[k] &= 127;
+            *signs &= 127;
         }
     }
     (sizes, signs)
