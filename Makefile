@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
 #          bench-kernels, bench-plot, bench-state, bench-words, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -16,7 +16,7 @@ VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := build/simple build/chat build/batched build/prefix_cache
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state bench-words clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa numa-map headers install tools test-differential test-conformance bench bench-kernels bench-plot bench-state bench-words clean
 
 all: lib examples
 
@@ -60,6 +60,13 @@ test-memory:
 # The properties on many more cases, other ones each time: what it finds becomes a test. CASES=n.
 test-properties:
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release -p camelid --lib -- vocab:: grammar:: sampling:: memory:: --quiet
+
+# Where weights, heads and threads are on this machine's memory nodes, and what decodes read where: text, and build/numa.svg. NUMA=mirror, MODEL=...
+NUMA ?= shard
+numa-map:
+	@mkdir -p build
+	CAMELID_NUMA=$(NUMA) CAMELID_NUMA_AUDIT=1 CAMELID_LOG=warn $(CARGO) run --release --quiet --example camelid-numa -- $(MODEL) --svg build/numa.svg
+	@echo build/numa.svg
 
 # A platform without memory maps: models are read, KV lies on the heap. In a target folder of its own, or every build would undo the other's.
 NO_MMAP := RUSTFLAGS='--cfg camelid_no_mmap' CARGO_TARGET_DIR=$(TARGET)/no-mmap $(CARGO)

@@ -101,8 +101,8 @@ fn rows(m: &Model) -> BTreeMap<String, String> {
 /// Runs of layers whose KV heads are cut alike.
 fn heads(c: &Context) -> Vec<(std::ops::RangeInclusive<usize>, String)> {
     let mut out: Vec<(std::ops::RangeInclusive<usize>, String)> = Vec::new();
-    for (il, cut) in placed::heads(c) {
-        let parts: Vec<String> = cut.iter().map(|(node, h)| format!("{node}: {}..{}", h.start, h.end)).collect();
+    for placed::HeadsOf { layer: il, by_node } in placed::heads(c) {
+        let parts: Vec<String> = by_node.iter().map(|(node, h)| format!("{node}: {}..{}", h.start, h.end)).collect();
         match out.last_mut() {
             Some((layers, text)) if *layers.end() + 1 == il && *text == parts.join("  ") => *layers = *layers.start()..=il,
             _ => out.push((il..=il, parts.join("  "))),

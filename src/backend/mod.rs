@@ -103,7 +103,7 @@ pub trait Backend: Send + Sync {
     /// `0..n` in a part for each node that work is spread over; borders are multiples of `granule`.
     fn cut(&self, n: usize, granule: usize) -> Vec<Range<usize>> {
         let _ = granule;
-        vec![0..n]
+        std::iter::once(0..n).collect()
     }
     /// What its work is spread over, where that is a choice.
     fn nodes(&self) -> Option<&Arc<Nodes>> {

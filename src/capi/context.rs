@@ -173,7 +173,7 @@ fn compute(
 ) -> i32 {
     with(name, ctx, -1, |c| {
         // SAFETY: the arrays of the batch have n_tokens elements, by the promise of the caller of `name`.
-        let view = unsafe { convert::batch(batch, c.0.n_embd, c.0.sizes.n_batch) };
+        let view = unsafe { convert::batch(batch, c.0.n_embd, c.0.n_pos, c.0.sizes.n_batch) };
         match view {
             Ok(view) => with_context(name, Some(&c.0.ctx), -3, |ctx| f(&c.0, ctx, &view)),
             Err(e) => {

@@ -262,8 +262,8 @@ pub fn abort_callback(callback: ggml_abort_callback, data: *mut c_void) -> Optio
 /// C's batch; the error is what makes it return -1.
 ///
 /// # Safety
-/// Every pointer is NULL or to `n_tokens` elements, the lists of `seq_id` as long as `n_seq_id` says.
-pub unsafe fn batch<'a>(b: &llama_batch, n_embd: usize, n_batch: u32) -> Result<BatchView<'a>> {
+/// Every pointer is NULL or to `n_tokens` elements (positions of embeddings: `n_pos` times as many), the lists of `seq_id` as long as `n_seq_id` says.
+pub unsafe fn batch<'a>(b: &llama_batch, n_embd: usize, n_pos: usize, n_batch: u32) -> Result<BatchView<'a>> {
     let n = usize::try_from(b.n_tokens).unwrap_or(0);
     if n == 0 {
         return Err(Error::invalid(format!("the batch has {} tokens", b.n_tokens)));
@@ -271,13 +271,14 @@ pub unsafe fn batch<'a>(b: &llama_batch, n_embd: usize, n_batch: u32) -> Result<
     if n > n_batch as usize {
         return Err(Error::invalid(format!("the batch has {n} tokens, n_batch is {n_batch}")));
     }
+    let n_pos = if b.token.is_null() { n_pos } else { 1 };
     // SAFETY: the caller's promise.
     unsafe {
         Ok(BatchView {
             n_tokens: n,
             tokens: ptr::slice(b.token, n),
             embd: ptr::slice(b.embd, n.saturating_mul(n_embd)),
-            pos: ptr::slice(b.pos, n),
+            pos: ptr::slice(b.pos, n * n_pos),
             seqs: sequences(b, n)?,
             logits: ptr::slice(b.logits, n),
         })

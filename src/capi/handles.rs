@@ -72,6 +72,8 @@ pub struct ContextHandle {
     pub sizes: Sizes,
     pub pooling_type: i32,
     pub n_embd: usize,
+    /// Positions per embedding.
+    pub n_pos: usize,
     pub has_memory: bool,
     /// `CAMELID_PREFIX_CACHE`; only ever locked by who has `ctx`.
     auto: Mutex<Option<Auto>>,
@@ -79,11 +81,12 @@ pub struct ContextHandle {
 
 impl ContextHandle {
     pub fn new(ctx: Context, model: *const llama_model) -> ContextHandle {
-        let (sizes, pooling_type, n_embd) = (ctx.sizes, ctx.pooling_type, ctx.model.hp.n_embd as usize);
+        let (sizes, pooling_type) = (ctx.sizes, ctx.pooling_type);
+        let (n_embd, n_pos) = (ctx.model.hp.n_embd as usize, ctx.model.n_pos_per_embd() as usize);
         let has_memory = ctx.has_memory();
         let auto = Mutex::new(Auto::from_env(&ctx));
         let ctx = Arc::new(Mutex::new(ctx));
-        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd, has_memory, auto }
+        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd, n_pos, has_memory, auto }
     }
 
     /// A decode, by way of the prefix cache where there is one.

@@ -4,9 +4,36 @@ use super::RowCopy;
 use super::blocks::Pool;
 use super::room::{Left, Room};
 use super::runs::Runs;
-use crate::backend::io::{BlockId, SeqSet};
+use crate::backend::io::{BlockId, SeqSet, Ubatch};
 use platform::error::try_zeroed;
 use platform::{Error, Result};
+
+/// What positions in a plane and ids a cell came with, where tokens have several positions: nobody here goes by it, states carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellExt {
+    pub x: i32,
+    pub y: i32,
+    /// -1: it was an embedding.
+    pub token: i32,
+}
+
+impl CellExt {
+    pub const NONE: CellExt = CellExt { x: 0, y: 0, token: -1 };
+
+    /// Of token `i`.
+    pub fn of(ub: &Ubatch, i: usize) -> CellExt {
+        match ub.pos.get(i * ub.n_pos_per_token..(i + 1) * ub.n_pos_per_token) {
+            Some(&[_, y, x, ..]) => CellExt { x, y, token: ub.tokens.get(i).copied().unwrap_or(-1) },
+            _ => CellExt::NONE,
+        }
+    }
+}
+
+impl Default for CellExt {
+    fn default() -> CellExt {
+        CellExt::NONE
+    }
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
@@ -16,10 +43,11 @@ pub struct Cell {
     /// Arrival (see `Stamp`), the same number in every group: cells of equal position are ordered by it.
     pub stamp: u64,
     pub seqs: SeqSet,
+    pub ext: CellExt,
 }
 
 impl Cell {
-    const FREE: Cell = Cell { pos: 0, shift: 0, stamp: 0, seqs: SeqSet::EMPTY };
+    const FREE: Cell = Cell { pos: 0, shift: 0, stamp: 0, seqs: SeqSet::EMPTY, ext: CellExt::NONE };
 }
 
 fn room_for(size: u32) -> Result<Vec<Cell>> {

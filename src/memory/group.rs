@@ -1,7 +1,7 @@
 //! One group: its streams of cells, its blocks, and the rules by which a ubatch finds room. A ring gives up its oldest masked cells,
 //! and only when it has no free ones left.
 use super::blocks::Pool;
-use super::cells::{Cell, Cells, Log, Tx, Undo};
+use super::cells::{Cell, CellExt, Cells, Log, Tx, Undo};
 use super::runs::Runs;
 use super::window::Window;
 use super::{Full, GroupSpec, RowCopy, Stamp};
@@ -80,7 +80,7 @@ impl Group {
         for &i in &part.tokens {
             let seq = ub.first_seq[i];
             let cell = cells.next_cell(seq)?;
-            let what = Cell { pos: ub.pos_of(i), stamp: Stamp::of(clock + i as u64), ..Cell::default() };
+            let what = Cell { pos: ub.pos_of(i), stamp: Stamp::of(clock + i as u64), ext: CellExt::of(ub, i), ..Cell::default() };
             cells.put(cell, what, Some(seq), &mut tx);
             let here = cells.seqs();
             for s in ub.seqs[i].iter().filter(|s| here.contains(s)) {

@@ -1,4 +1,5 @@
 //! Reading out who sits where, and putting cells back: all groups or none. Bookkeeping only: rows are moved by `rows`, formats are not known here.
+pub use super::cells::CellExt;
 use super::cells::{Cell, Cells, Log, Tx};
 use super::group::Group;
 use super::runs::Runs;
@@ -14,6 +15,13 @@ pub struct Held {
     pub seqs: SeqSet,
     /// Order of arrival, the same number in every group; what a state file does not say.
     pub stamp: u64,
+    pub ext: CellExt,
+}
+
+impl Held {
+    pub(super) fn of(c: &Cell) -> Held {
+        Held { pos: c.pos, seqs: c.seqs, stamp: c.stamp, ext: c.ext }
+    }
 }
 
 /// Row `row` of a list lies in `slot` of `block`.
@@ -64,7 +72,7 @@ impl Memory {
         }
         let one = |c: u32| {
             let (cell, (block, slot)) = (cells.cell(c), cells.place_of(c)?);
-            Some((block, slot, Held { pos: cell.pos, seqs: seq.map_or(cell.seqs, SeqSet::one), stamp: cell.stamp }))
+            Some((block, slot, Held { seqs: seq.map_or(cell.seqs, SeqSet::one), ..Held::of(cell) }))
         };
         list.into_iter().filter_map(one).enumerate().map(|(i, (block, slot, h))| (RowAt { row: i as u32, block, slot }, h)).collect()
     }
@@ -219,7 +227,7 @@ pub(super) fn put(
 }
 
 fn put_one(cells: &mut Cells, cell: u32, h: &Held, home: Option<u32>, tx: &mut Tx<'_>) {
-    cells.put(cell, Cell { pos: h.pos, stamp: h.stamp, ..Cell::default() }, home, tx);
+    cells.put(cell, Cell { pos: h.pos, stamp: h.stamp, ext: h.ext, ..Cell::default() }, home, tx);
     let here = cells.seqs();
     for s in h.seqs.iter().filter(|s| here.contains(s)) {
         cells.join(cell, s, tx);
@@ -249,7 +257,7 @@ mod tests {
     use super::*;
 
     fn list(seq: u32, p: std::ops::Range<i32>) -> Option<Vec<Held>> {
-        Some(p.map(|pos| Held { pos, seqs: SeqSet::one(seq), stamp: pos as u64 }).collect())
+        Some(p.map(|pos| Held { pos, seqs: SeqSet::one(seq), stamp: pos as u64, ext: CellExt::NONE }).collect())
     }
     fn memory(unified: bool) -> Memory {
         Memory::new(vec![spec(Window::All, 128), spec(Window::Sliding(16), 64)], 4, unified).expect("valid")

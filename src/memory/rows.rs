@@ -1,7 +1,7 @@
 //! Rows between blocks and a file's order: there a row is all heads of one cell, here heads of some cells lie together. Cells become runs, runs become
 //! 2-D copies, and a plane of a layer is one call of its buffer, however scattered its cells are. Knows no format.
 use super::restore::RowAt;
-use super::store::Store;
+use super::store::{EmptyRows, Store};
 use crate::backend::codec::{decode_row, encode_row, hadamard};
 use crate::backend::{Copy2d, KvLayer, PlaneAt, TILE};
 use platform::error::try_zeroed;
@@ -96,6 +96,32 @@ impl Store {
     pub fn planes(&self, plane: usize) -> impl Iterator<Item = Rows<'_>> {
         let of = move |layer| Some(Rows { layer, plane, at: layer.planes.get(plane)? });
         self.group().layers.iter().flatten().filter_map(of)
+    }
+}
+
+/// A plane of a layer as the original's files have it.
+pub enum InFile<'a> {
+    Kept(Rows<'a>),
+    Empty(EmptyRows),
+}
+
+impl InFile<'_> {
+    pub fn ty(&self) -> DType {
+        match self {
+            InFile::Kept(r) => r.ty(),
+            InFile::Empty(e) => e.ty,
+        }
+    }
+}
+
+impl Store {
+    /// One plane of every layer that files have rows of, by layer.
+    pub fn planes_in_files(&self, plane: usize) -> impl Iterator<Item = InFile<'_>> {
+        self.group().layers.iter().enumerate().filter_map(move |(il, layer)| {
+            let kept = layer.as_ref().and_then(|layer| Some(InFile::Kept(Rows { layer, plane, at: layer.planes.get(plane)? })));
+            let empty = || self.in_files().empty.iter().find(|e| (e.il, e.plane) == (il, plane));
+            kept.or_else(|| empty().copied().map(InFile::Empty))
+        })
     }
 }
 

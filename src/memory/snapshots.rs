@@ -558,7 +558,7 @@ impl Memory {
         let Some(stream) = self.stream_of(seq) else { return Vec::new() };
         let cells = &self.groups[0].streams[stream as usize];
         let of = |r: &Range<i32>| cells.runs(seq).map(|x| x.cells(i64::from(r.start), i64::from(r.end))).unwrap_or_default();
-        let held = |c: u32| Held { pos: cells.cell(c).pos, seqs: SeqSet::one(seq), stamp: cells.cell(c).stamp };
+        let held = |c: u32| Held { seqs: SeqSet::one(seq), ..Held::of(cells.cell(c)) };
         at.iter().flat_map(of).map(held).collect()
     }
 

@@ -53,14 +53,24 @@ pub fn cells_per_block(layers: &[LayerRows]) -> Result<u32> {
 pub struct Store {
     group: KvGroup,
     resident: Arc<Resident>,
-    in_files: Option<InFiles>,
+    in_files: InFiles,
+}
+
+/// Rows of a plane that are zeros in the original's files and nowhere else: nobody reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct EmptyRows {
+    pub il: usize,
+    pub plane: usize,
+    pub ty: DType,
+    pub n_embd: usize,
 }
 
 /// What is known of a store's rows in the original's files that rows of K and V do not show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InFiles {
-    /// Rows of V that nobody has written follow those of K: their type and elements; 0: there are none.
-    pub empty_v: (DType, usize),
+    pub empty: Vec<EmptyRows>,
+    /// Rows are under whatever transform the original keeps them under, so that none has to be taken back.
+    pub as_kept: bool,
 }
 
 impl Store {
@@ -89,16 +99,15 @@ impl Store {
             }
             devices.extend(plan.devices(&mine, &buf)?);
         }
-        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), in_files: None })
+        Ok(Store { group, resident: Arc::new(Resident::new(devices, cells_per_block, n_blocks)?), in_files: InFiles::default() })
     }
 
-    /// Rows are under whatever transform the original keeps them under, so that none has to be taken back.
     #[must_use]
-    pub fn as_in_files(self, in_files: Option<InFiles>) -> Store {
+    pub fn as_in_files(self, in_files: InFiles) -> Store {
         Store { in_files, ..self }
     }
-    pub fn in_files(&self) -> Option<InFiles> {
-        self.in_files
+    pub fn in_files(&self) -> &InFiles {
+        &self.in_files
     }
 
     pub fn group(&self) -> &KvGroup {

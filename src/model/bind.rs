@@ -52,7 +52,8 @@ impl<'a> Binder<'a> {
     /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's. The layers of an encoder follow those of its decoder.
     pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
         self.encoder = arch.encoder_from(hp);
-        for t in names::model_tensors(hp, arch) {
+        let scaled = self.has_fp4_head();
+        for t in names::model_tensors(hp, arch).into_iter().filter(|t| scaled || t.name != Role::Output.scale()) {
             // An encoder beside a decoder is where the embeddings are.
             let beside = t.name.0 == Role::EncOutputNorm && arch.head.norm != Some(Role::EncOutputNorm);
             self.one(-1, &t, if names::of_input(t.name.0) || beside { 0 } else { head })?;
@@ -80,6 +81,11 @@ impl<'a> Binder<'a> {
         }
         self.leftovers();
         Ok(())
+    }
+
+    /// Only of such heads the original looks for a scale.
+    fn has_fp4_head(&self) -> bool {
+        self.source.gguf().tensor(&Role::Output.weight().full(-1)).is_some_and(|t| t.ty == DType::NVFP4)
     }
 
     /// Without a head of its own the model uses the embeddings; on another device they are there a second time.

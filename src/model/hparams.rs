@@ -449,10 +449,12 @@ impl HParams {
     }
 
     fn rows_by_layer(&self, role: Role, encoder: Option<i32>, rows_of: &dyn Fn(&str) -> Option<u64>) -> Vec<u64> {
+        // An empty tensor is there, and of the wrong shape.
+        let rows = |name: String| rows_of(&name).map_or(0, |n| n.max(1));
         if role.is_of_model() {
-            return vec![rows_of(&role.weight().full(-1)).unwrap_or(0)];
+            return vec![rows(role.weight().full(-1))];
         }
-        (0..self.n_layer as i32).map(|il| rows_of(&role.weight().in_file(il, encoder)).unwrap_or(0)).collect()
+        (0..self.n_layer as i32).map(|il| rows(role.weight().in_file(il, encoder))).collect()
     }
 
     /// Its keys are the same for all architectures.

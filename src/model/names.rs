@@ -336,7 +336,8 @@ pub fn model_tensors(hp: &HParams, arch: &Arch) -> Vec<Tensor> {
     let mut v = vec![must(Role::TokenEmbd.weight(), &[n, hp.n_vocab])];
     v.extend(arch.head.norm.into_iter().flat_map(|r| norm_tensors(&norm, r, n)));
     if arch.head.logits && !arch.head.tied {
-        v.extend([may(Role::Output.weight(), &[n, hp.n_vocab]), may(Role::Output.scale(), &[1])]);
+        v.push(may(Role::Output.weight(), &[n, hp.n_vocab]));
+        v.extend(arch.head.scaled.then(|| may(Role::Output.scale(), &[1])));
     }
     if arch.head.logits {
         v.extend(want(arch.head.bias, Role::Output.bias(), &[hp.n_vocab]));

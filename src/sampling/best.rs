@@ -3,6 +3,7 @@
 use super::TokenData;
 use kernels::Isa;
 use kernels::float::{self, STREAMS};
+use std::ops::Range;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// So many candidates are known by their largest logit; few blocks hold one of the best.
@@ -35,8 +36,8 @@ fn at_least_nth(data: &[TokenData], n: usize) -> Option<Vec<usize>> {
     let (_, least, _) = sorted.select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a));
     let least = *least;
     found.try_reserve(4 * n).ok()?;
-    for (_, start) in maxima.iter().filter(|(max, _)| *max >= least) {
-        for (t, at) in data[*start..].iter().take(BLOCK).zip(*start..) {
+    for part in maxima.iter().filter(|(max, _)| *max >= least).flat_map(|(_, start)| parts(data, *start, least)) {
+        for (t, at) in data[part.clone()].iter().zip(part) {
             if t.logit >= least && found.len() < found.capacity() {
                 found.push(at);
             }
@@ -44,6 +45,21 @@ fn at_least_nth(data: &[TokenData], n: usize) -> Option<Vec<usize>> {
     }
     // A full list: nobody knows how many more. The least of all: no block stands for a candidate.
     (found.len() < found.capacity() && least > f32::NEG_INFINITY).then_some(found)
+}
+
+/// The parts of the block at `start` in which one reaches `least`: looking at each candidate of a block takes as long as finding its largest in 16.
+fn parts(data: &[TokenData], start: usize, least: f32) -> impl Iterator<Item = Range<usize>> {
+    const PART: usize = BLOCK / STREAMS;
+    let (mut largest, end) = ([f32::INFINITY; STREAMS], data.len().min(start + BLOCK));
+    if let (BLOCK, Ok(floats)) = (end - start, <[f32]>::ref_from_bytes(data[start..end].as_bytes())) {
+        kernels().max_of_middles(&std::array::from_fn(|s| &floats[3 * s * PART..3 * (s + 1) * PART]), &mut largest);
+    }
+    let of = move |s: usize| start + s * PART..end.min(start + (s + 1) * PART);
+    (0..STREAMS).filter(move |s| largest[*s] >= least).map(of).filter(|r| !r.is_empty())
+}
+
+fn kernels() -> &'static float::Table {
+    float::table(Isa::detect())
 }
 
 fn max(a: f32, b: f32) -> f32 {
@@ -55,7 +71,7 @@ fn maxima(data: &[TokenData]) -> Option<Vec<(f32, usize)>> {
     let mut out = Vec::new();
     out.try_reserve(data.len() / BLOCK + STREAMS).ok()?;
     let floats = <[f32]>::ref_from_bytes(data.as_bytes()).ok()?;
-    let (kernels, part) = (float::table(Isa::detect()), data.len() / STREAMS / BLOCK * BLOCK);
+    let (kernels, part) = (kernels(), data.len() / STREAMS / BLOCK * BLOCK);
     for at in (0..part).step_by(BLOCK) {
         let (starts, mut largest): ([usize; STREAMS], _) = (std::array::from_fn(|s| s * part + at), [0.0; STREAMS]);
         // A logit is the middle one of three.

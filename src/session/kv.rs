@@ -6,10 +6,10 @@ use crate::memory::hadamard;
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
 use crate::memory::snapshots::Back;
-use crate::memory::store::{InFiles, LayerRows, PlaneSpec, Store, cells_per_block};
+use crate::memory::store::{EmptyRows, InFiles, LayerRows, PlaneSpec, Store, cells_per_block};
 use crate::memory::{Changed, Full, GroupSpec, Memory, Placed, Refused, RowCopy, Window, ring_size};
 use crate::model::Model;
-use crate::model::spec::{Index, LayerSpec};
+use crate::model::spec::{Halves, Index, LayerSpec};
 use platform::{Backing, Error, Result, log};
 
 /// Groups of a model: everything visible first (the base), then the keys of an index where there is one, as the original writes them, then one per
@@ -64,10 +64,20 @@ pub fn layer_rows(l: &LayerSpec, il: usize, place: usize, types: [DType; 2]) -> 
 }
 
 impl Groups {
-    /// The original's cache for an index of a model without latent attention has V as well.
-    fn in_files(&self, m: &Model, g: usize, type_v: DType) -> Option<InFiles> {
-        let own = m.layers.iter().find(|l| l.own_index().is_some()).filter(|_| self.index.is_some_and(|i| i.0 as usize == g))?;
-        Some(InFiles { empty_v: (type_v, if own.attn.mla.is_some() { 0 } else { own.attn.head_v as usize }) })
+    /// The original has rows, of no elements as a rule, for layers that do without; and its cache for an index of a model without latent attention
+    /// has V as well.
+    fn in_files(&self, m: &Model, g: usize, types: [DType; 2]) -> InFiles {
+        let as_kept = self.index.is_some_and(|i| i.0 as usize == g);
+        let empty = |(il, l): (usize, &LayerSpec)| {
+            let (a, idle) = (&l.attn, m.arch.memory && l.halves != Halves::Both && self.of[il].0 as usize == g);
+            let row = |plane, heads: u32, len: u32| EmptyRows { il, plane, ty: types[plane], n_embd: heads as usize * len as usize };
+            match as_kept {
+                true => l.own_index().filter(|_| a.mla.is_none()).map(|_| row(1, 1, a.head_v)).into_iter().collect(),
+                false if idle => vec![row(0, a.n_head_kv, a.head_k), row(1, a.n_head_kv, a.head_v)],
+                false => vec![],
+            }
+        };
+        InFiles { empty: m.layers.iter().enumerate().flat_map(empty).collect(), as_kept }
     }
 }
 
@@ -89,7 +99,7 @@ fn make_memory(m: &Model, p: &ContextParams, s: &Sizes, groups: &Groups) -> Resu
         let spec = GroupSpec { window: *window, size, cells_per_block: cells_per_block(&layers)?, keep_masked: p.swa_full };
         let (cells, n_blocks) = (spec.cells_per_block, spec.n_blocks_max(n_streams));
         let store = Store::new(&layers, &m.backends, m.layers.len(), cells, n_blocks, &backing)?;
-        stores.push(store.as_in_files(groups.in_files(m, g, p.type_v)));
+        stores.push(store.as_in_files(groups.in_files(m, g, [p.type_k, p.type_v])));
         specs.push(spec);
     }
     let rounds: Vec<Rounds> = stores.iter().map(Store::rounds).collect();

@@ -35,18 +35,25 @@ fn remote(nodes: &Nodes, seats: &[usize]) -> f64 {
     nodes.homes.iter().zip(seats).map(|(h, n)| (h.n_cores as f64 / cores - *n as f64 / all).max(0.0)).sum()
 }
 
-/// Which KV heads of each layer are on which node; all on none in particular where they are not cut.
-pub fn heads(c: &Context) -> Vec<(usize, Vec<(u32, Range<u32>)>)> {
-    let of = |l: &KvLayer| match l.cuts() {
-        Some(cuts) => cuts.collect(),
-        None => l.regions.iter().map(|r| (r.node, 0..l.planes[0].heads)).collect(),
+/// The KV heads of a layer by node, or all of them on each of several nodes that have blocks in turn.
+pub struct HeadsOf {
+    pub layer: usize,
+    pub by_node: Vec<(u32, Range<u32>)>,
+}
+
+/// By layer.
+pub fn heads(c: &Context) -> Vec<HeadsOf> {
+    let of = |(layer, l): (usize, &KvLayer)| HeadsOf {
+        layer,
+        by_node: match l.cuts() {
+            Some(cuts) => cuts.collect(),
+            None => l.regions.iter().map(|r| (r.node, 0..l.planes[0].heads)).collect(),
+        },
     };
-    let mut out: Vec<_> =
-        c.kv.groups()
-            .iter()
-            .flat_map(|g| g.layers.iter().enumerate().filter_map(|(i, l)| Some((i, of(l.as_ref()?)))).collect::<Vec<_>>())
-            .collect();
-    out.sort_by_key(|l| l.0);
+    let groups = c.kv.groups();
+    let layers = groups.iter().flat_map(|g| g.layers.iter().enumerate().filter_map(|(i, l)| Some((i, l.as_ref()?))));
+    let mut out: Vec<HeadsOf> = layers.map(of).collect();
+    out.sort_by_key(|l| l.layer);
     out
 }
 

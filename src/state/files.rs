@@ -73,7 +73,8 @@ fn header_of(r: &mut Reader<'_>, magic: u32, newest: u32) -> Result<(Layout, u32
     let layout = match newest.wrapping_sub(version) {
         _ if m != magic => None,
         0 => Some(Layout::V11),
-        1 | 2 => Some(Layout::V10),
+        1 => Some(Layout::V10),
+        2 => Some(Layout::V9),
         _ => None,
     };
     Ok((layout.ok_or_else(|| Error::invalid(format!("magic {m:08x} and version {version}")))?, n_tokens))

@@ -1,13 +1,19 @@
 //! What the writer and the reader of a blob agree on.
 use std::ops::Range;
 
-/// `LLAMA_SESSION_VERSION`: 10, which is what is written (and 9, which is the same for what we read), or 11, which adds two words per stream: the
-/// lengths of the transforms that K and V are under. In 10 they follow from the rows, and from `LLAMA_ATTN_ROT_DISABLE` on the side that reads.
+/// `LLAMA_SESSION_VERSION`: 10, which is what is written; 9, whose cells of several positions have no token; or 11, which adds two words per
+/// stream: the lengths of the transforms that K and V are under. In 10 they follow from the rows, and from `LLAMA_ATTN_ROT_DISABLE` on the side
+/// that reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
+    V9,
     V10,
     V11,
 }
+
+/// In the ids of the cells of one sequence, which no reader goes by: quantised rows are as they are, because `LLAMA_ATTN_ROT_DISABLE` said so on the
+/// side that wrote. A whole context has no place for it.
+pub const AS_THEY_ARE: u32 = 1 << 30;
 
 /// The part of a memory that a blob is of.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct Parts {
     pub n_seq_max: u32,
     /// Also cells that the sequence's own window hides from its last position: what can still be rewound to.
     pub masked: bool,
+    /// Cells carry their place in a plane and their token (`CellExt`): those of models whose tokens have several positions.
+    pub ext: bool,
 }
 
 impl Parts {

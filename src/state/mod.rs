@@ -35,14 +35,15 @@ pub enum What {
 impl What {
     fn parts(self, ctx: &Context) -> Result<Parts> {
         let (n_groups, n_seq_max, ring) = (ctx.memory().n_groups(), ctx.sizes.n_seq_max, ctx.memory().first_ring());
+        let ext = ctx.model.n_pos_per_embd() > 1;
         match self {
-            What::Everything => Ok(Parts { seq: None, groups: 0..n_groups, n_seq_max, masked: true }),
+            What::Everything => Ok(Parts { seq: None, groups: 0..n_groups, n_seq_max, masked: true, ext }),
             What::Seq { seq, partial } => {
                 let id = u32::try_from(seq).ok().filter(|s| *s < n_seq_max);
                 let id = id.ok_or_else(|| Error::invalid(format!("sequence {seq}, n_seq_max is {n_seq_max}")))?;
                 // A memory without windows has no part that could be left out.
                 let groups = ring.filter(|_| partial).unwrap_or(0)..n_groups;
-                Ok(Parts { seq: Some(id), groups, n_seq_max, masked: false })
+                Ok(Parts { seq: Some(id), groups, n_seq_max, masked: false, ext })
             }
         }
     }
@@ -67,7 +68,10 @@ pub fn save(ctx: &mut Context, what: What, dst: &mut [u8]) -> Result<usize> {
 /// Puts a state in place of what there is; the bytes read. An error has changed nothing.
 pub fn load(ctx: &mut Context, what: What, src: &dyn Source) -> Result<usize> {
     // The original's newer versions add two words that nothing announces: their first would be a tensor type, so that one reading fails early.
-    let end = read_state(ctx, what, src, Layout::V10).or_else(|e| read_state(ctx, what, src, Layout::V11).map_err(|_| e))?;
+    // In older ones a cell may be shorter, which no position behind it survives.
+    let other =
+        |ctx: &mut Context, e| read_state(ctx, what, src, Layout::V11).or_else(|_| read_state(ctx, what, src, Layout::V9)).map_err(|_| e);
+    let end = read_state(ctx, what, src, Layout::V10).or_else(|e| other(ctx, e))?;
     Ok(usize::try_from(end).unwrap_or(usize::MAX))
 }
 
@@ -88,7 +92,7 @@ fn write_state(ctx: &mut Context, what: What, out: &mut dyn Sink) -> Result<()> 
 }
 
 fn write_blob(ctx: &mut Context, parts: &Parts, out: &mut dyn Sink) -> Result<()> {
-    let v_trans = !ctx.params.flash_attn && !parts.in_order();
+    let v_trans = (!ctx.params.flash_attn || ctx.model.arch.v_by_channel) && !parts.in_order();
     let (memory, stores) = ctx.kv();
     write::Write { memory, stores, parts, v_trans }.blob(out)
 }

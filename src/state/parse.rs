@@ -1,10 +1,10 @@
 //! A KV blob read and believed: every count against what is left, every type, size, position and id, before anybody changes anything.
 //! Changes nothing itself; gives the cells, and where the rows of each plane begin.
-use super::form::{Layout, Parts};
+use super::form::{AS_THEY_ARE, Layout, Parts};
 use super::io::Reader;
 use crate::memory::Memory;
-use crate::memory::restore::Held;
-use crate::memory::rows::{Change, DType, Rows, SeqSet};
+use crate::memory::restore::{CellExt, Held};
+use crate::memory::rows::{Change, DType, InFile, Rows, SeqSet};
 use crate::memory::store::Store;
 use platform::{Error, Result};
 use std::ops::Range;
@@ -91,14 +91,15 @@ impl Read<'_> {
                 return bad("the state of one sequence lies in several streams".into());
             }
             let start = out.cells.len() as u32;
-            self.cells(n, r, &mut out.cells)?;
-            let planes = self.planes(&self.stores[g], n, r)?;
+            let marked = self.cells(n, r, &mut out.cells)?;
+            let planes = self.planes(&self.stores[g], n, marked, r)?;
             out.streams.push(StreamBlob { rows: start..start + n, planes });
         }
         Ok(out)
     }
 
-    fn cells(&self, n: u32, r: &mut Reader<'_>, out: &mut Vec<Held>) -> Result<()> {
+    /// Whether they say that rows are as they are.
+    fn cells(&self, n: u32, r: &mut Reader<'_>, out: &mut Vec<Held>) -> Result<bool> {
         let per_stream = (0..self.memory.n_groups()).filter_map(|g| self.memory.spec(g)).map(|s| u64::from(s.size)).max().unwrap_or(0);
         let most = per_stream * u64::from(self.memory.n_streams());
         if u64::from(n) + out.len() as u64 > most {
@@ -108,13 +109,14 @@ impl Read<'_> {
             return bad(format!("the state ends too early for {n} cells"));
         }
         out.try_reserve(n as usize).map_err(|_| Error::no_memory(format!("no memory for {n} cells")))?;
+        let mut marked = false;
         for _ in 0..n {
-            out.push(self.cell(r)?);
+            out.push(self.cell(r, &mut marked)?);
         }
-        Ok(())
+        Ok(marked)
     }
 
-    fn cell(&self, r: &mut Reader<'_>) -> Result<Held> {
+    fn cell(&self, r: &mut Reader<'_>, marked: &mut bool) -> Result<Held> {
         let (pos, n_seq) = (r.i32()?, r.u32()?);
         if !(0..i32::MAX).contains(&pos) {
             return bad(format!("a cell at position {pos}"));
@@ -123,37 +125,50 @@ impl Read<'_> {
         if n_seq == 0 || n_seq > most {
             return bad(format!("a cell of {n_seq} sequences, 1 to {most} are possible"));
         }
+        let ext = self.ext(r)?;
         let mut seqs = SeqSet::default();
         for _ in 0..n_seq {
             let id = r.i32()?;
             match (self.parts.seq, u32::try_from(id)) {
-                (Some(to), _) => seqs.insert(to),
+                (Some(to), id) => {
+                    *marked |= id.is_ok_and(|id| id & AS_THEY_ARE != 0);
+                    seqs.insert(to);
+                }
                 (None, Ok(id)) if id < self.parts.n_seq_max && !seqs.contains(id) => seqs.insert(id),
                 _ => return bad(format!("a cell of sequence {id} (n_seq_max is {})", self.parts.n_seq_max)),
             }
         }
-        Ok(Held { pos, seqs, stamp: 0 })
+        Ok(Held { pos, seqs, stamp: 0, ext })
     }
 
-    fn planes(&self, store: &Store, n: u32, r: &mut Reader<'_>) -> Result<[Vec<PlaneBlob>; 2]> {
+    fn ext(&self, r: &mut Reader<'_>) -> Result<CellExt> {
+        if !self.parts.ext {
+            return Ok(CellExt::NONE);
+        }
+        let (x, y) = (r.i32()?, r.i32()?);
+        Ok(CellExt { x, y, token: if self.layout == Layout::V9 { CellExt::NONE.token } else { r.i32()? } })
+    }
+
+    fn planes(&self, store: &Store, n: u32, marked: bool, r: &mut Reader<'_>) -> Result<[Vec<PlaneBlob>; 2]> {
         let (v_trans, n_layer) = (r.u32()?, r.u32()?);
         if v_trans > 1 {
             return bad(format!("V is transposed: {v_trans}"));
         }
-        let have = store.planes(0).count();
+        let have = store.planes_in_files(0).count();
         if n_layer as usize != have {
             return bad(format!("the state has {n_layer} layers, this model {have}"));
         }
-        let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { None };
-        let told = told.filter(|_| store.in_files().is_none());
+        let told = if self.layout == Layout::V11 { Some([r.u32()?, r.u32()?]) } else { marked.then_some([0; 2]) };
+        let told = told.filter(|_| !store.in_files().as_kept);
         let mut plane = |i: usize| -> Result<Vec<PlaneBlob>> {
-            let one = |rows: Rows<'_>| Plane { rows, n, told: told.map(|t| t[i]) }.read(i == 1 && v_trans == 1, r);
-            store.planes(i).map(one).collect()
+            let channels = i == 1 && v_trans == 1;
+            let one = |p: InFile<'_>| match p {
+                InFile::Kept(rows) => Some(Plane { rows, n, told: told.map(|t| t[i]) }.read(channels, r)),
+                InFile::Empty(e) => skip_empty(e.n_embd, n, channels, r).err().map(Err),
+            };
+            store.planes_in_files(i).filter_map(one).collect()
         };
-        let planes = [plane(0)?, plane(1)?];
-        let empty = store.in_files().map_or(0, |f| f.empty_v.1);
-        (0..if empty > 0 { have } else { 0 }).try_for_each(|_| skip_empty(empty, n, v_trans == 1, r))?;
-        Ok(planes)
+        Ok([plane(0)?, plane(1)?])
     }
 }
 

@@ -5,7 +5,7 @@ use super::{apply, parse, write};
 use crate::backend::cpu::Cpu;
 use crate::backend::far::Far;
 use crate::backend::{Backend, DType, DeviceId};
-use crate::memory::restore::Held;
+use crate::memory::restore::{CellExt, Held};
 use crate::memory::rows::{SeqSet, pieces};
 use crate::memory::store::{LayerRows, PlaneSpec, Store};
 use crate::memory::{GroupSpec, Memory, Window};
@@ -30,13 +30,13 @@ fn world(backend: Arc<dyn Backend>, cells: u32, heads: u32) -> World {
 }
 
 fn parts(seq: u32) -> Parts {
-    Parts { seq: Some(seq), groups: 0..1, n_seq_max: 4, masked: false }
+    Parts { seq: Some(seq), groups: 0..1, n_seq_max: 4, masked: false, ext: false }
 }
 
 impl World {
     /// `n` cells of `seq`, without rows.
     fn place(&mut self, seq: u32, n: u32) {
-        let list = (0..n).map(|i| Held { pos: i as i32, seqs: SeqSet::one(seq), stamp: u64::from(i) }).collect();
+        let list = (0..n).map(|i| Held { pos: i as i32, seqs: SeqSet::one(seq), stamp: u64::from(i), ext: CellExt::NONE }).collect();
         let placed = self.memory.replace(Some(seq), &[Some(list)]).expect("room");
         self.memory.keep(placed);
     }

@@ -1,10 +1,10 @@
 //! A KV blob from memory: the original's bytes for what is in it. Rows are brought together plane by plane, straight into where they go.
-use super::form::{Parts, transpose};
+use super::form::{AS_THEY_ARE, Parts, transpose};
 use super::io::Sink;
-use crate::memory::Memory;
 use crate::memory::restore::Held;
-use crate::memory::rows::{DType, Piece, Rows, SeqSet, pieces};
+use crate::memory::rows::{DType, InFile, Piece, Rows, SeqSet, pieces};
 use crate::memory::store::Store;
+use crate::memory::{Memory, hadamard};
 use platform::Result;
 use platform::error::try_zeroed;
 use platform::share::share_bytes;
@@ -44,7 +44,7 @@ impl Write<'_> {
             held.iter_mut().enumerate().for_each(|(i, h)| h.0.row = i as u32);
             out.put_u32(held.len() as u32)?;
             if !held.is_empty() {
-                out.put(&cells(held.iter().map(|h| &h.1)))?;
+                out.put(&cells(held.iter().map(|h| &h.1), self.parts.ext, self.mark(g)))?;
                 let at: Vec<_> = held.iter().map(|h| h.0).collect();
                 self.rows(&self.stores[g], &pieces(&at), held.len() as u32, out)?;
             }
@@ -52,15 +52,18 @@ impl Write<'_> {
         Ok(())
     }
 
+    fn mark(&self, g: usize) -> u32 {
+        let quantised = || [0, 1].into_iter().flat_map(|i| self.stores[g].planes(i)).any(|p| p.ty().is_quantized());
+        let mark = self.parts.seq.is_some() && hadamard::disabled() && !self.stores[g].in_files().as_kept && quantised();
+        if mark { AS_THEY_ARE } else { 0 }
+    }
+
     fn rows(&self, store: &Store, pieces: &[Piece], n: u32, out: &mut dyn Sink) -> Result<()> {
-        let empty = store.in_files().map_or(DType::F32, |f| f.empty_v.0);
-        let v_trans = self.v_trans && store.planes(1).all(|p| p.ty().block_len() == 1) && empty.block_len() == 1;
+        let v_trans = self.v_trans && store.planes_in_files(1).all(|p| p.ty().block_len() == 1);
         out.put_u32(u32::from(v_trans))?;
-        out.put_u32(store.planes(0).count() as u32)?;
-        let of = |i: usize| store.planes(i).map(move |r| Section::new(r, i == 1 && v_trans));
-        let empty = store.in_files().map(|f| f.empty_v).filter(|v| v.1 > 0);
-        let empty = empty.into_iter().flat_map(|v| store.planes(0).map(move |r| Section::empty(r, v, v_trans)));
-        let sections: Vec<Section<'_>> = of(0).chain(of(1)).chain(empty).collect();
+        out.put_u32(store.planes_in_files(0).count() as u32)?;
+        let of = |i: usize| store.planes_in_files(i).map(move |p| Section::new(p, i == 1 && v_trans));
+        let sections: Vec<Section<'_>> = of(0).chain(of(1)).collect();
         match out.step() {
             usize::MAX => at_once(&sections, pieces, n, out),
             step => sections.iter().try_for_each(|s| s.in_steps(pieces, n, step, out)),
@@ -71,36 +74,30 @@ impl Write<'_> {
 /// One plane of one layer.
 struct Section<'a> {
     head: Vec<u8>,
-    rows: Rows<'a>,
+    /// `None`: zeros.
+    rows: Option<Rows<'a>>,
+    row_bytes: usize,
     /// [n_embd][n] instead of [n][n_embd].
     turned: bool,
-    /// Of zeros, with as many bytes a row.
-    zeros: Option<usize>,
 }
 
 impl<'a> Section<'a> {
-    fn new(rows: Rows<'a>, turned: bool) -> Section<'a> {
-        Section { head: head(rows.ty(), rows.n_embd(), rows.row_bytes(), turned), rows, turned, zeros: None }
-    }
-
-    /// In the place of rows that the layer of `rows` does not have.
-    fn empty(rows: Rows<'a>, (ty, n_embd): (DType, usize), turned: bool) -> Section<'a> {
-        let width = ty.row_bytes(n_embd).unwrap_or(0);
-        Section { head: head(ty, n_embd, width, turned), rows, turned: false, zeros: Some(width) }
-    }
-
-    fn row_bytes(&self) -> usize {
-        self.zeros.unwrap_or(self.rows.row_bytes())
+    fn new(plane: InFile<'a>, turned: bool) -> Section<'a> {
+        let (ty, n_embd, row_bytes, rows) = match plane {
+            InFile::Kept(r) => (r.ty(), r.n_embd(), r.row_bytes(), Some(r)),
+            InFile::Empty(e) => (e.ty, e.n_embd, e.ty.row_bytes(e.n_embd).unwrap_or(0), None),
+        };
+        Section { head: head(ty, n_embd, row_bytes, turned), rows, row_bytes, turned }
     }
 
     fn bytes(&self, n: u32) -> usize {
-        self.row_bytes() * n as usize
+        self.row_bytes * n as usize
     }
 
     /// Rows that are brought together in one go if they may be `bytes`: all where a call has its price, or where they are turned around.
     fn step(&self, n: u32, bytes: usize) -> u32 {
-        let fit = u32::try_from((bytes / self.row_bytes().max(1)).max(1)).unwrap_or(u32::MAX);
-        if self.turned || !self.rows.host() { n } else { fit.min(n) }
+        let fit = u32::try_from((bytes / self.row_bytes.max(1)).max(1)).unwrap_or(u32::MAX);
+        if self.rows.is_some_and(|r| self.turned || !r.host()) { n } else { fit.min(n) }
     }
 
     fn in_steps(&self, pieces: &[Piece], n: u32, bytes: usize, out: &mut dyn Sink) -> Result<()> {
@@ -113,26 +110,26 @@ impl<'a> Section<'a> {
     }
 
     fn fill(&self, pieces: &[Piece], at: Range<u32>, dst: &mut [u8]) -> Result<()> {
-        match self.turned {
-            _ if self.zeros.is_some() => dst.fill(0),
-            true => self.channels(pieces, at.end, dst)?,
-            false => self.rows.gather(pieces, at, dst)?,
+        match self.rows {
+            None => dst.fill(0),
+            Some(rows) if self.turned => channels(rows, pieces, at.end, dst)?,
+            Some(rows) => rows.gather(pieces, at, dst)?,
         }
         Ok(())
     }
+}
 
-    /// All of them, [n_embd][n].
-    fn channels(&self, pieces: &[Piece], n: u32, dst: &mut [u8]) -> Result<()> {
-        let (size, width) = (self.rows.ty().block_bytes(), self.rows.row_bytes());
-        let step = if self.rows.host() { (TURNED / width.max(1)).max(1) } else { n as usize };
-        for i in (0..n).step_by(step) {
-            let at = i..i.saturating_add(step as u32).min(n);
-            let mut src = try_zeroed(width * at.len(), "rows of V")?;
-            self.rows.gather(pieces, at.clone(), &mut src)?;
-            transpose(&src, width, &mut dst[i as usize * size..], n as usize * size, [at.len(), self.rows.n_embd()], size);
-        }
-        Ok(())
+/// All rows, [n_embd][n].
+fn channels(rows: Rows<'_>, pieces: &[Piece], n: u32, dst: &mut [u8]) -> Result<()> {
+    let (size, width) = (rows.ty().block_bytes(), rows.row_bytes());
+    let step = if rows.host() { (TURNED / width.max(1)).max(1) } else { n as usize };
+    for i in (0..n).step_by(step) {
+        let at = i..i.saturating_add(step as u32).min(n);
+        let mut src = try_zeroed(width * at.len(), "rows of V")?;
+        rows.gather(pieces, at.clone(), &mut src)?;
+        transpose(&src, width, &mut dst[i as usize * size..], n as usize * size, [at.len(), rows.n_embd()], size);
     }
+    Ok(())
 }
 
 /// What stands before the rows of a plane.
@@ -161,7 +158,7 @@ fn at_once(sections: &[Section<'_>], pieces: &[Piece], n: u32, out: &mut dyn Sin
         }
         share_bytes(total, &jobs, |(s, start, dst)| {
             let mut dst = dst.lock().unwrap_or_else(PoisonError::into_inner);
-            let rows = (dst.len() / s.row_bytes().max(1)) as u32;
+            let rows = (dst.len() / s.row_bytes.max(1)) as u32;
             s.fill(pieces, *start..start + rows, &mut dst)
         })
     })
@@ -174,12 +171,15 @@ fn within(seqs: SeqSet, n: u32) -> SeqSet {
     s
 }
 
-fn cells<'a>(list: impl Iterator<Item = &'a Held>) -> Vec<u8> {
+fn cells<'a>(list: impl Iterator<Item = &'a Held>, ext: bool, mark: u32) -> Vec<u8> {
     let mut b = Vec::new();
     for h in list {
         b.extend(h.pos.to_le_bytes());
         b.extend(h.seqs.len().to_le_bytes());
-        h.seqs.iter().for_each(|s| b.extend(s.to_le_bytes()));
+        if ext {
+            [h.ext.x, h.ext.y, h.ext.token].iter().for_each(|v| b.extend(v.to_le_bytes()));
+        }
+        h.seqs.iter().for_each(|s| b.extend((s | mark).to_le_bytes()));
     }
     b
 }

@@ -3,10 +3,14 @@ import engine
 from engine import L
 
 
+def types(job):
+    return {"type_k": job["kv"], "type_v": job["kv"], "flash_attn_type": 1} if "kv" in job else {}
+
+
 def logits(job):
     """Of all tokens, in chunks."""
     m = engine.Model(job["model"])
-    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=32, swa_full=False)
+    c = m.context(n_ctx=job["n_ctx"], n_batch=job["n_ctx"], n_ubatch=32, swa_full=False, **types(job))
     rows = c.feed(job["tokens"], 0, job["chunk"])
     c.free()
     return rows
@@ -51,7 +55,7 @@ def saved(job):
     """The state after the first `n` tokens (a sequence's, or all of it), and what comes next."""
     import test_state
     m, n = engine.Model(job["model"]), job["n"]
-    s = test_state.States(m)
+    s = test_state.States(m, **types(job))
     s.c.feed(job["tokens"][:n], 0, 64)
     states = [s.get(0), s.get()]
     return states, s.c.feed(job["tokens"][n:], n, 64)
@@ -62,7 +66,7 @@ def resumed(job):
     import test_state
     m, n, out = engine.Model(job["model"]), job["n"], []
     for seq, blob in zip((0, None), job["states"]):
-        s = test_state.States(m)
+        s = test_state.States(m, **types(job))
         assert s.set(blob, seq) == len(blob), engine.said()
         out.append(s.c.feed(job["tokens"][n:], n, 64))
         s.c.free()

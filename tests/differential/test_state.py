@@ -338,6 +338,19 @@ class State(unittest.TestCase):
                 self.assertLess(max(apart(ours, original)), LIMIT)
                 self.assertGreater(min(apart(ours, default[0])), 0.5, "the switch did nothing")
 
+    def test_rows_that_are_as_they_are_say_so(self):
+        """A sequence's state from under the switch is read without it, by ours; the original takes what it would have written."""
+        off = {"LLAMA_ATTN_ROT_DISABLE": "1"}
+        for m, path in sides.MODELS.items():
+            with self.subTest(model=m):
+                blob, want = sides.run("ours", "test_state:quantised", {"model": path}, **off)
+                got = sides.run("ours", "test_state:quantised", {"model": path, "blob": blob})[1]
+                same = sides.run("original", "test_state:quantised", {"model": path, "blob": blob}, **off)[1]
+                print(f"  {m}: nmse {nmse(got, want):.1e}, of the original {nmse(same, want):.1e}")
+                self.assertLess(max(nmse(got, want), nmse(same, want)), LIMIT)
+                lost = sides.run("original", "test_state:quantised", {"model": path, "blob": blob})[1]
+                self.assertGreater(nmse(lost, want), 10 * LIMIT, "the original has learnt it")
+
     def test_same_cells_in_some_order(self):
         for m, path in sides.MODELS.items():
             with self.subTest(model=m):

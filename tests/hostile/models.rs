@@ -18,7 +18,7 @@ fn justified(n: usize) -> usize {
 }
 
 /// Contexts to try on every model that loads.
-fn contexts() -> [llama_context_params; 3] {
+pub fn contexts() -> [llama_context_params; 3] {
     let (f16, q8) = (DType::F16 as i32, DType::Q8_0 as i32);
     // Threads cost most of the time here: one context has two.
     let one = || llama_context_params { n_threads: 1, n_threads_batch: 1, ..ctx_params() };
@@ -31,7 +31,7 @@ fn contexts() -> [llama_context_params; 3] {
 
 /// What became of a model.
 #[derive(Debug, PartialEq)]
-enum Fate {
+pub enum Fate {
     Refused(String),
     Worked { contexts: usize, finite: bool },
 }
@@ -69,7 +69,18 @@ fn speak(m: &Model) {
     }
 }
 
-fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
+pub fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
+    fate_with(what, t, check_tensors, contexts(), |c, _| decode_some(c, what))
+}
+
+/// The same with other contexts, and something else than a decode done in each: whether it gave numbers.
+pub fn fate_with(
+    what: &str,
+    t: &Tiny,
+    check_tensors: bool,
+    contexts: [llama_context_params; 3],
+    go: impl Fn(&Ctx, &Model) -> bool,
+) -> Fate {
     let bytes = match t.bytes() {
         Ok(b) => b,
         Err(e) => return Fate::Refused(e.to_string()),
@@ -86,7 +97,7 @@ fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
     speak(&model);
     errors(what);
     let (mut made, mut finite) = (0, true);
-    for p in contexts() {
+    for p in contexts {
         let (ctx, spent) = cost(|| model.context(p));
         assert!(spent.largest <= 1 << 20, "{what}: a context of 256 tokens asked for {} at once", spent.largest);
         let Some(c) = ctx else {
@@ -95,7 +106,7 @@ fn fate(what: &str, t: &Tiny, check_tensors: bool) -> Fate {
         };
         errors(what);
         made += 1;
-        finite &= decode_some(&c, what);
+        finite &= go(&c, &model);
     }
     Fate::Worked { contexts: made, finite }
 }
@@ -119,7 +130,7 @@ fn good_models_work() {
 }
 
 /// Values that a key of any type can be set to.
-fn spoilt(v: &Value) -> Vec<Value> {
+pub fn spoilt(v: &Value) -> Vec<Value> {
     let mut list = vec![Value::Str(b"nonsense".to_vec()), Value::Bool(true), Value::F32(f32::NAN), Value::I64(i64::MIN)];
     list.extend([0, 1, 2, 3, 5, 7, 255, 65_537, 1 << 20, (1 << 24) + 1, 1 << 31, u32::MAX].map(Value::U32));
     list.extend([Value::I32(-1), Value::U64(u64::MAX), Value::U8(3), Value::F64(f64::INFINITY)]);
@@ -237,7 +248,7 @@ fn every_tensor_spoilt() {
     println!("{cases} spoilt tensors");
 }
 
-fn wrong_shapes(good: &[u64]) -> Vec<Vec<u64>> {
+pub fn wrong_shapes(good: &[u64]) -> Vec<Vec<u64>> {
     let mut list = vec![[good, &[2]].concat(), vec![1], good.iter().map(|d| 2 * d).collect()];
     for k in 0..good.len() {
         for d in [0, 1, good[k] - 1, good[k] + 1] {

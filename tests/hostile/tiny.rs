@@ -76,7 +76,7 @@ impl Tiny {
         t
     }
 
-    fn common(&mut self) {
+    pub fn common(&mut self) {
         self.set("general.architecture", Value::Str(self.arch.into()));
         let keys: [(&str, u32); 8] = [
             ("block_count", N_LAYER),
@@ -106,7 +106,7 @@ impl Tiny {
         }
     }
 
-    fn vocab(&mut self) {
+    pub fn vocab(&mut self) {
         let mut tokens: Vec<Vec<u8>> = (b'a'..=b'z').map(|c| vec![c]).collect();
         tokens.extend(["\u{120}", "\u{10a}", "ab", "abc", "<s>", "</s>"].map(|t| t.as_bytes().to_vec()));
         assert_eq!(tokens.len(), N_VOCAB);
@@ -157,7 +157,7 @@ impl Tiny {
         }
     }
 
-    fn tensor(&mut self, name: &str, shape: &[u64]) {
+    pub fn tensor(&mut self, name: &str, shape: &[u64]) {
         let n: u64 = shape.iter().product();
         let mut rng = Rng(0x9e37_79b9 + 977 * self.tensors.len() as u64);
         let mut bytes = data(DType::F32, n, 0.3, &mut rng);

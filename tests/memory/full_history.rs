@@ -7,6 +7,7 @@ use llama::memory::Window;
 use llama::memory::hadamard;
 use llama::memory::store::{LayerRows, PlaneSpec, Store};
 use llama::model::Model;
+use llama::model::spec::LayerSpec;
 use llama::session::ContextParams;
 use llama::session::params::rope_settings;
 use platform::pool::Team;
@@ -84,9 +85,14 @@ fn place(row: u32) -> (BlockId, u16) {
     (BlockId(row / ROWS_PER_BLOCK), (row % ROWS_PER_BLOCK) as u16)
 }
 
-/// Distinct windows, everything visible first; and each layer's.
+/// The group of an index's keys, which stand behind the base.
+fn index_of(m: &Model) -> Option<GroupId> {
+    m.layers.iter().any(|l| l.own_index().is_some()).then_some(GroupId(1))
+}
+
+/// Distinct windows, everything visible first (once more for the keys of an index); and each layer's.
 pub fn groups(m: &Model) -> (Vec<Window>, Vec<GroupId>) {
-    let mut windows = vec![Window::All];
+    let mut windows = vec![Window::All; 1 + usize::from(index_of(m).is_some())];
     for l in m.layers.iter().filter(|l| l.attn.window != Window::All) {
         if !windows.contains(&l.attn.window) {
             windows.push(l.attn.window);
@@ -97,6 +103,16 @@ pub fn groups(m: &Model) -> (Vec<Window>, Vec<GroupId>) {
 }
 
 fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
+    let make = |layers: &[LayerRows]| {
+        Store::new(layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store")
+    };
+    if index_of(m).is_some_and(|i| i.0 as usize == g) {
+        let keys = |(il, l): (usize, &LayerSpec)| {
+            let plane = PlaneSpec { ty: p.type_k, heads: 1, head_len: l.own_index()?.head_size, hadamard: 0 };
+            Some(LayerRows { il, place: m.place[il], planes: vec![plane] })
+        };
+        return make(&m.layers.iter().enumerate().filter_map(keys).collect::<Vec<_>>());
+    }
     let mut layers: Vec<LayerRows> = (0..m.layers.len())
         .filter(|il| of[*il].0 as usize == g && m.layers[*il].stores())
         .map(|il| {
@@ -110,7 +126,7 @@ fn store(m: &Model, p: &ContextParams, of: &[GroupId], g: usize) -> Store {
         })
         .collect();
     hadamard::set(&mut layers, [m.layers[0].attn.head_k, m.layers[0].attn.head_v]);
-    Store::new(&layers, &m.backends, m.layers.len(), ROWS_PER_BLOCK, N_BLOCKS, &platform::Backing::Mmap).expect("a store")
+    make(&layers)
 }
 
 impl FullHistory {
@@ -121,7 +137,7 @@ impl FullHistory {
         let settings = Settings {
             rope: rope_settings(m, p),
             cross: None,
-            index: None,
+            index: index_of(m),
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,

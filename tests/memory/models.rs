@@ -40,6 +40,33 @@ const EXPERTS: [(&str, &[u64]); 4] = [
     ("ffn_up_exps", &[N_EMBD, 32, 4]),
     ("ffn_down_exps", &[32, N_EMBD, 4]),
 ];
+const LATENT_KEYS: [(&str, Key); 10] = [
+    ("attention.q_lora_rank", Key::U(32)),
+    ("attention.kv_lora_rank", Key::U(32)),
+    ("attention.key_length_mla", Key::U(48)),
+    ("attention.value_length_mla", Key::U(24)),
+    ("expert_feed_forward_length", Key::U(32)),
+    ("expert_shared_count", Key::U(1)),
+    ("leading_dense_block_count", Key::U(9)),
+    ("attention.indexer.head_count", Key::U(4)),
+    ("attention.indexer.key_length", Key::U(32)),
+    ("attention.indexer.top_k", Key::U(40)),
+];
+const LATENT: [(&str, &[u64]); 13] = [
+    ("attn_q_a", &[N_EMBD, 32]),
+    ("attn_q_a_norm", &[32]),
+    ("attn_q_b", &[32, N_HEAD * 48]),
+    ("attn_kv_a_mqa", &[N_EMBD, 32 + HEAD]),
+    ("attn_kv_a_norm", &[32]),
+    ("attn_k_b", &[16, 32, N_HEAD]),
+    ("attn_v_b", &[32, 24, N_HEAD]),
+    ("attn_output", &[N_HEAD * 24, N_EMBD]),
+    ("indexer.attn_q_b.weight", &[32, 4 * 32]),
+    ("indexer.attn_k.weight", &[N_EMBD, 32]),
+    ("indexer.proj.weight", &[N_EMBD, 4]),
+    ("indexer.k_norm.weight", &[32]),
+    ("indexer.k_norm.bias", &[32]),
+];
 const DENSE: &[&str] = &["ffn_gate", "ffn_up", "ffn_down"];
 
 /// One line per architecture. Those that are not there yet are left out, loudly.
@@ -155,6 +182,95 @@ pub static SHAPES: &[Shape] = &[
         layer: &[POST_NORMS[0], POST_NORMS[1], QK_NORM[0], QK_NORM[1]],
         without: &[],
         output: false,
+    },
+    // An index over latent rows: a query sees few positions.
+    Shape {
+        arch: "deepseek32",
+        n_layer: 2,
+        windowed: false,
+        keys: &LATENT_KEYS,
+        layer: &LATENT,
+        without: &["attn_q", "attn_k", "attn_v"],
+        output: true,
+    },
+    // The same beside windows.
+    Shape {
+        arch: "dots3note",
+        n_layer: 3,
+        windowed: true,
+        keys: &[
+            LATENT_KEYS[0],
+            LATENT_KEYS[1],
+            LATENT_KEYS[2],
+            LATENT_KEYS[3],
+            LATENT_KEYS[4],
+            LATENT_KEYS[5],
+            LATENT_KEYS[6],
+            LATENT_KEYS[7],
+            LATENT_KEYS[8],
+            LATENT_KEYS[9],
+            ("attention.sliding_window_pattern", Key::U(2)),
+            ("attention.kv_lora_rank_swa", Key::U(32)),
+            ("attention.key_length_mla_swa", Key::U(48)),
+            ("attention.value_length_mla_swa", Key::U(24)),
+            ("attention.indexer.types", Key::U(1)),
+            ("rope.freq_base_swa", Key::F(100.0)),
+        ],
+        layer: &[
+            LATENT[0],
+            LATENT[1],
+            LATENT[2],
+            LATENT[3],
+            LATENT[4],
+            LATENT[5],
+            LATENT[6],
+            LATENT[7],
+            LATENT[8],
+            LATENT[9],
+            LATENT[10],
+            LATENT[11],
+            LATENT[12],
+            ("attn_k_norm", &[HEAD]),
+            ("attn_gate", &[N_EMBD, N_HEAD]),
+        ],
+        without: &["attn_q", "attn_k", "attn_v"],
+        output: true,
+    },
+    // An index of blocks.
+    Shape {
+        arch: "minimax-m3",
+        n_layer: 2,
+        windowed: false,
+        keys: &[
+            ("expert_feed_forward_length", Key::U(32)),
+            ("expert_shared_count", Key::U(1)),
+            ("leading_dense_block_count", Key::U(1)),
+            ("expert_count", Key::U(4)),
+            ("expert_used_count", Key::U(2)),
+            ("attention.indexer.head_count", Key::U(1)),
+            ("attention.indexer.key_length", Key::U(32)),
+            ("attention.indexer.top_k", Key::U(3)),
+            ("attention.indexer.block_size", Key::U(16)),
+            ("attention.indexer.local_blocks", Key::U(1)),
+        ],
+        layer: &[
+            QK_NORM[0],
+            QK_NORM[1],
+            EXPERTS[0],
+            EXPERTS[1],
+            EXPERTS[2],
+            EXPERTS[3],
+            ("ffn_gate_shexp", &[N_EMBD, 32]),
+            ("ffn_up_shexp", &[N_EMBD, 32]),
+            ("ffn_down_shexp", &[32, N_EMBD]),
+            ("exp_probs_b.bias", &[4]),
+            ("indexer.q_proj.weight", &[N_EMBD, 32]),
+            ("indexer.k_proj.weight", &[N_EMBD, 32]),
+            ("indexer.q_norm.weight", &[32]),
+            ("indexer.k_norm.weight", &[32]),
+        ],
+        without: &[],
+        output: true,
     },
     // Positions that are moved change scores, and no row.
     Shape { arch: "refact", n_layer: 2, windowed: false, keys: &[], layer: &[], without: &[], output: true },
@@ -276,6 +392,8 @@ pub fn load(s: &Shape, n_swa: u32) -> Option<Arc<Model>> {
             let chunked = |w: &Window| matches!(w, Window::Chunked(_));
             m.layers.iter_mut().filter(|l| chunked(&l.attn.window)).for_each(|l| l.attn.window = Window::Chunked(n_swa));
             m.hp.n_swa = m.hp.n_swa.min(n_swa);
+            let index = s.keys.iter().any(|k| k.0.starts_with("attention.indexer"));
+            assert_eq!(m.layers.iter().any(|l| l.own_index().is_some()), index, "{}", s.arch);
             Some(Arc::new(m))
         }
         Err(e) if e.to_string().contains("unknown model architecture") => None,

@@ -469,7 +469,7 @@ impl<'a> Pair<'a> {
         self.full.settle();
         let done = match saved.what {
             What::Everything => self.load_all(&saved),
-            What::Seq { partial, .. } => self.load_seq(&saved, seq, partial && self.full.windows.len() > 1),
+            What::Seq { partial, .. } => self.load_seq(&saved, seq, partial),
         };
         self.saved[slot] = Some(saved);
         done
@@ -490,12 +490,14 @@ impl<'a> Pair<'a> {
     }
 
     fn load_seq(&mut self, saved: &Saved, seq: u32, partial: bool) -> Result<(), Violation> {
-        let (before, first, stream) = (self.shown(), usize::from(partial), self.stream(seq));
+        // A memory without windows has no part that could be left out.
+        let ring = self.full.windows.iter().position(|w| *w != Window::All);
+        let (before, first, stream) = (self.shown(), ring.filter(|_| partial).unwrap_or(0), self.stream(seq));
         let mut others = self.full.lists.clone();
         others.iter_mut().for_each(|g| g[seq as usize].clear());
         let fits =
             (first..self.full.windows.len()).all(|g| self.n_cells(&others, g, stream, false) + saved.lists[g][0].len() <= self.size(g));
-        let based = !partial || saved.lists[1..].iter().all(|l| within(&l[0], self.full.cells(seq)));
+        let based = first == 0 || saved.lists[first..].iter().all(|l| within(&l[0], self.full.cells(seq)));
         match state::load(&mut self.ctx, What::Seq { seq: seq as i32, partial }, &saved.blob) {
             Ok(_) => {
                 let lists: Vec<Cells> = saved.lists.iter().map(|l| l[0].clone()).collect();

@@ -3,14 +3,17 @@
 
     run.py --vm PATH [--only REGEX] [--list] [--verbose]
 
-A row of CASES is a machine and what is run in it; a new program is a row of PROGRAMS and lines of CASES. A machine takes 4 to 10 seconds.
+A row of CASES is a machine and what is run in it; a new program is a row of PROGRAMS and lines of CASES. A machine takes 4 to 10 seconds,
+one with models 20 to 60.
 Nothing here measures time: the machines are emulated.
 """
 import argparse
+import itertools
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,7 +24,8 @@ CARGO = os.environ.get("CARGO", "cargo")
 MARK = "=== run"
 
 # Name: (package, its example).
-PROGRAMS = {"numa-probe": ("platform", "numa-probe"), "refuse": ("platform", "refuse")}
+PROGRAMS = {"numa-probe": ("platform", "numa-probe"), "refuse": ("platform", "refuse"), "camelid-numa": ("camelid", "camelid-numa")}
+MODELS = {name: ROOT / f"models/tinystories-{name}-q8_0.gguf" for name in ("llama", "gemma3")}
 
 
 @dataclass
@@ -32,14 +36,14 @@ class Machine:
     mem: list
     threads: int = 1
     sockets: int = 0
-    files: list = field(default_factory=list)  # further files of the guest: PATH or PATH:PATH-IN-GUEST
+    more: list = field(default_factory=list)  # further options of the virtual machine
 
     def options(self):
         text = lambda numbers: ",".join(map(str, numbers))
         out = ["--nodes", str(len(self.cpus)), "--cpus-per-node", text(self.cpus), "--mem-per-node", text(self.mem)]
         out += ["--threads", str(self.threads)]
         out += ["--sockets", str(self.sockets)] if self.sockets else []
-        return out + [x for f in self.files for x in ("--add", str(f))]
+        return out + self.more
 
     def topology(self, origin="Hwloc", allowed=None, mems=None):
         """The lines of `numa-probe topology` when only CPUs `allowed` and memory of nodes `mems` may be used."""
@@ -88,13 +92,35 @@ class Run:
 
 
 PROBE = "$numa_probe"
+PROMPTS = (24, 4)  # tokens
 SYSFS = {"CAMELID_NUMA_TOPOLOGY": "sysfs"}
 NO_PINS = "mbind,sched_setaffinity"
+CONTAINER = "mbind,move_pages,set_mempolicy,get_mempolicy"
+HALVES = re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")
 
 
 def pages(how, nodes):
     """512 small pages for each of these nodes."""
     return [f"{how} {n}: {{{n}: 512}}" for n in nodes]
+
+
+def model(strategy, local="", name="llama", prompt=PROMPTS[0], options="", expect=(), **more):
+    """A model decodes: logits as everywhere, and all reads of these classes from the reader's own node."""
+    env = {"CAMELID_NUMA": strategy, "CAMELID_NUMA_AUDIT": "1"} | more.pop("env", {})
+    lines = [re.compile(rf"^ *{c} .* 100\.00 % local$") for c in sorted(local.split())]
+    command = f"$camelid_numa /models/{name} --prompt {prompt} --tokens 4 {options}".strip()
+    return Run(command, [*expect, *lines, re.compile("^logits ")], env=env, **more)
+
+
+def models(*more, heads=True, memory=True):
+    """Both models under the strategies that place everything, and one with other numbers of threads. `heads`: each node has KV heads of its own; else
+    prompts are everybody's work. `memory`: each node has some; else its threads have nothing of their own to read."""
+    out = []
+    for strategy in ("shard", "mirror"):
+        both = "weights inputs" if memory else ""
+        out += [model(strategy, f"{both} {'kv' if heads and memory else ''}", name=m) for m in MODELS]
+        out += [] if heads else [model(strategy, f"{both} {'kv' if memory else ''}", name=m, prompt=PROMPTS[1]) for m in MODELS]
+    return [*out, model("shard", options="--threads 1"), *more]
 
 
 def everything(m, nodes):
@@ -108,6 +134,7 @@ def everything(m, nodes):
 
 ONE = Machine([2], [512])
 TWO = Machine([2, 2], [400, 400])
+THREE = Machine([2, 1, 1], [400, 250, 250])
 FOUR = Machine([1, 1, 1, 1], [300, 200, 200, 200], sockets=2)
 UNEVEN = Machine([3, 1], [512, 256])
 SMT = Machine([4, 4], [400, 300], threads=2)
@@ -115,8 +142,26 @@ MEMORY_ONLY = Machine([3, 1, 0], [512, 256, 128])
 MEMORY_LESS = Machine([2, 2, 2], [512, 0, 256])
 TEN = Machine([1] * 10, [300] + [80] * 9)
 SHORT = Machine([2, 2], [700, 100])
+BALANCED = Machine([2, 2], [400, 400], more=["--numa-balancing"])
 
-CGROUP = "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && sh -c 'echo $PPID > a/cgroup.procs'"
+# A cgroup with CPUs 1 to 4 and memory of node 0; the shell that says so is in it from then on.
+ENTER = "sh -c 'echo $PPID > /sys/fs/cgroup/a/cgroup.procs'"
+CGROUP = (
+    "cd /sys/fs/cgroup && echo +cpuset > cgroup.subtree_control && mkdir a && "
+    f"echo 1-4 > a/cpuset.cpus && echo 0 > a/cpuset.mems && {ENTER}"
+)
+OFF = "echo 0 > /sys/devices/system/cpu/cpu3/online"
+SMALL = {"allowed": [1, 2, 3, 4], "mems": [0]}  # what the cgroup leaves of SMT
+ONLINE = [0, 1, 2, 4, 5, 6, 7]
+
+
+def forced(rung):
+    return {"CAMELID_NUMA_RUNG": rung}
+
+
+def refused(what):
+    return re.compile(f"{what}: FAILED: Operation not permitted")
+
 
 CASES = {
     "one": (ONE, everything(ONE, [0])),
@@ -124,33 +169,44 @@ CASES = {
         TWO,
         [
             *everything(TWO, [0, 1]),
-            Run(f"{PROBE} topology", ["origin Injected", "node 0 memory yes cores [0 1 2]", "node 1 memory yes cores [3]"], env={"CAMELID_NUMA_TOPOLOGY": "cpus:3+1"}),
-            Run(f"{PROBE} topology", [re.compile("CAMELID_NUMA_TOPOLOGY=x: "), *TWO.topology()], env={"CAMELID_NUMA_TOPOLOGY": "x"}),
-            Run(f"taskset 6 {PROBE} topology limits", [*TWO.topology(allowed=[1, 2]), "numa: this process may run on CPUs 1-2 of 0-3, by its affinity"]),
+            Run(
+                f"{PROBE} topology",
+                ["origin Injected", "node 0 memory yes cores [0 1 2]", "node 1 memory yes cores [3]"],
+                env={"CAMELID_NUMA_TOPOLOGY": "cpus:3+1"},
+            ),
+            Run(
+                f"{PROBE} topology",
+                [re.compile("CAMELID_NUMA_TOPOLOGY=x: "), *TWO.topology()],
+                env={"CAMELID_NUMA_TOPOLOGY": "x"},
+            ),
+            Run(
+                f"taskset 6 {PROBE} topology limits",
+                [*TWO.topology(allowed=[1, 2]), "numa: this process may run on CPUs 1-2 of 0-3, by its affinity"],
+            ),
         ],
     ),
     "refused": (
         TWO,
         [
-            Run(f"{PROBE} rung place", ["rung touched", re.compile("mbind: Operation not permitted"), *pages("touched", [0, 1])], refuse="mbind"),
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], refuse=NO_PINS),
-            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], refuse=NO_PINS + ",set_mempolicy"),
-            Run(f"{PROBE} rung bind", ["rung touched", re.compile("bind: FAILED: Operation not permitted")], rc=1, refuse="mbind"),
-            # Docker's default filter: nothing can be asked either.
-            Run(f"{PROBE} rung place", ["rung touched", re.compile("place: FAILED: Operation not permitted")], rc=1, refuse="mbind,move_pages,set_mempolicy,get_mempolicy"),
+            Run(f"{PROBE} rung place", ["rung touched", re.compile("mbind: Operation"), *pages("touched", [0, 1])], refuse="mbind"),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], refuse=NO_PINS),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], refuse=f"{NO_PINS},set_mempolicy"),
+            Run(f"{PROBE} rung bind", ["rung touched", refused("bind")], rc=1, refuse="mbind"),
+            # A usual container's filter: nothing can be asked either.
+            Run(f"{PROBE} rung place", ["rung touched", refused("place")], rc=1, refuse=CONTAINER),
             Run(f"{PROBE} rung", ["rung bound", re.compile("where pages lie is not told")], refuse="move_pages"),
         ],
     ),
     "forced": (
         TWO,
         [
-            Run(f"{PROBE} rung place", ["rung bound", *pages("placed", [0, 1])], env={"CAMELID_NUMA_RUNG": "bound"}),
-            Run(f"{PROBE} rung place", ["rung touched", *pages("touched", [0, 1])], env={"CAMELID_NUMA_RUNG": "touched"}),
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile("^interleaved")], env={"CAMELID_NUMA_RUNG": "interleaved"}),
+            Run(f"{PROBE} rung place", ["rung bound", *pages("placed", [0, 1])], env=forced("bound")),
+            Run(f"{PROBE} rung place", ["rung touched", *pages("touched", [0, 1])], env=forced("touched")),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], env=forced("interleaved")),
             # Nothing but pinned threads is left: pieces of 2 MiB in turn.
-            Run(f"{PROBE} rung place", ["rung interleaved", re.compile(r"^interleaved: \{0: 2048, 1: 2048\}")], env={"CAMELID_NUMA_RUNG": "interleaved"}, refuse="mbind,set_mempolicy"),
-            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], env={"CAMELID_NUMA_RUNG": "plain"}),
-            Run(f"{PROBE} rung", [re.compile("CAMELID_NUMA_RUNG=high: not one of"), "rung bound"], env={"CAMELID_NUMA_RUNG": "high"}),
+            Run(f"{PROBE} rung place", ["rung interleaved", HALVES], env=forced("interleaved"), refuse="mbind,set_mempolicy"),
+            Run(f"{PROBE} rung place", ["rung plain", "nothing is placed"], env=forced("plain")),
+            Run(f"{PROBE} rung", [re.compile("CAMELID_NUMA_RUNG=high: not one of"), "rung bound"], env=forced("high")),
         ],
     ),
     "four": (FOUR, [*everything(FOUR, range(4)), Run(f"{PROBE} limits", [re.compile(r"node 3: .* of package 1, CPUs 3$")])]),
@@ -159,15 +215,70 @@ CASES = {
         SMT,
         [
             *everything(SMT, [0, 1]),
-            Run(f"{PROBE} topology limits", [*SMT.topology(allowed=[1, 2, 3, 4], mems=[0]), re.compile("CPUs 1-4 of 0-7, by its cgroup$")], before=CGROUP),
-            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[1, 2, 3, 4], mems=[0]), env=SYSFS, before="sh -c 'echo $PPID > /sys/fs/cgroup/a/cgroup.procs'"),
-            Run(f"{PROBE} topology rung bind", [*SMT.topology(allowed=[0, 1, 2, 4, 5, 6, 7]), *pages("bound", [0, 1])], before="echo 0 > /sys/devices/system/cpu/cpu3/online"),
-            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=[0, 1, 2, 4, 5, 6, 7]), env=SYSFS),
+            Run(
+                f"{PROBE} topology limits",
+                [*SMT.topology(**SMALL), re.compile("CPUs 1-4 of 0-7, by its cgroup$")],
+                before=CGROUP,
+            ),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", **SMALL), env=SYSFS, before=ENTER),
+            Run(f"{PROBE} topology rung bind", [*SMT.topology(allowed=ONLINE), *pages("bound", [0, 1])], before=OFF),
+            Run(f"{PROBE} topology", SMT.topology("Sysfs", allowed=ONLINE), env=SYSFS),
         ],
     ),
     "memory-only": (MEMORY_ONLY, everything(MEMORY_ONLY, [0, 1, 2])),
     "memory-less": (MEMORY_LESS, everything(MEMORY_LESS, [0, 2])),
     "ten": (TEN, everything(TEN, range(10))),
+    "models-one": (ONE, [model(s, "kv weights inputs activations") for s in ("disabled", "distribute", "shard", "mirror")]),
+    "models-three": (THREE, models(heads=False)),
+    "models": (
+        TWO,
+        models(
+            model("disabled"),
+            model("distribute", "kv"),
+            model("isolate", "kv weights inputs activations"),
+            model("numactl"),
+            model("nonsense", expect=[re.compile("CAMELID_NUMA=nonsense is no strategy")]),
+        ),
+    ),
+    "models-four": (FOUR, models(heads=False)),
+    "models-uneven": (UNEVEN, models(model("shard", options="--threads 3"), heads=False)),
+    "models-smt": (SMT, models(model("shard", "kv weights", env={"CAMELID_SMT": "1"}))),
+    "models-memory-only": (MEMORY_ONLY, models(heads=False)),
+    "models-memory-less": (MEMORY_LESS, models(memory=False)),
+    "models-refused": (
+        TWO,
+        [
+            model("shard", "kv weights inputs", refuse="mbind"),
+            model("mirror", "kv weights inputs", refuse="mbind", name="gemma3"),
+            model("shard", refuse=NO_PINS),
+            model("shard", refuse=f"{NO_PINS},{CONTAINER}"),
+            model("shard", "kv weights inputs", env=forced("touched")),
+            model("shard", env=forced("interleaved")),
+            model("shard", env=forced("plain")),
+        ],
+    ),
+    # The kernel moves no page that was bound; of others it does not tell while it watches who reads them.
+    "models-balanced": (
+        BALANCED,
+        [
+            Run(f"{PROBE} limits", [re.compile("; kernel.numa_balancing 1$")]),
+            model("shard", "kv weights"),
+            model("mirror", "kv weights", name="gemma3"),
+            model("shard", refuse="mbind"),
+        ],
+    ),
+    "models-short": (
+        SHORT,
+        [
+            model("mirror", "weights"),
+            model(
+                "mirror",
+                before=f"{PROBE} fill 1 100",
+                expect=[re.compile("node 1 has [0-3] MiB free for a copy of 3 MiB: matrices are cut by rows instead")],
+            ),
+            model("shard", name="gemma3"),
+        ],
+    ),
     "short": (SHORT, [Run(f"{PROBE} short 1", ["short 1: 2 nodes, most of what was free is taken"])]),
 }
 
@@ -178,7 +289,29 @@ def build(names):
         examples = [x for n in names if PROGRAMS[n][0] == package for x in ("--example", PROGRAMS[n][1])]
         subprocess.run([CARGO, "build", "--quiet", "--package", package, *examples], cwd=ROOT, check=True)
     target = json.loads(subprocess.check_output([CARGO, "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT))["target_directory"]
-    return {n: Path(target, "debug", "examples", PROGRAMS[n][1]) for n in names}
+    return {n: stripped(Path(target, "debug", "examples", PROGRAMS[n][1])) for n in names}
+
+
+def stripped(program):
+    """A copy without debug information, where strip is at hand: programs are kept in the guest's memory."""
+    if not shutil.which("strip"):
+        return program
+    copy = ROOT / "build/numa" / program.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["strip", "-o", copy, program], check=True)
+    return copy
+
+
+def reference(program):
+    """What each model says to each prompt here, with the instructions that the guests have; nothing where this machine lacks them."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CAMELID_")} | {"CAMELID_ISA": "avx2", "CAMELID_LOG": "error"}
+    if " avx2 " not in Path("/proc/cpuinfo").read_text():
+        return {}
+    said = {}
+    for (name, path), n in itertools.product(MODELS.items(), map(str, PROMPTS)):
+        out = subprocess.check_output([program, path, "--prompt", n, "--tokens", "4"], text=True, env=env)
+        said[name, n] = LOGITS.search(out)[1]
+    return said
 
 
 def hwloc():
@@ -205,17 +338,26 @@ def missing(expect, lines):
     return None
 
 
-def check(run, text):
-    """What is wrong with a run's output, its status in the last line; None when nothing is."""
+LOGITS = re.compile(r"^logits (\w+)", re.MULTILINE)
+
+
+def check(run, text, said):
+    """What is wrong with a run's output, its status in the last line; None when nothing is. `said`: logits of the models by name."""
     lines = text.strip("\n").split("\n")
     rc = lines.pop()
     if rc != f"rc {run.rc}":
         return f"ended with '{rc}', not {run.rc}"
+    logits, asked = LOGITS.search(text), re.search(r"/models/(\w+) --prompt (\w+)", run.command)
+    if logits:
+        # Where this machine cannot tell, the first guest does.
+        want = said.get(asked.groups()) or said.setdefault(asked.groups(), logits[1])
+        if logits[1] != want:
+            return f"says {logits[1]}, not {want}"
     lacks = missing(run.expect, lines)
     return lacks and f"does not say: {lacks}"
 
 
-def run_case(name, vm, programs, files, verbose):
+def run_case(name, vm, programs, files, said, verbose):
     machine, cases = CASES[name]
     variables = [f"{n.replace('-', '_')}={p}" for n, p in programs.items()]
     parts = [f"echo '{MARK}'; {r.script()} 2>&1; rc=$?; echo; echo rc $rc" for r in cases]
@@ -226,7 +368,7 @@ def run_case(name, vm, programs, files, verbose):
         return 1
     failed = 0
     for run, text in zip(cases, texts):
-        wrong = check(run, text)
+        wrong = check(run, text, said)
         failed += bool(wrong)
         print(f"{'FAIL' if wrong else 'ok  '} {name}: {run.title()}", flush=True)
         if wrong or verbose:
@@ -248,8 +390,9 @@ def main():
     if not os.access(args.vm, os.X_OK):
         print(f"SKIPPED: machines with several memory nodes. There is no {args.vm} (set SHARED= to the folder that has numa-vm).")
         return 0
-    programs, files = build(list(PROGRAMS)), [hwloc()]
-    failed = sum(run_case(n, args.vm, programs, files, args.verbose) for n in names)
+    programs, files = build(list(PROGRAMS)), [hwloc(), *(f"{path}:/models/{name}" for name, path in MODELS.items())]
+    said = reference(programs["camelid-numa"])
+    failed = sum(run_case(n, args.vm, programs, files, said, args.verbose) for n in names)
     runs_of = sum(len(CASES[n][1]) for n in names)
     print(f"{len(names)} machines, {runs_of} runs, {failed} failed")
     return 1 if failed or not names else 0

@@ -1,11 +1,13 @@
 //! What `platform::numa` finds and can do on a machine, for `tests/numa`: each word is a check, in order; the first that fails ends it with 1.
 //!
 //! topology: nodes and cores; limits: the log's lines; rung: what placement stands on; bind, prefer, interleave: where pages lie after each call;
-//! place: pages put where the rung can put them; free: the free memory of every node; short N: more pages than node N has, with `prefer`.
+//! place: pages put where the rung can put them; free: the free memory of every node; short N: more pages than node N has, with `prefer`;
+//! fill N KIB: leaves so much of node N, until the machine is turned off.
 use platform::mmap::{Anon, page_size};
 use platform::numa::{Node, Rung, cpus, ladder, pages, spread, topology};
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
+use std::os::fd::AsRawFd;
 
 const HUGE: usize = 2 << 20;
 
@@ -23,6 +25,9 @@ fn main() {
             "place" => place(),
             "free" => free(),
             "short" => short(words.next().and_then(|n| n.parse().ok()).expect("a node")),
+            "fill" => {
+                fill(words.next().and_then(|n| n.parse().ok()).expect("a node"), words.next().and_then(|n| n.parse().ok()).expect("KiB"))
+            }
             _ => Err(Error::other("not a check")),
         };
         let after = cpus::affinity(0).expect("known");
@@ -148,4 +153,21 @@ fn short(node: u32) -> Result<()> {
         if there > free / 2 { "most of what was free is taken" } else { "little is taken" }
     );
     if found.len() > 1 && found.keys().all(|n| *n >= 0) { Ok(()) } else { Err(Error::other(format!("{found:?}"))) }
+}
+
+/// A file in memory keeps what it was given after this program has ended.
+fn fill(node: u32, leave: u64) -> Result<()> {
+    const STEP: usize = 64 << 10;
+    let file = std::fs::File::create_new("/dev/shm/full")?;
+    let len = topology().nodes.iter().find(|n| n.os == node).map_or(0, |n| n.memory as usize).next_multiple_of(STEP);
+    file.set_len(len as u64)?;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping at a place of the kernel's choice, of a file that nobody else has.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    if at == libc::MAP_FAILED {
+        return Err(Error::last_os_error());
+    }
+    pages::prefer(at.cast(), len, node)?;
+    let more = || pages::free_memory(node).is_some_and(|free| free > leave * 1024);
+    (0..len).step_by(STEP).take_while(|_| more()).try_for_each(|i| pages::populate(at.wrapping_byte_add(i).cast(), STEP))
 }

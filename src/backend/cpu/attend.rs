@@ -436,7 +436,7 @@ impl Attend {
 
 /// KV heads by node, as the rows of a layer are cut.
 pub fn heads_of(nodes: &Nodes, layer: &KvLayer, n: u32) -> Vec<Range<usize>> {
-    let Some(cuts) = layer.cuts() else { return vec![0..n as usize] };
+    let Some(cuts) = layer.cuts() else { return std::iter::once(0..n as usize).collect() };
     let mut heads = vec![0..0; nodes.len()];
     cuts.for_each(|(node, part)| heads[(node as usize).min(nodes.len() - 1)] = part.start as usize..part.end as usize);
     heads

@@ -2,7 +2,7 @@
 //! moment; where pages lie the kernel is asked. Nothing is taken from the plan.
 use crate::backend::{Class, Traffic};
 use platform::mmap::page_size;
-use platform::numa::pages;
+use platform::numa::{self, pages};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -37,11 +37,12 @@ impl Audit {
                 out.push(Traffic { class, node, pages: 0, bytes: 0, local: 0, unknown: 0 });
             }
             let Some(t) = out.last_mut() else { continue };
+            let home = memory_of(node);
             for (i, n) in bytes.iter().enumerate() {
                 t.pages += 1;
                 t.bytes += n;
                 match lie.get(i) {
-                    Some(at) if *at == node.cast_signed() => t.local += n,
+                    Some(at) if *at == home.cast_signed() => t.local += n,
                     Some(0..) => {}
                     _ => t.unknown += n,
                 }
@@ -49,4 +50,10 @@ impl Audit {
         }
         out
     }
+}
+
+/// The node whose memory serves a node: itself, where it has some.
+fn memory_of(node: u32) -> u32 {
+    let t = numa::topology();
+    t.nodes.iter().position(|n| n.os == node).map_or(node, |i| t.nodes[t.home(i)].os)
 }

@@ -38,8 +38,8 @@ pub struct Ctx<'a> {
     audit: Option<&'a Audit>,
 }
 
-/// Bytes that live as long as a step: each worker's own, each node's (inputs in the formats of weights), and everybody's. Pages go where they are
-/// touched first, which is by a worker of their node.
+/// Bytes that live as long as a step: each worker's own, each node's (inputs in the formats of weights), and everybody's. Those of
+/// nodes are told where to go; the others go where they are touched first.
 pub struct Scratch {
     map: Anon,
     per_worker: usize,
@@ -49,11 +49,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    fn new(needs: &Needs, workers: u32, nodes: usize) -> Result<Scratch> {
+    fn new(needs: &Needs, workers: u32, on: &Nodes) -> Result<Scratch> {
+        let nodes = on.len();
         // A page apart, so that two workers never share a line or a page's first touch.
         let [per_worker, per_node, shared] = [needs.per_worker, needs.per_node, needs.shared].map(|n| n.next_multiple_of(4096));
         let map = Anon::new((shared + per_node * nodes + per_worker * workers as usize).max(4096)).map_err(|e| e.within("scratch"))?;
         by_first_touch(&map, nodes);
+        for node in (0..nodes).filter(|_| nodes > 1 && per_node > 0) {
+            on.tell(node, map.as_ptr().wrapping_add(shared + node * per_node), per_node);
+        }
         Ok(Scratch { map, per_worker, per_node, nodes, shared })
     }
     /// This worker's own bytes, 64-byte aligned.
@@ -318,7 +322,7 @@ impl CpuExec {
             arena: Arena::new(plan, range, limits, n_nodes)?,
             steps,
             queues: (0..needs.queues).map(|_| Pieces::default()).collect(),
-            scratch: Scratch::new(&needs, limits.workers, n_nodes)?,
+            scratch: Scratch::new(&needs, limits.workers, nodes)?,
             tables: Anon::new((needs.tables * 4).max(64)).map_err(|e| e.within("rope tables"))?,
             audit: platform::env::flag("CAMELID_NUMA_AUDIT").then(Audit::default),
             trace: platform::env::flag("CAMELID_TRACE"),

@@ -46,6 +46,7 @@ pub static COHERE2MOE: Arch = Arch {
         side_by_side(windowed(hp, il, lead), if lead { Ffn::Dense(dense) } else { experts(hp) })
     },
     size: |hp| if hp.n_layer == 49 { "30B.A3B" } else { "?B" },
+    head: Head { scaled: false, ..BASE.head },
     ..BASE
 };
 

@@ -72,5 +72,6 @@ pub static SPARK2_5: Arch = Arch {
         ..plain(hp, il, RopeKind::Neox)
     },
     size: |hp| if hp.n_layer == 28 { "1.7B" } else { "?B" },
+    head: UNSCALED,
     ..PLAIN
 };

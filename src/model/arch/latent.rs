@@ -85,12 +85,13 @@ pub static DEEPSEEK2: Arch = Arch {
         61 => "671B",
         _ => "?B",
     },
+    head: UNSCALED,
     ..PLAIN
 };
 
 pub static MISTRAL4: Arch = Arch { name: "mistral4", keys: KEYS, ..DEEPSEEK2_BASE };
 
-const DEEPSEEK2_BASE: Arch = Arch { rope: Some(RopeKind::Norm), layer, size: |hp| (DEEPSEEK2.size)(hp), ..PLAIN };
+const DEEPSEEK2_BASE: Arch = Arch { rope: Some(RopeKind::Norm), layer, size: |hp| (DEEPSEEK2.size)(hp), head: UNSCALED, ..PLAIN };
 
 const KEYS_INDEX: &[Need] = &[
     req(Key::RmsEps),
@@ -108,6 +109,7 @@ pub static DEEPSEEK32: Arch = Arch {
     rope: Some(RopeKind::Norm),
     layer: |hp, il| layer_of(indexed(hp, il, latent(hp, il, hp.q_rank), LIGHTNING), ffn(hp, il, Gate::Softmax, true), Norms::PRE),
     size: |hp| if hp.n_layer == 61 { "685B.A37B" } else { "?B" },
+    head: UNSCALED,
     ..PLAIN
 };
 
@@ -129,6 +131,7 @@ pub static GLM_DSA: Arch = Arch {
         layer_of(a, ffn(hp, il, Gate::Sigmoid, true), Norms::PRE)
     },
     size: |hp| if hp.n_layer == 78 { "744B.A40B" } else { "?B" },
+    head: UNSCALED,
     ..PLAIN
 };
 
@@ -162,6 +165,7 @@ pub static DOTS3NOTE: Arch = Arch {
         layer_of(a, ffn(hp, il, Gate::Sigmoid, true), Norms::PRE)
     },
     size: |hp| if hp.n_layer == 46 { "288B.A19B" } else { "?B" },
+    head: UNSCALED,
     ..PLAIN
 };
 
@@ -197,6 +201,7 @@ pub static HY_V4: Arch = Arch {
         LayerSpec { hyper: true, ..layer_of(attn, ffn, Norms::PRE) }
     },
     flow: Flow::Hyper,
+    head: UNSCALED,
     ..PLAIN
 };
 

@@ -54,7 +54,7 @@ pub static TALKIE: Arch = Arch {
         skip: true,
         ..plain(hp, il, RopeKind::Neox)
     },
-    head: Head { scale: |hp| hp.logit_scale, ..PLAIN.head },
+    head: Head { scale: |hp| hp.logit_scale, ..UNSCALED },
     size: |hp| if hp.n_layer == 40 { "13B" } else { "?B" },
     ..PLAIN
 };

@@ -7,6 +7,7 @@ use crate::model::spec::*;
 /// Scores go through a multiplier and a cap; logits and embeddings have scales of their own.
 pub static GROK: Arch = Arch {
     name: "grok",
+    v_by_channel: true,
     keys: &[req(Key::RmsEps), opt(Key::AttnSoftcap(30.0)), opt(Key::FinalSoftcap(0.0)), opt(Key::BetaFast(8.0))],
     looks_for: &[Role::FfnUp, Role::LayerOutNorm],
     embed: Embed { scale: Scale::OfFile { or: 78.383_67 }, ..PLAIN.embed },
@@ -100,6 +101,7 @@ pub static LAGUNA: Arch = Arch {
         70 => "230B.A10B",
         _ => "?B",
     },
+    head: UNSCALED,
     ..PLAIN
 };
 

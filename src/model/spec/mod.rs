@@ -36,6 +36,8 @@ pub struct Arch {
     pub head: Head,
     /// Contexts keep what was decoded. Without a memory a batch stands alone and its texts are seen whole, from both sides.
     pub memory: bool,
+    /// The original never has flash attention for it: its states have V channel by channel.
+    pub v_by_channel: bool,
     /// Whatever the file says, tokens see both sides.
     pub both_sides: bool,
     /// Fills in masked tokens instead of adding new ones.
@@ -62,8 +64,18 @@ pub const PLAIN: Arch = Arch {
     source: |_, il| il,
     may_lack: false,
     flow: Flow::Plain,
-    head: Head { norm: Some(Role::OutputNorm), logits: true, tied: false, bias: Want::No, softcap: false, scale: |_| 1.0, hidden: None },
+    head: Head {
+        norm: Some(Role::OutputNorm),
+        logits: true,
+        tied: false,
+        bias: Want::No,
+        softcap: false,
+        scale: |_| 1.0,
+        scaled: true,
+        hidden: None,
+    },
     memory: true,
+    v_by_channel: false,
     both_sides: false,
     diffusion: false,
     stacks: Stacks::One,
@@ -71,6 +83,8 @@ pub const PLAIN: Arch = Arch {
     quirks: &[],
     size: |_| "?B",
 };
+
+pub const UNSCALED: Head = Head { scaled: false, ..PLAIN.head };
 
 /// Whether a tensor belongs to an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +212,8 @@ pub struct Head {
     pub softcap: bool,
     /// Multiplies the logits.
     pub scale: fn(&HParams) -> f32,
+    /// So does the `output.scale` of an NVFP4 matrix; where the original forgets it, files are made for that.
+    pub scaled: bool,
     /// Logits of tokens that are not to be said.
     pub hidden: Option<(u32, u32)>,
 }

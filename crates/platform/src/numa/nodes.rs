@@ -103,11 +103,12 @@ impl Nodes {
         let all = || t.nodes.iter().flat_map(|n| &n.cores).collect::<Vec<_>>();
         let mut homes: Vec<(Option<u32>, Vec<&super::Core>)> = Vec::new();
         if apart {
-            for n in t.nodes.iter().filter(|n| !n.cores.is_empty()) {
-                match homes.last_mut() {
-                    // Cores without memory work beside the memory before them.
-                    Some(h) if n.memory == 0 && !fake => h.1.extend(&n.cores),
-                    _ => homes.push(((!fake).then_some(n.os), n.cores.iter().collect())),
+            // Cores without memory work beside the memory that serves them.
+            let beside = |i: usize| if fake { i } else { t.home(i) };
+            for (i, n) in t.nodes.iter().enumerate() {
+                let cores = t.nodes.iter().enumerate().filter(|(k, _)| beside(*k) == i).flat_map(|(_, n)| &n.cores).collect::<Vec<_>>();
+                if !cores.is_empty() {
+                    homes.push(((!fake).then_some(n.os), cores));
                 }
             }
         }

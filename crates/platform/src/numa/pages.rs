@@ -101,7 +101,7 @@ pub(super) fn mems_allowed_at(root: &Path) -> Set {
     if both.is_empty() { Set::from([0]) } else { both }
 }
 
-/// Bytes that could be taken from a node: free ones, and pages of files that are clean. `None`: no such node.
+/// Bytes that could be taken from a node: free ones above what the kernel keeps back, and pages of files that are clean. `None`: no such node.
 pub fn free_memory(node: u32) -> Option<u64> {
     free_memory_at(Path::new("/"), node)
 }
@@ -110,7 +110,22 @@ pub(super) fn free_memory_at(root: &Path, node: u32) -> Option<u64> {
     let text = meminfo(root, node)?;
     let of = |name: &str| meminfo_bytes(&text, name).unwrap_or(0);
     let files = of("Active(file)") + of("Inactive(file)");
-    Some(meminfo_bytes(&text, "MemFree")? + files.saturating_sub(of("Dirty") + of("Writeback")))
+    let clean = files.saturating_sub(of("Dirty") + of("Writeback"));
+    Some((meminfo_bytes(&text, "MemFree")? + clean).saturating_sub(kept_back(root, node)))
+}
+
+/// Below this many free bytes the kernel takes another node's pages.
+fn kept_back(root: &Path, node: u32) -> u64 {
+    let text = std::fs::read_to_string(root.join("proc/zoneinfo")).unwrap_or_default();
+    let (title, mut inside, mut pages) = (format!("Node {node},"), false, 0u64);
+    for line in text.lines() {
+        if line.starts_with("Node ") {
+            inside = line.starts_with(&title);
+        } else if inside && let Some(n) = line.trim_start().strip_prefix("low ") {
+            pages = pages.saturating_add(n.trim().parse().unwrap_or(0));
+        }
+    }
+    pages.saturating_mul(page_size() as u64)
 }
 
 pub(super) fn meminfo(root: &Path, node: u32) -> Option<String> {

@@ -222,6 +222,12 @@ fn the_kernels_tables() {
     assert_eq!([0, 1, 2, 3].map(|i| t.home(i)), [0, 1, 2, 0]);
     assert_eq!(pages::free_memory_at(&tree.0, 3), Some(16 * GIB + 2024 * 1024));
     assert_eq!(pages::free_memory_at(&tree.0, 1), None);
+    let zones = [(0, "DMA", 7), (3, "Normal", 20), (3, "Movable", 1), (30, "Normal", 900)];
+    let zone = |(n, z, low)| {
+        format!("Node {n}, zone {z:>8}\n  pages free     9\n        min      5\n        low      {low}\n        high     30\n")
+    };
+    tree.put("proc/zoneinfo", &zones.map(zone).concat());
+    assert_eq!(pages::free_memory_at(&tree.0, 3), Some(16 * GIB + 2024 * 1024 - 21 * crate::mmap::page_size() as u64));
 }
 
 #[test]
