@@ -81,3 +81,16 @@ def quantise(jobs):
             os.remove(f)
         results.append((code, digests))
     return results
+
+
+def save(job):
+    """Loads `from` and saves it as `to`; says whether it loaded."""
+    import llama_cpp as L
+    model = L.llama_model_load_from_file(os.fsencode(job["from"]), L.llama_model_default_params())
+    if not model:
+        return False
+    if "to" in job:
+        L.llama_model_save_to_file(model, os.fsencode(job["to"]))
+        L.llama_model_save_to_file(model, os.fsencode("/dev/null/no"))
+    L.llama_model_free(model)
+    return True

@@ -1,5 +1,5 @@
 """llama_model_quantize: files of both sides, byte for byte: every file type, with and without importance, over models that reach every rule of the choice
-of types; what is asked for tensor by tensor; parts, pruning, overrides; and what is refused."""
+of types; what is asked for tensor by tensor; parts, pruning, overrides; and what is refused. A model that is saved is the one that was loaded."""
 import os, tempfile, unittest
 import numpy as np
 import gguf
@@ -199,6 +199,16 @@ class Quantize(unittest.TestCase):
                 self.assertEqual((a, b), (1, 1))
                 self.assertFalse(any(files), "nothing is left behind")
         self.assertEqual([f for f in os.listdir(self.dir) if f.startswith(".")], [])
+
+    def test_a_loaded_model_is_saved(self):
+        for model in sides.MODELS.values():
+            to = self.path("saved.gguf")
+            self.assertTrue(sides.run("ours", "quantising:save", {"from": model, "to": to}))
+            self.assertTrue(sides.run("original", "quantising:save", {"from": to}))
+            a, b = gguf.GGUFReader(model), gguf.GGUFReader(to)
+            values = [{k: f.contents() for k, f in r.fields.items() if not k.startswith("GGUF.")} for r in (a, b)]
+            self.assertEqual(*values)
+            self.assertEqual(*[[(t.name, t.tensor_type, t.data.tobytes()) for t in r.tensors] for r in (a, b)])
 
     def test_numbers_that_are_not_finite(self):
         path = self.path("bad.gguf")
