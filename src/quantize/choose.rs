@@ -2,15 +2,10 @@
 //! original's, in its order, and some of them count the tensors they have seen.
 use super::Params;
 use super::names::{self, Kind};
-use super::sizes::Sizes;
+use super::sizes::{BAILINGMOE3, FALCON, GLM5_NEXT, Sizes};
 use crate::gguf::{DType, TensorInfo};
 use DType::*;
 use platform::{Error, Result, log};
-
-pub const GLM5_NEXT: &str = "glm5-next";
-const FALCON: &str = "falcon";
-/// In this one also other tensors than experts have three dimensions.
-const BAILINGMOE3: &str = "bailingmoe3";
 
 /// `llama_ftype` under its own names, with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

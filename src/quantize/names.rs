@@ -109,7 +109,7 @@ const NEVER_AS_A_WHOLE: &[&str] = &["position_embd.weight", "token_types.weight"
 /// Whether a matrix of this name may change its type.
 pub fn may_change(name: &str, arch: &str) -> bool {
     let has = |list: &[&str]| list.iter().any(|part| name.contains(part));
-    let stays = has(NEVER) || NEVER_AS_A_WHOLE.contains(&name) || arch == super::choose::GLM5_NEXT && has(NEVER_IN_GLM5_NEXT);
+    let stays = has(NEVER) || NEVER_AS_A_WHOLE.contains(&name) || arch == super::sizes::GLM5_NEXT && has(NEVER_IN_GLM5_NEXT);
     name.ends_with("weight") && !stays
 }
 

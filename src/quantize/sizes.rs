@@ -2,6 +2,12 @@
 use crate::gguf::{Array, Meta, Value};
 use platform::{Error, Result};
 
+/// Architectures with rules of their own; files of them are quantised whether or not a model of them can be run here.
+pub const GLM5_NEXT: &str = "glm5-next";
+pub const FALCON: &str = "falcon";
+/// In this one also other tensors than experts have three dimensions.
+pub const BAILINGMOE3: &str = "bailingmoe3";
+
 #[derive(Debug, Default)]
 pub struct Sizes {
     pub arch: String,
