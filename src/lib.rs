@@ -5,6 +5,7 @@
 //! | [`capi`] | the C face: every `llama_*` function, three lines each |
 //! | [`session`] | a context: batches in, logits out; place, run, collect |
 //! | [`cache`] | sequences on disk: prompts that begin alike are computed once |
+//! | [`quantize`] | a model file with other tensor types |
 //! | [`state`] | a context's memory as bytes and files, and back: all of it or nothing |
 //! | [`blocks`] | layer parts (attention, FFN, MoE ...) that write backend ops |
 //! | [`model`] | architectures as values, hyper-parameters, weights bound to names |
@@ -23,6 +24,7 @@ pub mod gguf;
 pub mod grammar;
 pub mod memory;
 pub mod model;
+pub mod quantize;
 pub mod sampling;
 pub mod session;
 pub mod state;

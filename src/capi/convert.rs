@@ -2,7 +2,9 @@
 use super::ptr;
 use super::types::*;
 use crate::gguf::{DType, LoadMode, Override, OverrideValue};
+use crate::grammar::Pattern;
 use crate::model::hparams::RopeScaling;
+use crate::quantize;
 use crate::session::ContextParams;
 use crate::session::batch::BatchView;
 use crate::session::context::AbortCallback;
@@ -101,6 +103,89 @@ fn one_override(o: &llama_model_kv_override) -> Result<Override> {
 fn bounded(text: &[c_char]) -> Result<String> {
     let bytes: Vec<u8> = text.iter().map(|c| *c as u8).take_while(|b| *b != 0).collect();
     String::from_utf8(bytes).map_err(|e| Error::invalid(format!("an override is not UTF-8: {}", String::from_utf8_lossy(e.as_bytes()))))
+}
+
+/// # Safety
+/// Strings and lists are NULL or have their ends, and the sizes they state.
+pub unsafe fn quantize_params(p: &llama_model_quantize_params) -> Result<quantize::Params> {
+    Ok(quantize::Params {
+        n_threads: usize::try_from(p.nthread).unwrap_or(0),
+        ftype: u32::try_from(p.ftype).map_err(|_| Error::invalid(format!("invalid output file type {}", p.ftype)))?,
+        output: wanted_type("output_tensor_type", p.output_tensor_type)?,
+        embedding: wanted_type("token_embedding_type", p.token_embedding_type)?,
+        allow_requantize: p.allow_requantize,
+        keep_output: !p.quantize_output_tensor,
+        only_copy: p.only_copy,
+        pure: p.pure,
+        keep_split: p.keep_split,
+        dry_run: p.dry_run,
+        // SAFETY: the caller's promise; likewise below.
+        importance: unsafe { importance(p.imatrix) }?,
+        // SAFETY: as above.
+        overrides: unsafe { overrides(p.kv_overrides) }?,
+        // SAFETY: as above.
+        types: unsafe { named_types(p.tt_overrides) }?,
+        // SAFETY: as above.
+        prune: unsafe { until(p.prune_layers, |n| *n == -1) }.into_iter().copied().collect(),
+        max_bytes: p.max_buf_size,
+    })
+}
+
+/// GGML_TYPE_COUNT and what is beyond it: as the file type says.
+fn wanted_type(what: &str, n: ggml_type_int) -> Result<Option<DType>> {
+    const COUNT: ggml_type_int = 43;
+    match n {
+        COUNT.. => Ok(None),
+        _ => tensor_type(what, n).map(Some),
+    }
+}
+
+/// The elements of a list before the one that ends it.
+///
+/// # Safety
+/// NULL or a list that ends so.
+unsafe fn until<'a, T>(mut p: *const T, is_end: impl Fn(&T) -> bool) -> Vec<&'a T> {
+    let mut list = Vec::new();
+    // SAFETY: NULL, or an element before the end of the list.
+    while let Some(e) = unsafe { p.as_ref() }.filter(|e| !is_end(e)) {
+        list.push(e);
+        // SAFETY: this element was not the last.
+        p = unsafe { p.add(1) };
+    }
+    list
+}
+
+/// `None` for NULL; a list without entries is an importance too.
+///
+/// # Safety
+/// NULL or a list that ends with a NULL name, of arrays of their sizes.
+unsafe fn importance(p: *const llama_model_imatrix_data) -> Result<Option<quantize::Importance>> {
+    if p.is_null() {
+        return Ok(None);
+    }
+    let mut all = quantize::Importance::default();
+    // SAFETY: the caller's promise.
+    for entry in unsafe { until(p, |e| e.name.is_null()) } {
+        // SAFETY: the caller's promise.
+        let (name, data) = unsafe { (ptr::text(entry.name), ptr::slice(entry.data, entry.size)) };
+        let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+        let data = data.ok_or_else(|| Error::invalid(format!("imatrix entry {name} has no data")))?;
+        all.add(name, data.to_vec())?;
+    }
+    Ok(Some(all))
+}
+
+/// # Safety
+/// NULL or a list that ends with a NULL pattern.
+unsafe fn named_types(p: *const llama_model_tensor_override) -> Result<Vec<(Pattern, DType)>> {
+    // SAFETY: the caller's promise.
+    let list = unsafe { until(p, |e| e.pattern.is_null()) }.into_iter();
+    let one = |e: &llama_model_tensor_override| {
+        // SAFETY: as above.
+        let pattern = unsafe { ptr::text(e.pattern) }.unwrap_or_default();
+        Ok((Pattern::new(pattern)?, tensor_type("the type of a pattern", e.r#type)?))
+    };
+    list.map(one).collect()
 }
 
 pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {

@@ -1,11 +1,11 @@
 //! llama.h: Model files as files: the names of a split file's parts, quantising one.
-#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
-use super::boundary::guard;
-use super::ptr;
-use super::stubs::stub;
+use super::boundary::{attempt, guard};
 use super::types::*;
-use crate::gguf;
+use super::{convert, ptr};
+use crate::{gguf, quantize};
+use platform::Error;
 use std::ffi::{c_char, c_int};
+use std::path::PathBuf;
 
 /// The parameters to start from.
 #[unsafe(no_mangle)]
@@ -37,7 +37,22 @@ pub unsafe extern "C" fn llama_model_quantize(
     fname_out: *const c_char,
     params: *const llama_model_quantize_params,
 ) -> u32 {
-    stub("llama_model_quantize", 1)
+    attempt(1, || {
+        // SAFETY: NULL or a struct whose lists have their ends.
+        let Some(params) = (unsafe { params.as_ref() }) else { return Err(Error::invalid("llama_model_quantize: params is NULL")) };
+        // SAFETY: NULL or a terminated string.
+        let input = unsafe { convert::path(fname_inp) }?;
+        // A dry run writes nothing.
+        let output = if params.dry_run && fname_out.is_null() {
+            PathBuf::new()
+        } else {
+            // SAFETY: as above.
+            unsafe { convert::path(fname_out) }?
+        };
+        // SAFETY: as above.
+        let params = unsafe { convert::quantize_params(params) }?;
+        quantize::quantize(&input, &output, &params).map(|()| 0).map_err(|e| e.within("failed to quantize"))
+    })
 }
 
 /// Writes the name of part `split_no` (from 0): PREFIX-00001-of-00004.gguf. Its length, or 0 where it does not fit.

@@ -9,6 +9,7 @@ use super::types::*;
 use crate::gguf::{LoadMode, Source};
 use crate::model::spec::{RopeKind, Stacks};
 use crate::model::{LoadParams, Model};
+use crate::quantize;
 use llama_rope_type::*;
 use platform::Result;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -95,7 +96,13 @@ pub unsafe extern "C" fn llama_model_load_from_splits(
 /// Writes the model as a GGUF file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_save_to_file(model: Option<&llama_model>, path_model: *const c_char) {
-    stub("llama_model_save_to_file", ())
+    with("llama_model_save_to_file", model, (), |m| {
+        attempt((), || {
+            // SAFETY: NULL or a terminated string.
+            let path = unsafe { convert::path(path_model) }?;
+            quantize::save(&m.0.model.meta, &m.0.model.origin, &path).map_err(|e| e.within("failed to save the model"))
+        })
+    });
 }
 
 /// Old name of `llama_model_free`.

@@ -283,6 +283,9 @@ impl Meta {
     pub fn apply_overrides(&mut self, overrides: &[Override]) {
         self.overrides.extend_from_slice(overrides);
     }
+    pub fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
     fn overridden<'a, T>(&'a self, key: &str, expected: &str, f: impl Fn(&'a OverrideValue) -> Option<T>) -> Option<T> {
         let o = self.overrides.iter().find(|o| o.key == key)?;
         let got = o.value.type_name();

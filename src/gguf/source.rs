@@ -64,7 +64,7 @@ const SPLIT_TENSORS: &str = "split.tensors.count";
 
 /// One file and the ways into it.
 struct Part {
-    file: File,
+    file: Arc<File>,
     map: Option<Arc<FileMap>>,
     direct: Option<Direct>,
 }
@@ -163,6 +163,12 @@ impl Source {
     pub fn gguf(&self) -> &Gguf {
         &self.gguf
     }
+    /// The same files once more, for reading their tensors later on: without maps and key/values.
+    pub fn tensors_only(&self) -> Source {
+        let parts = self.parts.iter().map(|p| Part { file: p.file.clone(), map: None, direct: None }).collect();
+        let gguf = Gguf { tensors: self.gguf.tensors.clone(), ..Gguf::default() };
+        Source { gguf, parts, mode: LoadMode::None, lock_refused: AtomicBool::new(false) }
+    }
     /// For overrides, before anything is read from the key/values.
     pub fn meta_mut(&mut self) -> &mut Meta {
         &mut self.gguf.meta
@@ -239,7 +245,7 @@ impl Part {
     fn new(file: File, path: Option<&Path>, mode: LoadMode) -> Part {
         let map = if mode.maps() { FileMap::new(&file).map_err(|e| log::warn(format_args!("{e}; reading instead"))).ok() } else { None };
         let direct = if mode == LoadMode::DirectIo { path.and_then(Direct::open) } else { None };
-        Part { file, map: map.map(Arc::new), direct }
+        Part { file: Arc::new(file), map: map.map(Arc::new), direct }
     }
     fn read(&self, at: u64, dst: &mut [u8]) -> Result<()> {
         // A file system may open for direct I/O and refuse the read itself; the plain read then has the last word.

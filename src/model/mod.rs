@@ -55,6 +55,8 @@ pub struct Model {
     pub n_params: u64,
     pub n_bytes: u64,
     pub load_us: i64,
+    /// Where the tensors came from: what is saved is read there again.
+    pub origin: Source,
     fingerprint: OnceLock<u64>,
 }
 
@@ -121,6 +123,7 @@ impl Model {
             n_params: gguf.n_elements(),
             n_bytes: gguf.n_bytes(),
             load_us: 0,
+            origin: source.tensors_only(),
             fingerprint: OnceLock::new(),
         };
         if !p.vocab_only {

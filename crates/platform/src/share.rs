@@ -14,17 +14,28 @@ const WAITING: usize = 4;
 /// `f` on every job, in order of their beginning, by as many threads as there are cores and jobs; the calling thread is one of them.
 /// The first error ends it.
 pub fn share<T: Sync>(jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    run(jobs, allowed_cores().len(), || (), |(), job| f(job))
+    run(jobs, allowed_cores().len().min(MOST), || (), |(), job| f(job))
+}
+
+/// The same for jobs that compute, by `threads` of them, at most one a core (0: one a core), with something that every thread makes once and keeps.
+pub fn share_by<T: Sync, S>(
+    threads: usize,
+    jobs: &[T],
+    start: impl Fn() -> S + Sync,
+    f: impl Fn(&mut S, &T) -> Result<()> + Sync,
+) -> Result<()> {
+    let cores = allowed_cores().len();
+    run(jobs, if threads == 0 { cores } else { threads.min(cores) }, start, f)
 }
 
 /// The same for jobs that move `bytes` in all: a few need no help.
 pub fn share_bytes<T: Sync>(bytes: usize, jobs: &[T], f: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    run(jobs, allowed_cores().len().min(bytes / WORTH), || (), |(), job| f(job))
+    run(jobs, allowed_cores().len().min(bytes / WORTH).min(MOST), || (), |(), job| f(job))
 }
 
 /// The same for jobs that wait for a disk, with something that every thread makes once and keeps: a buffer.
 pub fn share_reads<T: Sync, S>(jobs: &[T], start: impl Fn() -> S + Sync, f: impl Fn(&mut S, &T) -> Result<()> + Sync) -> Result<()> {
-    run(jobs, allowed_cores().len().max(WAITING), start, f)
+    run(jobs, allowed_cores().len().clamp(WAITING, MOST), start, f)
 }
 
 /// `f(node, i)` for every `i` below `counts[node]`, by threads that stay on the CPUs of the node; what those cannot do the caller does.
@@ -63,7 +74,7 @@ fn run<T: Sync, S>(jobs: &[T], threads: usize, start: impl Fn() -> S + Sync, f: 
         }
         Ok(())
     };
-    let helpers = threads.clamp(1, MOST).min(jobs.len().max(1)) - 1;
+    let helpers = threads.max(1).min(jobs.len().max(1)) - 1;
     std::thread::scope(|s| {
         // A thread that cannot be had is work for the others.
         let started: Vec<_> = (0..helpers).filter_map(|_| std::thread::Builder::new().spawn_scoped(s, work).ok()).collect();

@@ -23,6 +23,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod to;
 mod to_blocks;
 mod to_k_blocks;
 mod tq2_0;
@@ -30,6 +31,7 @@ mod tq2_0;
 pub use act::Act;
 pub(crate) use iq4_xs::VALUES;
 pub(crate) use q5_0::FIFTH;
+pub use to::{needs_importance, quantize};
 pub use to_blocks::from_f32;
 
 use crate::isa::{Impl, pick};
@@ -132,7 +134,7 @@ pub fn scratch_bytes(ty: DType, _k: usize, n_tokens: usize) -> usize {
 }
 
 /// One row of type `ty` as floats; false: the lengths do not fit, or the type is none of `FORMATS`.
-pub(crate) fn to_f32(ty: DType, row: &[u8], out: &mut [f32]) -> bool {
+pub fn to_f32(ty: DType, row: &[u8], out: &mut [f32]) -> bool {
     let Some(f) = FORMATS.iter().find(|f| f.ty == ty).filter(|_| ty.row_bytes(out.len()) == Some(row.len())) else {
         return false;
     };

@@ -1,7 +1,7 @@
 //! Floats to rows of the simpler types, bit-identical to the original's reference quantisers. K types are in `to_k_blocks`.
 use crate::DType;
 use crate::quant::iq4_xs::VALUES;
-use crate::quant::{mxfp4, plain, to_k_blocks as k};
+use crate::quant::{mxfp4, plain, to, to_k_blocks as k};
 
 /// Stores `x` as a row of `ty`. `false`, and nothing written, if there is no quantiser for `ty` or the lengths do not fit.
 pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
@@ -29,7 +29,7 @@ pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
         DType::Q4_K => blocks(x, out, k::q4_k),
         DType::Q5_K => blocks(x, out, k::q5_k),
         DType::Q6_K => blocks(x, out, k::q6_k),
-        DType::IQ4_XS => blocks(x, out, k::iq4_xs),
+        DType::IQ4_XS => return to::quantize(ty, x, None, out),
         _ => return false,
     }
     true
