@@ -31,7 +31,8 @@ const ROOMS: &[Room] = &[
     Room { path: "crates/platform/", may_use: &[], unsafe_in: &[""] },
 ];
 
-const CAPI: &[&str] = &["cache", "session", "state", "model", "memory", "gguf", "vocab", "sampling", "grammar", "chat", "quantize", "platform::*"];
+const CAPI: &[&str] =
+    &["cache", "session", "state", "model", "memory", "gguf", "vocab", "sampling", "grammar", "chat", "quantize", "platform::*"];
 
 /// Kernels are called through unsafe pointers, and buffers are shared by region.
 const BACKEND_UNSAFE: &[&str] = &["src/backend/cpu", "src/backend/cuda", "src/backend/far", "src/backend/buffer.rs"];
