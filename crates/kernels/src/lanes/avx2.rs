@@ -160,6 +160,25 @@ unsafe fn signed16(w: __m256i, x: __m256i) -> __m256i {
     unsafe { _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) }
 }
 
+/// Bytes of ones where bits are set.
+///
+/// # Safety
+/// The file's contract.
+#[inline(always)]
+unsafe fn where_set(bits: u64) -> Two {
+    // SAFETY: the file's contract.
+    unsafe {
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+        let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let mut out = [bit; 2];
+        for (i, v) in out.iter_mut().enumerate() {
+            let here = _mm256_shuffle_epi8(_mm256_set1_epi32((bits >> (32 * i)) as i32), byte);
+            *v = _mm256_cmpeq_epi8(_mm256_and_si256(here, bit), bit);
+        }
+        out
+    }
+}
+
 /// Four bytes of a token's input, in every lane.
 ///
 /// # Safety
@@ -355,12 +374,8 @@ impl<D: Products> Bytes for Ymm<D> {
     unsafe fn signed(centre: i8, v: Two, negative: u64) -> Two {
         // SAFETY: the file's contract.
         unsafe {
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
-            let byte = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
             let (centre, mut out) = (_mm256_set1_epi8(centre), v);
-            for (i, v) in out.iter_mut().enumerate() {
-                let negative = _mm256_shuffle_epi8(_mm256_set1_epi32((negative >> (32 * i)) as i32), byte);
-                let minus = _mm256_cmpeq_epi8(_mm256_and_si256(negative, bit), bit);
+            for (v, minus) in out.iter_mut().zip(where_set(negative)) {
                 *v = _mm256_add_epi8(centre, _mm256_sub_epi8(_mm256_xor_si256(*v, minus), minus));
             }
             out
@@ -505,6 +520,20 @@ impl<D: Products> Lanes for Ymm<D> {
         unsafe {
             let one = _mm256_set1_epi16(1);
             [_mm256_madd_epi16(signed16(w[0], x[0]), one), _mm256_madd_epi16(signed16(w[1], x[1]), one)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum_signed(x: Two, negative: u64) -> Two {
+        // SAFETY: the file's contract.
+        unsafe {
+            let (negative, mut out) = (where_set(negative), x);
+            for (v, negative) in out.iter_mut().zip(negative) {
+                // From 0 it is `127 + x` to there, from 254 `127 - x`.
+                let above = _mm256_add_epi8(*v, _mm256_set1_epi8(127));
+                let sums = _mm256_sad_epu8(above, _mm256_and_si256(negative, _mm256_set1_epi8(254u8 as i8)));
+                *v = _mm256_sub_epi32(sums, _mm256_set1_epi64x(8 * 127));
+            }
+            out
         }
     }
     #[inline(always)]

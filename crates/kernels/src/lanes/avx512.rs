@@ -492,6 +492,15 @@ impl<D: Products> Lanes for Zmm<D> {
         unsafe { D::signed(w, x) }
     }
     #[inline(always)]
+    unsafe fn sum_signed(x: __m512i, negative: u64) -> __m512i {
+        // SAFETY: the file's contract. From 0 it is `127 + x` to there, from 254 `127 - x`.
+        unsafe {
+            let above = _mm512_add_epi8(x, _mm512_set1_epi8(127));
+            let sums = _mm512_sad_epu8(above, _mm512_maskz_set1_epi8(negative, 254u8 as i8));
+            _mm512_sub_epi32(sums, _mm512_set1_epi64(8 * 127))
+        }
+    }
+    #[inline(always)]
     unsafe fn reduce(a: [__m512i; 8]) -> __m256i {
         // SAFETY: the file's contract.
         unsafe {

@@ -116,6 +116,8 @@ pub(crate) trait Lanes: Bytes {
     unsafe fn dot_signed<const J: usize>(acc: Self::A, w: Self::V, x: Self::X, s: Self::S) -> Self::A;
     /// The products of any signed `w`, those of sixteen elements each kept apart.
     unsafe fn dot_plain(w: Self::V, x: Self::X) -> Self::A;
+    /// The sums of `x` (not -128) with the signs of `negative`, those of each sub-block kept apart.
+    unsafe fn sum_signed(x: Self::V, negative: u64) -> Self::A;
     /// Eight rows' sums, a lane per row; `reduce_halves`: the two sub-blocks apart; `reduce_quarters`: sixteen elements each.
     unsafe fn reduce(a: [Self::A; 8]) -> Self::I;
     unsafe fn reduce_halves(a: [Self::A; 8]) -> [Self::I; 2];

@@ -20,6 +20,7 @@ impl Blocks for Q1 {
     type Block = Block;
     type Kind = ThirtyTwos;
     const TYPE: DType = DType::Q1_0;
+    const SIGNS: bool = true;
     const ELEMENTS: usize = 128;
     #[inline(always)]
     unsafe fn values<B: Bytes>(_: &Block, _: usize) -> B::V {

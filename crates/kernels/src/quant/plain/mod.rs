@@ -69,6 +69,8 @@ trait Blocks: 'static {
     const UNIT: f32 = 1.0;
     /// Elements `64 j..` of a block.
     unsafe fn values<B: Bytes>(b: &Self::Block, j: usize) -> B::V;
+    /// All sizes are 1: inputs are added with the signs of values.
+    const SIGNS: bool = false;
     /// Which of them are less than zero: `values` are their sizes.
     unsafe fn negative<B: Bytes>(_b: &Self::Block, _j: usize) -> u64 {
         0

@@ -108,6 +108,10 @@ unsafe fn products<F: Blocks, L: Lanes>(row: *const u8, x: Row, b: usize, ahead:
     // SAFETY: the caller's contract.
     unsafe {
         let w = &*row.add(at).cast();
+        if F::SIGNS {
+            let x = L::load(x.qs.add(32 * b).cast(), x.qs.add(32 * b + 32).cast());
+            return (L::sum_signed(x, F::negative::<L>(w, j)), F::scales::<L>(w));
+        }
         let q = L::signed(-F::CENTRE, F::values::<L>(w, j), F::negative::<L>(w, j));
         (L::dot_plain(q, L::input(x.qs.add(32 * b), x.qs.add(32 * b + 32))), F::scales::<L>(w))
     }
