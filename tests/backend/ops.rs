@@ -525,6 +525,8 @@ fn transformed_rows() {
 /// Six experts of which three are used, gate and up in tensors of their own or in one.
 struct Experts {
     ty: DType,
+    /// Of gate, where it has a tensor of its own.
+    gate_ty: DType,
     gate: Gate,
     act: Act,
     fused: bool,
@@ -556,16 +558,16 @@ impl Experts {
         b.step(Op::Linear { x, outs: vec![Proj::plain(w, logits)], fine: false });
         b.step(Op::Route { logits, spec, ids, weights });
         let gate_up = b.weight(self.ty, [64, 192, 6]);
-        let mut mat = |k, rows, fused: Option<u32>, scaled: bool| ExpertMat {
-            w: fused.map_or_else(|| b.weight(self.ty, [k, rows, 6]), |_| gate_up),
+        let mut mat = |ty, k, rows, fused: Option<u32>, scaled: bool| ExpertMat {
+            w: fused.map_or_else(|| b.weight(ty, [k, rows, 6]), |_| gate_up),
             first: fused.unwrap_or(0),
             rows,
             scale: scaled.then(|| b.weight(DType::F32, [6, 1, 1])),
             bias: self.biased.then(|| b.weight(DType::F32, [rows * 6, 1, 1])),
         };
         let at = |first| self.fused.then_some(first);
-        let (up, down) = (mat(64, 96, at(96), false), mat(96, 64, None, true));
-        let mats = [if self.gated { mat(64, 96, at(0), true) } else { up }, up, down];
+        let (up, down) = (mat(self.ty, 64, 96, at(96), false), mat(self.ty, 96, 64, None, true));
+        let mats = [if self.gated { mat(self.gate_ty, 64, 96, at(0), true) } else { up }, up, down];
         let out = b.value(64, Dim::Tokens);
         b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, out });
         out
@@ -574,12 +576,24 @@ impl Experts {
 
 #[test]
 fn experts() {
-    let plain = |ty, gate| Experts { ty, gate, act: Act::Silu, fused: false, gated: true, biased: false, weigh_inputs: false, each: 1 };
+    let plain = |ty, gate| Experts {
+        ty,
+        gate_ty: ty,
+        gate,
+        act: Act::Silu,
+        fused: false,
+        gated: true,
+        biased: false,
+        weigh_inputs: false,
+        each: 1,
+    };
     for e in [
         plain(DType::F32, Gate::Softmax),
         plain(DType::Q8_0, Gate::Sigmoid),
         Experts { act: Act::SwigluOai, biased: true, ..plain(DType::F32, Gate::SoftmaxWeight) },
         Experts { weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { gate_ty: DType::F32, ..plain(DType::Q8_0, Gate::Softmax) },
+        Experts { gate_ty: DType::Q8_0, weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
         Experts { weigh_inputs: true, fused: true, ..plain(DType::Q8_0, Gate::Sigmoid) },
         Experts { biased: true, fused: true, ..plain(DType::F32, Gate::Sigmoid) },
         Experts { each: 2, ..plain(DType::F32, Gate::Softmax) },

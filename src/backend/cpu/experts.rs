@@ -63,7 +63,8 @@ struct Place {
 /// Inputs of products are on every node, what products give is in one place.
 #[derive(Clone, Copy)]
 struct Places {
-    x: Place,
+    /// What gate and up read: the same, where both want one format.
+    x: [Place; 2],
     gate: Place,
     up: Place,
     h: Place,
@@ -71,15 +72,19 @@ struct Places {
 }
 
 /// With the bytes in the scratch of a node and of all.
-fn places(n: usize, x_bytes: usize, n_ff: usize, h_bytes: usize, n_embd: usize) -> (Places, [usize; 2]) {
+fn places(n: usize, mats: &[Mat; 3]) -> (Places, [usize; 2]) {
     let mut ends = [0; 2];
     let mut take = |row: usize, of_node: bool| {
         let (stride, end) = (row.next_multiple_of(64), &mut ends[usize::from(!of_node)]);
         *end += stride * n;
         Place { at: *end - stride * n, stride, of_node }
     };
-    let (x, h) = (take(x_bytes, true), take(h_bytes, true));
-    let (gate, up, out) = (take(n_ff * 4, false), take(n_ff * 4, false), take(n_embd * 4, false));
+    let input = |m: &Mat| m.act.row_bytes(m.k);
+    let [gate, up, down] = mats;
+    let of_gate = take(input(gate), true);
+    let x = [of_gate, if up.act == gate.act { of_gate } else { take(input(up), true) }];
+    let h = take(input(down), true);
+    let (gate, up, out) = (take(gate.rows * 4, false), take(gate.rows * 4, false), take(down.rows * 4, false));
     (Places { x, gate, up, h, out }, ends)
 }
 
@@ -99,15 +104,9 @@ impl Experts {
         let gated = mats[0] != mats[1];
         let lower = |m: ExpertMat| Mat::lower_expert(l, m, out);
         let mats = [lower(mats[0])?, lower(mats[1])?, lower(mats[2])?];
-        let name = || bound.weights[mats[0].w.0 as usize].name.clone();
-        if mats[0].act != mats[1].act {
-            // gate and up of one layer always share a type family in real files
-            return Err(Error::unsupported(format!("{}: gate and up of different type families", name())));
-        }
         let n_used = plan.value(ids).width as usize;
         let n = limits.tokens.max(limits.outputs) * n_used;
-        let (at, [of_node, of_all]) =
-            places(n, mats[0].act.row_bytes(mats[0].k), mats[0].rows, mats[2].act.row_bytes(mats[2].k), mats[2].rows);
+        let (at, [of_node, of_all]) = places(n, &mats);
         for m in &mats {
             l.needs.scratch(m.scratch(bound, n));
         }
@@ -168,35 +167,41 @@ impl Experts {
         unsafe { std::slice::from_raw_parts_mut(self.at(c, place, row).cast(), n) }
     }
 
+    /// The formats that gate and up want, and where inputs in them go.
+    fn inputs(&self) -> impl Iterator<Item = (Act, Place)> {
+        let n = 1 + usize::from(self.mats[0].act != self.mats[1].act);
+        (0..n).map(|i| (self.mats[i].act, self.at.x[i]))
+    }
+
     /// As `gather`, each rank's input times its weight.
-    fn gather_weighed(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
-        let f = quant::table(c.isa).quantize_act(self.mats[0].act);
+    fn gather_weighed(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, act: Act, to: Place) {
+        let f = quant::table(c.isa).quantize_act(act);
         let mut x = vec![0.0; self.mats[0].k];
         for t in c.mine(w, self.n_tokens(c)) {
             for (r, weight) in c.arena.row(self.weights, t).iter().enumerate() {
                 x.copy_from_slice(c.arena.row(self.x, t));
                 self.t.scale(&mut x, *weight);
                 // SAFETY: the (token, rank) row has the format's bytes and is written by the worker of its token.
-                unsafe { f(x.as_ptr(), x.len(), 0..x.len(), self.at(c, self.at.x, g.slot[t * self.n_used + r])) };
+                unsafe { f(x.as_ptr(), x.len(), 0..x.len(), self.at(c, to, g.slot[t * self.n_used + r])) };
             }
         }
     }
 
-    /// Inputs in the expert matrices' activation format, in expert order.
-    fn gather(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups) {
-        let f = quant::table(c.isa).quantize_act(self.mats[0].act);
+    /// Inputs in an activation format of the expert matrices, in expert order.
+    fn gather(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, act: Act, to: Place) {
+        let f = quant::table(c.isa).quantize_act(act);
         for t in c.mine(w, self.n_tokens(c)) {
             let x = c.arena.row(self.x, t);
-            let first = self.at(c, self.at.x, g.slot[t * self.n_used]);
-            let copy_f32 = self.mats[0].act == Act::F32;
+            let first = self.at(c, to, g.slot[t * self.n_used]);
+            let copy_f32 = act == Act::F32;
             for r in 0..self.n_used {
-                let dst = self.at(c, self.at.x, g.slot[t * self.n_used + r]);
+                let dst = self.at(c, to, g.slot[t * self.n_used + r]);
                 // SAFETY: rows of `x` stride bytes; every (token, rank) row is written by the worker of its token.
                 unsafe {
                     match (copy_f32, r) {
                         (true, _) => std::ptr::copy_nonoverlapping(x.as_ptr().cast(), dst, x.len() * 4),
                         (false, 0) => f(x.as_ptr(), x.len(), 0..x.len(), dst),
-                        (false, _) => std::ptr::copy_nonoverlapping(first, dst, self.mats[0].act.row_bytes(x.len())),
+                        (false, _) => std::ptr::copy_nonoverlapping(first, dst, act.row_bytes(x.len())),
                     }
                 }
             }
@@ -225,7 +230,7 @@ impl Experts {
 
     /// Rows `rows` of expert `e` in matrix `i`: gate and up read the inputs, down reads the activated rows.
     fn matmul(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, i: usize, e: usize, rows: std::ops::Range<usize>) {
-        let (from, to) = [(self.at.x, self.at.gate), (self.at.x, self.at.up), (self.at.h, self.at.out)][i];
+        let (from, to) = [(self.at.x[0], self.at.gate), (self.at.x[1], self.at.up), (self.at.h, self.at.out)][i];
         let (first, n) = (g.starts[e], g.starts[e + 1] - g.starts[e]);
         let x = Acts { base: self.at(c, from, first), stride: from.stride };
         let out = Out { y: self.at(c, to, first).cast(), stride: to.stride / 4 };
@@ -266,10 +271,8 @@ impl Experts {
 impl CpuOp for Experts {
     fn run(&self, c: &Ctx<'_>, w: &Worker<'_>) -> std::result::Result<(), Stop> {
         let g = self.groups(c);
-        if self.weigh_inputs {
-            self.gather_weighed(c, w, &g)
-        } else {
-            self.gather(c, w, &g)
+        for (act, to) in self.inputs() {
+            if self.weigh_inputs { self.gather_weighed(c, w, &g, act, to) } else { self.gather(c, w, &g, act, to) }
         }
         c.sync_node(w)?;
         self.sweep(c, w, &g, usize::from(!self.gated)..2);
