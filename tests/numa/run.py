@@ -112,14 +112,13 @@ def model(strategy, local="", name="llama", prompt=PROMPTS[0], options="", expec
     return Run(command, [*expect, *lines, re.compile("^logits ")], env=env, **more)
 
 
-def models(*more, heads=True, memory=True):
+def models(*more, heads=True):
     """Both models under the strategies that place everything, and one with other numbers of threads. `heads`: each node has KV heads of its own; else
-    prompts are everybody's work. `memory`: each node has some; else its threads have nothing of their own to read."""
+    prompts are everybody's work."""
     out = []
     for strategy in ("shard", "mirror"):
-        both = "weights inputs" if memory else ""
-        out += [model(strategy, f"{both} {'kv' if heads and memory else ''}", name=m) for m in MODELS]
-        out += [] if heads else [model(strategy, f"{both} {'kv' if memory else ''}", name=m, prompt=PROMPTS[1]) for m in MODELS]
+        out += [model(strategy, f"weights inputs {'kv' if heads else ''}", name=m) for m in MODELS]
+        out += [] if heads else [model(strategy, "weights inputs kv", name=m, prompt=PROMPTS[1]) for m in MODELS]
     return [*out, model("shard", options="--threads 1"), *more]
 
 
@@ -244,7 +243,7 @@ CASES = {
     "models-uneven": (UNEVEN, models(model("shard", options="--threads 3"), heads=False)),
     "models-smt": (SMT, models(model("shard", "kv weights", env={"CAMELID_SMT": "1"}))),
     "models-memory-only": (MEMORY_ONLY, models(heads=False)),
-    "models-memory-less": (MEMORY_LESS, models(memory=False)),
+    "models-memory-less": (MEMORY_LESS, models(heads=False)),
     "models-refused": (
         TWO,
         [
@@ -262,8 +261,8 @@ CASES = {
         BALANCED,
         [
             Run(f"{PROBE} limits", [re.compile("; kernel.numa_balancing 1$")]),
-            model("shard", "kv weights"),
-            model("mirror", "kv weights", name="gemma3"),
+            model("shard", "kv weights inputs"),
+            model("mirror", "kv weights inputs", name="gemma3"),
             model("shard", refuse="mbind"),
         ],
     ),
