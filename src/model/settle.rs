@@ -62,7 +62,7 @@ impl Settle<'_> {
         let mib = |n: usize| n as f64 / f64::from(1 << 20);
         let (ours, file, s) = (mib(moved), mib(all - moved), start.elapsed().as_secs_f64());
         log::info(format!(
-            "weights: {ours:.1} MiB in groups of rows (huge pages), {file:.1} MiB as in the file ({}), {s:.2} s",
+            "weights: {ours:.1} MiB copied (huge pages), {file:.1} MiB as in the file ({}), {s:.2} s",
             self.source.mode().name()
         ));
         self.lock(weights);

@@ -50,6 +50,18 @@ fn said(m: &Arc<Model>, n_threads: i32, n_threads_batch: i32) -> Vec<f32> {
     all
 }
 
+/// Weights are where the strategy says: a test of one node would say the same bits too.
+fn is_spread(m: &Model, strategy: Strategy) {
+    let several = m.nodes().len() > 1;
+    let matrices = || m.weights.iter().filter(|w| w.shape[1] > 256);
+    let cut = matrices().all(|w| w.cuts().is_some_and(|c| c.len() == m.nodes().len()));
+    let (cut_wanted, mirrored_wanted) = (several && strategy == Strategy::Shard, several && strategy == Strategy::Mirror);
+    assert!(matrices().count() > 0 && cut == cut_wanted, "{}: cut {cut}", strategy.name());
+    assert_eq!(matrices().all(|w| w.is_mirrored()), mirrored_wanted, "{}", strategy.name());
+    let mut vectors = m.weights.iter().filter(|w| w.shape[1] * w.shape[2] == 1);
+    assert!(!(cut_wanted || mirrored_wanted) || vectors.all(|w| w.is_mirrored()), "vectors are on every node");
+}
+
 #[test]
 fn bits_do_not_depend_on_nodes() {
     for name in [LLAMA, GEMMA] {
@@ -58,6 +70,7 @@ fn bits_do_not_depend_on_nodes() {
         for cpus in [vec![2], vec![1, 1], vec![2, 2], vec![3, 1], vec![1, 1, 1], vec![1, 2, 1], vec![1, 1, 1, 1]] {
             for strategy in [Strategy::Shard, Strategy::Mirror, Strategy::Distribute, Strategy::Isolate] {
                 let m = model(name, nodes(&cpus, strategy));
+                is_spread(&m, strategy);
                 for (one, batch) in [(4, 4), (1, 2), (3, 4), (2, 1)] {
                     assert!(said(&m, one, batch) == want, "{name}, nodes of {cpus:?}, {}, {one} and {batch} threads", strategy.name());
                     count += 1;

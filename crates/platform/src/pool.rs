@@ -347,7 +347,7 @@ impl Worker<'_> {
 }
 
 /// Part `i` of `n` of `0..total`, in multiples of `granule`.
-pub fn part(total: usize, granule: usize, i: u32, n: u32) -> Range<usize> {
+fn part(total: usize, granule: usize, i: u32, n: u32) -> Range<usize> {
     let pieces = total.div_ceil(granule);
     let at = |i: u32| (pieces * i as usize / n as usize * granule).min(total);
     at(i)..at(i + 1)

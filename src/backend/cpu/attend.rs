@@ -66,7 +66,6 @@ struct Sight {
     pos: i32,
     /// Per query row of a head, the places it sees.
     vis: Vec<(u8, u8)>,
-    segs: Vec<Seg>,
     /// Of the task's first head.
     rows: Rows,
 }
@@ -245,19 +244,16 @@ impl Attend {
         }
         let (this, next) = (&mut Sight::default(), &mut Sight::default());
         let (mut this, mut next) = (this, next);
-        let mut more = self.look(v, tile, &mut rows, heads.start, this);
+        let mut more = self.look(c, v, tile, &mut rows, heads, this);
         while more {
-            if c.is_audited() {
-                self.note(c, &this.segs, heads);
-            }
-            more = self.look(v, tile, &mut rows, heads.start, next);
+            more = self.look(c, v, tile, &mut rows, heads, next);
             self.leaf(c, tile, this, more.then_some(next), heads, q, states, kernel);
             std::mem::swap(&mut this, &mut next);
         }
     }
 
     /// The next of the leaves `left` that somebody sees.
-    fn look(&self, v: &Views, tile: &Tile, left: &mut Range<usize>, h: usize, sight: &mut Sight) -> bool {
+    fn look(&self, c: &Ctx<'_>, v: &Views, tile: &Tile, left: &mut Range<usize>, heads: &Range<usize>, sight: &mut Sight) -> bool {
         let leaf = match tile.picked {
             false => left.find_map(|row| tile.visible(v, row, self.per_kv(), &mut sight.vis)),
             true => left.next().map(|row| &v.leaves[row]),
@@ -269,10 +265,10 @@ impl Attend {
         }
         (sight.len, sight.pos) = (leaf.to, leaf.tile * attn::LEAF as i32);
         sight.rows.clear();
-        sight.segs.clear();
-        sight.segs.extend_from_slice(&v.segs[leaf.segs.start as usize..leaf.segs.end as usize]);
-        for s in &sight.segs {
-            self.rows(s, h as u32, &mut sight.rows);
+        let segs = &v.segs[leaf.segs.start as usize..leaf.segs.end as usize];
+        segs.iter().for_each(|s| self.rows(s, heads.start as u32, &mut sight.rows));
+        if c.is_audited() {
+            self.note(c, segs, heads);
         }
         true
     }

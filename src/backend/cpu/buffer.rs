@@ -69,14 +69,15 @@ impl CpuBuffer {
     }
     /// Runs `f`, which takes pages of `range`, where they are to be.
     fn beside<T: Send>(&self, a: &Anon, range: &Range<usize>, f: impl FnOnce() -> T + Send) -> T {
+        let Some(nodes) = &self.nodes else { return f() };
         let home = self.homes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|h| h.0.contains(&range.start)).map(|h| h.1);
-        match (&self.nodes, home) {
-            (Some(nodes), Some(home)) => {
+        match home {
+            Some(home) => {
                 let page = platform::mmap::page_size();
                 let (first, end) = (range.start / page * page, range.end.next_multiple_of(page));
                 nodes.beside(home, a.as_ptr().wrapping_add(first), end - first, f)
             }
-            _ => f(),
+            None => f(),
         }
     }
     /// A read-only view of bytes that `owner` keeps.

@@ -134,11 +134,7 @@ impl Ctx<'_> {
     }
     /// The worker's part of `0..n` items that every node does for itself.
     pub fn mine(&self, w: &Worker<'_>, n: usize) -> Range<usize> {
-        self.homes.own(w, n)
-    }
-    /// Waits for the workers of this node.
-    pub fn sync_node(&self, w: &Worker<'_>) -> std::result::Result<(), Stop> {
-        self.homes.sync(w)
+        w.share_in_node(n, 1)
     }
     /// The worker's part of `0..n` items of a node.
     pub fn part(&self, w: &Worker<'_>, home: usize, n: usize) -> Range<usize> {
@@ -349,7 +345,11 @@ impl Exec for CpuExec {
         self.arena.begin();
         self.queues.iter().for_each(Pieces::reset);
         let this = &*self;
-        let homes = Homes::new(&this.nodes, &io.team.seats(io.active));
+        let seats = io.team.seats(io.active);
+        if seats.len() != this.nodes.len() {
+            return Err(Stop::Failed(format!("a team on {} nodes for work on {}", seats.len(), this.nodes.len())));
+        }
+        let homes = Homes::new(&this.nodes, &seats);
         let c = Ctx {
             io,
             arena: &this.arena,
@@ -363,7 +363,7 @@ impl Exec for CpuExec {
             audit: this.audit.as_ref(),
         };
         io.team.run(io.active, &|w| {
-            let c = Ctx { node: homes.of(w), ..c };
+            let c = Ctx { node: w.node as usize, ..c };
             let mut since = (Instant::now(), 0);
             for (i, s) in this.steps.iter().enumerate() {
                 assert!(fault != Some(w.id) || i < this.steps.len() / 2, "CAMELID_FAULT");

@@ -274,11 +274,11 @@ impl CpuOp for Experts {
         for (act, to) in self.inputs() {
             if self.weigh_inputs { self.gather_weighed(c, w, &g, act, to) } else { self.gather(c, w, &g, act, to) }
         }
-        c.sync_node(w)?;
+        w.sync_node()?;
         self.sweep(c, w, &g, usize::from(!self.gated)..2);
         w.sync()?;
         self.activate(c, w, &g);
-        c.sync_node(w)?;
+        w.sync_node()?;
         self.sweep(c, w, &g, 2..3);
         w.sync()?;
         self.sum(c, w, &g);

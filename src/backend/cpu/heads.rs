@@ -58,7 +58,7 @@ impl Heads {
             // SAFETY: a row of the node's scratch (sized at lowering), written by one worker.
             unsafe { f(x.as_ptr(), k, 0..k, c.scratch.of_node(c).add((h * n + i) * self.stride)) };
         }
-        c.sync_node(w)
+        w.sync_node()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose work is whose. Work on rows belongs to the node that has them; workers take pieces of their own node, and of others only where those have
 //! fewer workers than rows (none at all, or less than their share). With one node everything is its own. Knows pieces, not what they are.
 use platform::numa::Nodes;
-use platform::pool::{Pieces, Stop, Worker, part};
+use platform::pool::{Pieces, Worker};
 use std::ops::Range;
 
 /// Work queues of one step, one a node.
@@ -10,8 +10,6 @@ pub struct Queue(pub usize);
 
 /// How the nodes are manned in one run.
 pub struct Homes {
-    /// The team's nodes are those of the weights. If not (the strategy has changed since), all workers count as the first node's.
-    same: bool,
     /// Workers of each.
     crews: Vec<u32>,
     /// Nodes that a worker of each looks after, its own first.
@@ -19,43 +17,30 @@ pub struct Homes {
 }
 
 impl Homes {
-    /// `seats`: workers by node of the team.
+    /// `seats`: workers by node.
     pub fn new(nodes: &Nodes, seats: &[usize]) -> Homes {
-        let (n, same) = (nodes.len(), nodes.len() == seats.len());
-        let all = seats.iter().sum::<usize>() as u32;
-        let crews: Vec<u32> = (0..n).map(|h| if same { seats[h] as u32 } else { all * u32::from(h == 0) }).collect();
+        let n = nodes.len().min(seats.len());
+        let crews: Vec<u32> = seats[..n].iter().map(|s| *s as u32).collect();
         let cores = |h: usize| nodes.homes[h].n_cores.max(1) as u64;
         let (workers, all) = (crews.iter().sum::<u32>(), (0..n).map(cores).sum::<u64>());
         let short = |h: usize| u64::from(crews[h]) * all < u64::from(workers) * cores(h);
         let others = |h: usize| (1..n).map(move |i| (h + i) % n).filter(|o| short(*o));
         let rounds = (0..n).map(|h| std::iter::once(h).chain(others(h)).collect()).collect();
-        Homes { same, crews, rounds }
+        Homes { crews, rounds }
     }
     pub fn len(&self) -> usize {
         self.crews.len()
     }
-    /// The node of a worker.
-    pub fn of(&self, w: &Worker<'_>) -> usize {
-        if self.same { w.node as usize } else { 0 }
-    }
-    /// Waits for the workers of the same node.
-    pub fn sync(&self, w: &Worker<'_>) -> Result<(), Stop> {
-        if self.same { w.sync_node() } else { w.sync() }
-    }
-    /// The worker's part of `0..n` items that every node does for itself.
-    pub fn own(&self, w: &Worker<'_>, n: usize) -> Range<usize> {
-        if self.same { part(n, 1, w.id_in_node, w.n_in_node) } else { part(n, 1, w.id, w.n) }
-    }
     /// The worker's next piece: (node, number) below `count(node)`.
     pub fn take(&self, w: &Worker<'_>, queues: &[Pieces], q: Queue, count: impl Fn(usize) -> usize) -> Option<(usize, usize)> {
-        self.rounds[self.of(w)].iter().find_map(|h| Some((*h, queues[q.0 + h].take(count(*h))?)))
+        self.rounds[w.node as usize].iter().find_map(|h| Some((*h, queues[q.0 + h].take(count(*h))?)))
     }
     /// The worker's part of `0..n` items of node `home`, where each knows his from the start.
     pub fn part(&self, w: &Worker<'_>, home: usize, n: usize) -> Range<usize> {
         match self.crews[home] {
-            0 => part(n, 1, w.id, w.n),
-            _ if home != self.of(w) => 0..0,
-            _ => self.own(w, n),
+            0 => w.share(n, 1),
+            _ if home != w.node as usize => 0..0,
+            _ => w.share_in_node(n, 1),
         }
     }
 }
@@ -78,6 +63,5 @@ mod tests {
         assert_eq!(rounds(&[4, 4], &[2, 1]), [vec![0, 1], vec![1]]);
         assert_eq!(rounds(&[1, 1, 1], &[1, 0, 0]), [vec![0, 1, 2], vec![1, 2], vec![2, 1]]);
         assert_eq!(rounds(&[4], &[3, 3]), [vec![0]]);
-        assert_eq!(rounds(&[2, 2], &[3]), [vec![0, 1], vec![1]], "a team of another list");
     }
 }

@@ -185,13 +185,13 @@ impl Linear {
         }
         if !alone || matches!(self.before, Before::Nothing) {
             self.cols(c, c.mine(w, n * self.per_row(c))).for_each(|(i, cols)| self.to_acts(c, i, cols));
-            c.sync_node(w)?;
+            w.sync_node()?;
         }
         if self.passes == 1 {
             return Ok(());
         }
         self.acts.iter().for_each(|(act, at, stride)| self.prepare_lost(c, w, *act, *at, *stride, n));
-        c.sync_node(w)
+        w.sync_node()
     }
 
     /// Columns can be shared as well as rows: with one token, all workers have something to do.
