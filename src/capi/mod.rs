@@ -6,6 +6,7 @@
 mod boundary;
 mod convert;
 mod handles;
+mod host;
 mod links;
 mod ptr;
 mod stubs;
