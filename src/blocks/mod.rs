@@ -35,6 +35,8 @@ pub struct Settings {
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
     pub compat: bool,
+    /// Somebody looks at what steps make.
+    pub watched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

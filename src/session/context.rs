@@ -8,6 +8,7 @@ use super::perf::Perf;
 use super::pooling::{Finish, Pool};
 use super::runner::{Lowered, Runner};
 use super::ubatch;
+use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
@@ -51,6 +52,8 @@ pub struct Context {
     /// Set while an entry point works; still set at the next one when it panicked.
     pub(super) busy: bool,
     edits: u64,
+    /// Somebody looks at what decodes compute.
+    pub watched: bool,
 }
 
 struct Decoder {
@@ -59,8 +62,8 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits)?;
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Decoder> {
+        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits, watch)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
 }
@@ -104,6 +107,11 @@ pub(super) fn active(asked: i32) -> u32 {
 
 impl Context {
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
+        Context::watched(model, params, None)
+    }
+
+    /// A context whose decodes somebody looks at: slower, with the same bits.
+    pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
         if model.vocab_only {
             return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
         }
@@ -128,6 +136,7 @@ impl Context {
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
+            watched: watch.is_some(),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -135,9 +144,9 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits, watch.as_ref())?) } else { None };
         let encoder = match model.encodes() {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch.as_ref())?),
             false => None,
         };
         let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
@@ -162,6 +171,7 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
+            watched: watch.is_some(),
         };
         ctx.announce();
         Ok(ctx)
