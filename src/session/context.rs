@@ -103,10 +103,8 @@ pub(super) fn active(asked: i32) -> u32 {
 }
 
 impl Context {
+    /// Of a model without weights (vocab_only) too: it has sizes, and refuses every batch.
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
-        if model.vocab_only {
-            return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
-        }
         let sizes = Sizes::of(&model, &params)?;
         let pooling_type =
             [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
@@ -118,6 +116,7 @@ impl Context {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }
+        let has_weights = !model.vocab_only;
         let groups = Groups::of(if model.arch.memory { &model.layers } else { &[] });
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
         let cross = encoder::cross(&model, &sizes)?;
@@ -135,12 +134,15 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
-        let encoder = match model.encodes() {
+        let decoder = if model.arch.memory && has_weights { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let encoder = match model.encodes() && has_weights {
             true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
             false => None,
         };
-        let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
+        let finish = match has_weights {
+            true => Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?,
+            false => None,
+        };
         if pooling_type == pooling::RANK && finish.is_none() {
             log::warn("pooling type rank: the model has no classifier, what it gives are no scores");
         }
@@ -169,16 +171,13 @@ impl Context {
 
     fn announce(&self) {
         let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
+        let [kv, activations] = self.reserved();
         log::info(format!(
             "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
             s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
         ));
-        log::info(format!(
-            "context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used",
-            mib(self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes)),
-            mib(self.runners().map(Runner::bytes).sum())
-        ));
-        if s.n_ctx_seq > self.model.hp.n_ctx_train {
+        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(activations)));
+        if s.n_ctx_seq > self.model.hp.n_ctx_train && !self.model.vocab_only {
             log::warn(format!(
                 "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
                 s.n_ctx_seq, self.model.hp.n_ctx_train
@@ -378,6 +377,11 @@ impl Context {
     /// Grows when a sequence may hold something else than what decodes put there and cuts of its end left.
     pub fn edits(&self) -> u64 {
         self.edits
+    }
+    /// Bytes that K and V, and activations, may come to take.
+    pub fn reserved(&self) -> [usize; 2] {
+        let kv = self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes);
+        [kv, self.runners().map(Runner::bytes).sum()]
     }
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {

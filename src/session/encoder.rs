@@ -97,7 +97,8 @@ impl Context {
             rc
         };
         if self.encoder.is_none() {
-            return Err(said("the model has no encoder", &"", code::INVALID));
+            let why = if self.model.vocab_only { "the model was loaded with vocab_only" } else { "the model has no encoder" };
+            return Err(said(why, &"", code::INVALID));
         }
         // Texts are whole: every token is an output, sees both sides, and has no past.
         let limits = batch::Limits { causal: false, output_all: true, ..self.limits() };

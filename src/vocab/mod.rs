@@ -49,6 +49,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 pub use texts::Map;
+pub use unicode::code_points;
 use texts::Texts;
 use ugm::Ugm;
 use wpm::Wpm;
