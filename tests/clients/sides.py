@@ -62,13 +62,14 @@ class Result:
         return self
 
 
-def run(side, name, *args, stdin="", timeout=300, cwd=None, **env):
+def run(side, name, *args, stdin="", timeout=300, **env):
     """A program to its end, whatever that is."""
     path = os.path.join(PROGRAMS, name)
+    os.makedirs(SCRATCH, exist_ok=True)
     if not os.path.exists(path):
         raise Failed(f"{name} was not built")
     try:
-        p = subprocess.run([path, *map(str, args)], input=stdin.encode(), env=environment(side, **env), cwd=cwd, timeout=timeout,
+        p = subprocess.run([path, *map(str, args)], input=stdin.encode(), env=environment(side, **env), cwd=SCRATCH, timeout=timeout,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except subprocess.TimeoutExpired:
         raise Failed(f"{side}: not done in {timeout} s") from None
