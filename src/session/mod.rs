@@ -1,6 +1,7 @@
 //! A context: batches in, logits out. Places a batch in memory, runs the plan, collects the outputs.
 #![forbid(unsafe_code)]
 pub mod batch;
+pub mod batch_ext;
 pub mod context;
 mod encoder;
 mod foresight;
