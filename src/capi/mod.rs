@@ -8,6 +8,7 @@ mod convert;
 mod handles;
 mod host;
 mod links;
+mod picking;
 mod ptr;
 mod stubs;
 

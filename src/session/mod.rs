@@ -14,6 +14,7 @@ pub mod perf;
 mod pooling;
 mod rewind;
 mod runner;
+pub mod sampled;
 pub mod ubatch;
 pub use crate::backend::system_info;
 pub use context::Context;
