@@ -2,6 +2,7 @@
 use super::boundary::{attempt, guard, with};
 use super::convert;
 use super::handles::{ContextHandle, with_context};
+use super::picking;
 use super::types::*;
 use crate::session::batch::BatchView;
 use crate::session::{Context, ContextParams};
@@ -70,6 +71,8 @@ pub(super) fn init(
     more(&mut p);
     let mut ctx = Context::new(m.0.model.clone(), p).map_err(|e| e.within("cannot make a context"))?;
     ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
+    // SAFETY: the caller of `llama_init_from_model` promises n_samplers entries of live samplers.
+    unsafe { picking::set_all(&mut ctx, params) }?;
     Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
 }
 

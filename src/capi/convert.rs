@@ -198,6 +198,8 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         n_batch: p.n_batch,
         n_ubatch: p.n_ubatch,
         n_seq_max: p.n_seq_max,
+        n_outputs_max: p.n_outputs_max,
+        n_outputs_max_per_seq: p.n_outputs_max_per_seq,
         n_threads: p.n_threads,
         n_threads_batch: p.n_threads_batch,
         rope_scaling: rope_scaling(p.rope_scaling_type)?,
@@ -227,14 +229,8 @@ fn refuse_what_is_missing(p: &llama_context_params) -> Result<()> {
     if in_range("ctx_type", p.ctx_type, 0..=1)? != 0 {
         return Err(Error::unsupported("ctx_type MTP is not built yet"));
     }
-    if !p.ctx_other.is_null() {
-        return Err(Error::unsupported("ctx_other is not built yet"));
-    }
     if p.cb_eval.is_some() {
         log::error("cb_eval is not built yet: it will not be called");
-    }
-    if p.n_samplers > 0 {
-        log::error("samplers that run with the model are not built yet: llama_sampler_sample samples from the logits instead");
     }
     Ok(())
 }

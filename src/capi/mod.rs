@@ -9,6 +9,7 @@ mod handles;
 mod host;
 mod libstdcxx;
 mod links;
+mod picking;
 mod ptr;
 mod stubs;
 

@@ -231,6 +231,7 @@ impl Context {
         };
         let limits = self.limits();
         let batch = batch::check(b, &limits, self.kv.memory()).map_err(|e| said("", &e, code::INVALID))?;
+        self.check_outputs(&batch).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
         self.bring_back(batch.all_seqs().iter())?;
         let ubs = self.find_room(&batch, &limits)?;
@@ -238,12 +239,36 @@ impl Context {
             return Err(said("llama_encode must come first: there is no text of sequence ", &s, code::INVALID));
         }
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        self.outputs.sampled.begin(Some(batch.n_outputs()));
         let mut pool = Pool::default();
         for ub in &ubs {
             self.one(ub, &mut pool)?;
         }
         self.finish(pool)?;
         Ok(batch.n_tokens())
+    }
+
+    /// A chain that runs with the model takes so many outputs of its sequence and no more.
+    fn check_outputs(&self, batch: &batch::Batch) -> Result<()> {
+        let (most, mut n) = (self.outputs_per_seq(), std::collections::BTreeMap::new());
+        let wanted = batch.seqs.iter().zip(&batch.output).filter(|(_, o)| **o).flat_map(|(s, _)| s.iter());
+        for seq in wanted.filter(|s| self.outputs.sampled.has(*s)) {
+            let n: &mut u32 = n.entry(seq).or_default();
+            *n += 1;
+            if *n > most {
+                return Err(Error::invalid(format!("sequence {seq} has a sampler and more than {most} outputs (n_outputs_max_per_seq)")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Most outputs of a sequence in a batch, where a chain runs with the model.
+    pub fn outputs_per_seq(&self) -> u32 {
+        let all = match self.params.n_outputs_max {
+            n if n > 0 && self.model.encoder.is_empty() => n,
+            _ => self.sizes.n_batch,
+        };
+        if self.params.n_outputs_max_per_seq == 0 { all } else { self.params.n_outputs_max_per_seq.min(all) }
     }
 
     /// An encoder's outputs are embeddings, so are those of the decoder beside it.

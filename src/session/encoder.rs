@@ -105,6 +105,7 @@ impl Context {
         let batch = batch::check_alone(b, &limits).map_err(|e| said("", &e, code::INVALID))?;
         let ubs = ubatch::split_as(&batch, limits.n_ubatch, Split::Simple).map_err(|e| said("", &e, code::INVALID))?;
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        self.outputs.sampled.begin(None);
         let mut pool = Pool::default();
         for ub in &ubs {
             self.encode_ubatch(ub, &mut pool)?;

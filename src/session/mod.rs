@@ -1,6 +1,7 @@
 //! A context: batches in, logits out. Places a batch in memory, runs the plan, collects the outputs.
 #![forbid(unsafe_code)]
 pub mod batch;
+pub mod batch_ext;
 pub mod context;
 mod encoder;
 mod foresight;
@@ -13,6 +14,7 @@ pub mod perf;
 mod pooling;
 mod rewind;
 mod runner;
+pub mod sampled;
 pub mod ubatch;
 pub use crate::backend::system_info;
 pub use context::Context;

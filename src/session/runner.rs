@@ -69,7 +69,8 @@ impl Lowered {
         for (o, i) in rows.iter().enumerate() {
             let Some(row) = out.place(ub.index[*i as usize]) else { continue };
             if let Some(t) = self.logits {
-                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+                let i = *i as usize;
+                out.take_logits(row, ub.first_seq[i], &ub.seqs[i], |dst| self.runner.read(t, o..o + 1, dst))?;
             }
             if embeddings {
                 self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;
