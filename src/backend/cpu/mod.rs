@@ -12,6 +12,7 @@ mod fuse;
 mod heads;
 mod homes;
 mod linear;
+mod low;
 mod pick;
 mod place;
 mod rows;

@@ -98,6 +98,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
         Op::Embed { table, by, scale, out } => embed(f, *table, *by, *scale, *out),
         Op::Norm { .. } => norm(f, &s.op),
         Op::Linear { x, outs, fine } => linear(f, *x, outs, *fine),
+        Op::AddLow { deltas } => deltas.iter().try_for_each(|d| add_low(f, d)),
         Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
         Op::Store { group, k, v } => store(f, *group, s.il, [*k, *v]),
         Op::Attend { q, group, spec, out } => attend(f, *q, *group, s.il, spec, *out),
@@ -129,6 +130,10 @@ fn embed(f: &mut Far<'_>, w: WeightId, by: Lookup, scale: f32, out: T) -> Result
     let ub = f.io.ub;
     if by == Lookup::Tokens && ub.tokens.is_empty() {
         f.values.insert(out, ub.embd.clone());
+        return Ok(());
+    }
+    if by == Lookup::TokensOrNothing && ub.tokens.is_empty() {
+        f.values.insert(out, vec![0.0; ub.n_tokens() * f.width(out)]);
         return Ok(());
     }
     let weight = &f.bound.weights[w.0 as usize];
@@ -200,6 +205,19 @@ fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
         }
         f.values.insert(p.out, y);
     }
+    Ok(())
+}
+
+fn add_low(f: &mut Far<'_>, d: &Delta) -> Result<()> {
+    let (mut y, width) = (f.get(d.out)?.clone(), f.width(d.out));
+    let by = f.maybe(d.by)?.map_or(1.0, |s| s[0]);
+    for p in &d.parts {
+        let (b, z) = (f.floats(p.b)?, f.get(p.z)?);
+        for (y, z) in y.chunks_exact_mut(width).zip(z.chunks_exact(f.width(p.z))) {
+            terms::add_low(table(), y, z, &b, p.first as usize, p.scale * by);
+        }
+    }
+    f.values.insert(d.out, y);
     Ok(())
 }
 
