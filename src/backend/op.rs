@@ -377,7 +377,7 @@ pub struct Cols {
     pub len: u32,
 }
 
-/// What a low rank adds to products with a weight: `scale * (x a^T) b`. `a` is a weight of `rank` rows like any other; `b` is f32, `[rank][rows]`, and
+/// What a low rank adds to products with a weight: `scale * (x a^T) b`. `a` is a weight of `rank` rows like any other; `b` is f32, `[experts][rank][rows]`, and
 /// the weight's own rows are those from `first` on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LowRank {
@@ -480,6 +480,8 @@ pub enum Op {
         mats: [ExpertMat; 3],
         act: Act,
         weigh_inputs: bool,
+        /// Beside each of `mats`.
+        lows: [Vec<LowRank>; 3],
         out: T,
     },
     /// Each head by a matrix of its own: `[heads][k]` times `[heads][k, rows]` is `[heads][rows]`.
@@ -554,6 +556,17 @@ impl Op {
             Op::Rows { .. } => "rows",
             Op::Shift { .. } => "shift",
             Op::Move { .. } => "move",
+        }
+    }
+
+    /// Weights that rows are multiplied with or looked up in.
+    pub fn matrices(&self) -> Vec<WeightId> {
+        match self {
+            Op::Linear { outs, .. } => outs.iter().map(|p| p.w).collect(),
+            Op::Embed { table, .. } => vec![*table],
+            Op::Heads { w, .. } => vec![*w],
+            Op::Experts { mats, lows, .. } => mats.iter().map(|m| m.w).chain(lows.iter().flatten().map(|l| l.a)).collect(),
+            _ => vec![],
         }
     }
 

@@ -1,7 +1,7 @@
 //! What adapters add: beside every product with a matrix one with a low rank, beside rows of a table rows of a low rank, behind a layer its direction.
 //! A plan without adapters is what it is without this file.
 use super::writer::{Stream, Writer};
-use crate::backend::{ByWeight, Delta, Dim, Lookup, Low, LowRank, MapFn, Op, Proj, T, WeightId};
+use crate::backend::{ByWeight, Delta, Dim, ExpertMat, Lookup, Low, LowRank, MapFn, Op, Proj, T, WeightId};
 
 /// Products that a step makes besides its own: through which weight, to which value.
 type Made = Vec<(WeightId, T)>;
@@ -14,6 +14,10 @@ impl Writer<'_> {
             Op::Embed { table, by, scale, out } if !self.s.adapted.of_table(table).is_empty() => {
                 self.push(Op::Embed { table, by, scale, out }, &[]);
                 self.looked_up(table, by, scale, out, seen);
+            }
+            Op::Experts { x, ids, weights, mats, act, weigh_inputs, out, .. } => {
+                let lows = self.lows_of_experts(&mats);
+                self.push(Op::Experts { x, ids, weights, mats, act, weigh_inputs, lows, out }, seen);
             }
             op => self.push(op, seen),
         }
@@ -50,6 +54,16 @@ impl Writer<'_> {
         lows.into_iter().map(one).collect()
     }
 
+    /// Beside each matrix; without a gate up stands for it, and is adapted once.
+    fn lows_of_experts(&self, mats: &[ExpertMat; 3]) -> [Vec<LowRank>; 3] {
+        let of = |m: &ExpertMat| {
+            let all = self.s.adapted.beside(m.w).iter();
+            all.map(|l| LowRank { first: l.first + m.first, ..*l }).collect()
+        };
+        let [gate, up, down] = mats;
+        [if gate == up { Vec::new() } else { of(gate) }, of(up), of(down)]
+    }
+
     fn looked_up(&mut self, table: WeightId, by: Lookup, scale: f32, out: T, seen: &[(T, &'static str)]) {
         let lows: Vec<LowRank> = self.s.adapted.of_table(table).to_vec();
         // A batch's own embeddings are what they are.
@@ -65,8 +79,21 @@ impl Writer<'_> {
 
     /// The stream with the direction of this layer, where a control vector has one.
     pub fn steered(&mut self, s: Stream) -> Stream {
-        let Some(w) = usize::try_from(self.il()).ok().and_then(|il| self.s.adapted.direction(il)) else { return s };
+        let Some(w) = self.direction() else { return s };
         let x = self.sum(s, "ffn_out");
         Stream { x: self.map(x, None, MapFn::Weight(w, ByWeight::Add), "l_out"), add: None, rows: s.rows }
+    }
+
+    /// Several streams side by side, each with the direction.
+    pub fn steered_each(&mut self, all: T) -> T {
+        let Some(table) = self.direction() else { return all };
+        let y = self.value(self.m.hp.n_embd, Dim::Tokens);
+        self.push(Op::Embed { table, by: Lookup::First, scale: 1.0, out: y }, &[]);
+        self.map(all, Some(y), MapFn::AddParts(0), "l_out")
+    }
+
+    fn direction(&self) -> Option<WeightId> {
+        let il = usize::try_from(self.il()).ok().filter(|_| self.m.arch.steered)?;
+        self.s.adapted.direction(self.place(), il)
     }
 }

@@ -48,6 +48,9 @@ impl<'a> Writer<'a> {
     pub fn il(&self) -> i32 {
         i32::from(self.il)
     }
+    pub fn place(&self) -> usize {
+        self.place
+    }
     fn dev(&self) -> DeviceId {
         self.m.backends[self.place].device()
     }

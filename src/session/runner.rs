@@ -67,6 +67,8 @@ pub struct Ground {
 pub struct Lowered {
     pub runner: Runner,
     ground: Ground,
+    /// Weights that products are made with.
+    pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
 }
@@ -75,7 +77,8 @@ impl Lowered {
     pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
         let p = (ground.plan)(m, &ground.settings);
         let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
-        Ok(Lowered { runner, ground, embd: p.embd, logits: p.logits })
+        let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
     }
 
     /// The same with what adapters add, whose weights stand behind the model's in `weights`.

@@ -7,7 +7,7 @@ TYPES = {"f32": gguf.GGMLQuantizationType.F32, "f16": gguf.GGMLQuantizationType.
          "q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0}
 TABLE = "token_embd.weight"
 # Vectors, tables that are no matrices of a product, and what the original multiplies by other means.
-LEFT = re.compile(r"norm|position_embd|token_types|rope|bias$|scale$|altup|laurel|per_layer|hc_|sinks")
+LEFT = re.compile(r"norm|_embd\b|token_types|rope|bias$|scale$|sinks|hc_|rel_b|exp_probs_b|altup_correct_scale")
 
 
 class Base:
@@ -67,7 +67,20 @@ def random(path, base, names, rank=8, strength=0.3, seed=1, **more):
     return write(path, base.arch, pairs, **more)
 
 
+
 # ---- in a library's process
+
+def many(jobs):
+    return [attempt(j) for j in jobs]
+
+
+def attempt(job):
+    try:
+        return logits(job)
+    except (RuntimeError, AssertionError) as e:
+        return str(e)
+
+
 
 def logits(job):
     """Each run's logits [n_tokens, n_vocab], or a text. job: model, adapters (files), runs: [{loras: [(number, scale)], cvec, tokens, chunk, keep}]."""

@@ -7,6 +7,7 @@ mod audit;
 mod buffer;
 mod elementwise;
 mod exec;
+mod expert_lows;
 mod experts;
 mod fuse;
 mod heads;

@@ -431,7 +431,7 @@ fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Re
 }
 
 /// One expert's matrix on one row.
-fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
+fn expert(f: &Far<'_>, m: ExpertMat, lows: &[LowRank], e: usize, x: &[f32]) -> Result<Vec<f32>> {
     let scale = f.maybe(m.scale)?.map_or(1.0, |s| s[e]);
     let first = e * f.bound.weights[m.w.0 as usize].shape[1] as usize + m.first as usize;
     let mut y = f.matmul_rows(m.w, first..first + m.rows as usize, x, 1)?;
@@ -440,11 +440,17 @@ fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
         let rows = y.len();
         table().add_to(&mut y, &b[e * rows..][..rows]);
     }
+    for low in lows {
+        let rank = low.rank as usize;
+        let (z, b) = (f.matmul_rows(low.a, e * rank..(e + 1) * rank, x, 1)?, f.floats(low.b)?);
+        let one = rank * f.bound.weights[low.b.0 as usize].shape[0] as usize;
+        terms::add_low(table(), &mut y, &z, &b[e * one..(e + 1) * one], low.first as usize, low.scale);
+    }
     Ok(y)
 }
 
 fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
-    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, out } = op else { return Ok(()) };
+    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, lows, out } = op else { return Ok(()) };
     let (n_used, k, width) = (f.width(*ids), f.width(*x), f.width(*out));
     let mut y = vec![0.0; f.n(*x) * width];
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
@@ -455,14 +461,14 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let mut h = expert(f, mats[1], e, &x)?;
+            let mut h = expert(f, mats[1], &lows[1], e, &x)?;
             if mats[0] == mats[1] {
                 terms::activate(table(), *a, &mut h);
             } else {
-                let (g, u) = (expert(f, mats[0], e, &x)?, h.clone());
+                let (g, u) = (expert(f, mats[0], &lows[0], e, &x)?, h.clone());
                 terms::glu(table(), *a, &g, &u, &mut h);
             }
-            table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
+            table().add_scaled(y, &expert(f, mats[2], &lows[2], e, &h)?, w);
         }
     }
     f.values.insert(*out, y);

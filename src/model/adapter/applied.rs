@@ -21,7 +21,8 @@ pub struct Applied {
 pub struct Adapted {
     matrices: HashMap<WeightId, Vec<LowRank>>,
     tables: HashMap<WeightId, Vec<LowRank>>,
-    directions: Vec<Option<WeightId>>,
+    /// By backend and layer.
+    directions: HashMap<(usize, usize), WeightId>,
 }
 
 impl Adapted {
@@ -29,13 +30,17 @@ impl Adapted {
     pub fn beside(&self, w: WeightId) -> &[LowRank] {
         self.matrices.get(&w).map_or(&[], Vec::as_slice)
     }
+    /// The narrow matrices of all.
+    pub fn narrow(&self) -> impl Iterator<Item = WeightId> + '_ {
+        self.matrices.values().chain(self.tables.values()).flatten().map(|l| l.a)
+    }
     /// Beside rows of a table.
     pub fn of_table(&self, w: WeightId) -> &[LowRank] {
         self.tables.get(&w).map_or(&[], Vec::as_slice)
     }
-    /// What is added to a layer's output.
-    pub fn direction(&self, il: usize) -> Option<WeightId> {
-        self.directions.get(il).copied().flatten()
+    /// What is added to a layer's output on a backend.
+    pub fn direction(&self, place: usize, il: usize) -> Option<WeightId> {
+        self.directions.get(&(place, il)).copied()
     }
 }
 
@@ -88,20 +93,23 @@ impl Applied {
                 }
             }
         }
-        for il in 0..m.layers.len() {
-            let direction = self.control.of(il).map(|row| direction(m, il, row)).transpose()?;
-            adapted.directions.push(direction.map(&mut push));
+        // An encoder's layers are counted like its decoder's, and stand where the embeddings are.
+        let encoder = (0..m.encoder.len()).map(|il| (0, il));
+        for at in m.place.iter().enumerate().map(|(il, place)| (*place, il)).chain(encoder) {
+            if let Some(row) = self.control.of(at.1).filter(|_| !adapted.directions.contains_key(&at)) {
+                adapted.directions.insert(at, push(direction(m, at.0, row)?));
+            }
         }
         Ok((Arc::new(weights), adapted))
     }
 
     /// What decides bits, as text.
-    pub fn identity(&self, n_layer: usize) -> String {
+    pub fn identity(&self) -> String {
         let mut s = String::new();
         for (lora, scale) in &self.loras {
             let _ = writeln!(s, "lora {:032x} scale {:08x}", lora.fingerprint, scale.to_bits());
         }
-        for (il, row) in (0..n_layer).filter_map(|il| Some((il, self.control.of(il)?))) {
+        for (il, row) in self.control.all() {
             let bytes: Vec<u8> = row.iter().flat_map(|v| v.to_bits().to_le_bytes()).collect();
             let _ = writeln!(s, "direction of layer {il} {:032x}", platform::hash::name(&bytes));
         }
@@ -109,7 +117,7 @@ impl Applied {
     }
 }
 
-fn direction(m: &Model, il: usize, row: &[f32]) -> Result<Weight> {
+fn direction(m: &Model, place: usize, row: &[f32]) -> Result<Weight> {
     let bytes: Vec<u8> = row.iter().flat_map(|v| v.to_le_bytes()).collect();
-    weight(m.backends[m.place[il]].as_ref(), "control vector", DType::F32, [row.len() as u32, 1, 1], &bytes)
+    weight(m.backends[place].as_ref(), "control vector", DType::F32, [row.len() as u32, 1, 1], &bytes)
 }

@@ -37,8 +37,12 @@ impl Control {
         (inside && row.iter().any(|v| *v != 0.0)).then_some(row.as_slice())
     }
 
+    /// The layers that get something, with what they get.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        (0..=self.rows.len()).filter_map(|il| Some((il, self.of(il)?)))
+    }
     pub fn is_off(&self) -> bool {
-        (0..=self.rows.len()).all(|il| self.of(il).is_none())
+        self.all().next().is_none()
     }
 }
 

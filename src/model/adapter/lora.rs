@@ -36,7 +36,7 @@ pub(super) struct Pair {
     pub rank: u32,
     /// [k, rank, experts] as in the file; of a table the rows that tokens look up, [rank, n_vocab].
     pub a: Weight,
-    /// f32, each rank a row: [rows, rank, experts].
+    /// f32, each rank a row: [rows, experts * rank].
     pub b: Weight,
 }
 
@@ -54,7 +54,7 @@ impl Lora {
         let mut seen = format!("{} {alpha:?}\n", model.arch.name).into_bytes();
         let mut pairs = Vec::new();
         for (name, halves) in &halves(&gguf.tensors)? {
-            pairs.push(pair(model, source, name, halves, &mut seen)?);
+            pairs.extend(pair(model, source, name, halves, &mut seen)?);
         }
         let plain = gguf.meta.kv.iter().filter(|(_, v)| !matches!(v, Value::Array(_)));
         let texts = plain.map(|(k, v)| (k.clone(), v.to_text())).collect();
@@ -126,16 +126,20 @@ fn halves(tensors: &[TensorInfo]) -> Result<BTreeMap<&str, Halves<'_>>> {
     Ok(all)
 }
 
-fn pair(m: &Model, source: &Source, name: &str, halves: &Halves<'_>, seen: &mut Vec<u8>) -> Result<Pair> {
+fn pair(m: &Model, source: &Source, name: &str, halves: &Halves<'_>, seen: &mut Vec<u8>) -> Result<Option<Pair>> {
     let [Some(a), Some(b)] = halves else {
         return Err(Error::invalid(format!("LoRA tensor pair for '{name}' is missing one component")));
     };
-    let of = m.parts_of(name);
-    let (Some(base), Some((first, _))) = (m.origin.gguf().tensor(name), of.first()) else {
+    let Some(base) = m.origin.gguf().tensor(name) else {
         return Err(Error::invalid(format!("LoRA tensor '{name}' does not exist in base model (hint: maybe wrong base model?)")));
     };
     let is_table = name.ends_with(TABLE);
     check_shapes(name, base, a, b, is_table)?;
+    let of = m.parts_of(name);
+    let Some((first, _)) = of.first() else {
+        log::warn(format!("lora: the model does not use '{name}', and so it is with its adapter"));
+        return Ok(None);
+    };
     let device = m.weights[first.0 as usize].shards[0].buf.device();
     let on = m.backends.iter().find(|d| d.device() == device);
     let on = on.ok_or_else(|| Error::invalid(format!("LoRA tensor '{name}': no device")))?.as_ref();
@@ -147,10 +151,11 @@ fn pair(m: &Model, source: &Source, name: &str, halves: &Halves<'_>, seen: &mut 
         seen.extend_from_slice(format!("{} {} {:?} {:032x}\n", t.name, t.ty.name(), t.shape, hash::name(bytes)).as_bytes());
     }
     let b_turned = turned(b, &rows_b)?;
-    let [n_out, rank] = [b.shape[1] as u32, b.shape[0] as u32];
+    let (n_out, rank, columns) = (b.shape[1] as u32, b.shape[0] as u32, b.shape[0].saturating_mul(b.shape[2]));
+    let columns = u32::try_from(columns).map_err(|_| Error::invalid(format!("LoRA tensor '{name}' has rank {rank}")))?;
     let a = weight(on, &a.name, a.ty, [a.shape[0] as u32, a.shape[1] as u32, a.shape[2] as u32], &rows_a)?;
-    let b = weight(on, &b.name, DType::F32, [n_out, rank, b.shape[2] as u32], &b_turned)?;
-    Ok(Pair { of, is_table, rank, a, b })
+    let b = weight(on, &b.name, DType::F32, [n_out, columns, 1], &b_turned)?;
+    Ok(Some(Pair { of, is_table, rank, a, b }))
 }
 
 /// `base` is [k, rows, experts]; then `a` is [k, rank, experts] and `b` [rank, rows, experts]. Of a table of `rows` tokens `a` is [rank, rows], `b` [rank, k].
