@@ -116,8 +116,11 @@ pub unsafe extern "C" fn llama_free_model(model: *mut llama_model) {
 /// Frees a model. Its contexts must be freed before, its adapters go with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_free(model: *mut llama_model) {
-    // SAFETY: NULL or a handle from here that the caller gives up.
-    guard((), || unsafe { drop((!model.is_null()).then(|| Box::from_raw(model))) })
+    guard((), || {
+        super::adapter::forget(model);
+        // SAFETY: NULL or a handle from here that the caller gives up.
+        unsafe { drop((!model.is_null()).then(|| Box::from_raw(model))) }
+    })
 }
 
 /// Old name of `llama_model_n_ctx_train`.

@@ -6,13 +6,14 @@ use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
 use super::perf::Perf;
 use super::pooling::{Finish, Pool};
-use super::runner::{Lowered, Runner};
+use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
+use crate::model::adapter::{Adapted, Applied};
 use platform::pool::{Stop, Team};
 use platform::{Error, Result, log};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct Context {
     pub perf: Perf,
     pub(super) kv: Kv,
     /// `None` where nothing is kept: a decode is an `encode` then.
-    decoder: Option<Decoder>,
+    pub(super) decoder: Option<Decoder>,
     pub(super) encoder: Option<Encoder>,
     /// What embeddings go through at last.
     finish: Option<Finish>,
@@ -51,16 +52,18 @@ pub struct Context {
     /// Set while an entry point works; still set at the next one when it panicked.
     pub(super) busy: bool,
     edits: u64,
+    pub(super) applied: Applied,
 }
 
-struct Decoder {
-    lowered: Lowered,
+pub(super) struct Decoder {
+    pub lowered: Lowered,
     shifter: Runner,
 }
 
 impl Decoder {
     fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits)?;
+        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits };
+        let lowered = Lowered::new(m, ground)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
 }
@@ -127,6 +130,7 @@ impl Context {
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
+            adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -164,6 +168,7 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
+            applied: Applied::default(),
         };
         ctx.announce();
         Ok(ctx)

@@ -5,7 +5,7 @@ use super::context::{Context, active, code, stopped};
 use super::kv::Groups;
 use super::params::Sizes;
 use super::pooling::Pool;
-use super::runner::{Lowered, Runner};
+use super::runner::{Ground, Lowered, Runner};
 use super::ubatch::{self, Split};
 use crate::backend::{Bound, DType, GroupId, Io, KvGroup, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
@@ -55,11 +55,15 @@ impl Encoder {
         let at = GroupId(kv.len() as u16);
         kv.extend(cross.iter().flat_map(Within::groups).cloned());
         let settings = Settings { groups: groups.of, index: None, cross: cross.is_some().then_some(at), ..settings.clone() };
-        let planned = if cross.is_some() { blocks::encoder_plan(m, &settings) } else { blocks::plan(m, &settings) };
-        let lowered = Lowered::new(planned, &m.backends, &Bound { kv: Arc::new(kv), ..bound.clone() }, limits)?;
+        let plan = if cross.is_some() { blocks::encoder_plan } else { blocks::plan };
+        let bound = Bound { kv: Arc::new(kv), ..bound.clone() };
+        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits })?;
         Ok(Encoder { lowered, within, cross })
     }
 
+    pub(super) fn lowered(&mut self) -> &mut Lowered {
+        &mut self.lowered
+    }
     pub fn runner(&self) -> &Runner {
         &self.lowered.runner
     }

@@ -2,7 +2,9 @@
 use super::outputs::Outputs;
 use super::pooling::Pool;
 use crate::backend::*;
-use crate::blocks::Planned;
+use crate::blocks::{Planned, Settings};
+use crate::model::Model;
+use crate::model::adapter::Adapted;
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -52,16 +54,38 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
     all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
 }
 
+/// What a plan is made and lowered from.
+#[derive(Clone)]
+pub struct Ground {
+    pub plan: fn(&Model, &Settings) -> Planned,
+    pub settings: Settings,
+    pub bound: Bound,
+    pub limits: Limits,
+}
+
 /// A plan that gives outputs, lowered, and where they are.
 pub struct Lowered {
     pub runner: Runner,
+    ground: Ground,
+    /// Weights that products are made with.
+    pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
 }
 
 impl Lowered {
-    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
-        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits })
+    pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
+        let p = (ground.plan)(m, &ground.settings);
+        let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
+        let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
+    }
+
+    /// The same with what adapters add, whose weights stand behind the model's in `weights`.
+    pub fn with(&self, m: &Model, weights: &Arc<Vec<Weight>>, adapted: &Arc<Adapted>) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        (ground.bound.weights, ground.settings.adapted) = (weights.clone(), adapted.clone());
+        Lowered::new(m, ground)
     }
 
     /// The outputs of the last run, which was one of `ub` with `rows` wanted.
