@@ -6,9 +6,10 @@
 //! while a call is running; what changes is behind a lock inside.
 #![allow(non_camel_case_types, reason = "the names of llama.h")]
 use super::handles::{ContextHandle, ModelHandle, SharedContext};
+use crate::session::batch_ext::BatchExt;
 use crate::vocab::Vocab;
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 // ---- handles
 
@@ -22,12 +23,17 @@ pub struct llama_context(pub(super) ContextHandle);
 pub struct llama_memory_i(pub(super) SharedContext);
 /// A LoRA adapter; belongs to its model.
 pub struct llama_adapter_lora {
-    _private: (),
+    /// Nobody asks: what counts is the address.
+    _number: u64,
+}
+
+impl llama_adapter_lora {
+    pub(super) fn new(number: u64) -> Self {
+        Self { _number: number }
+    }
 }
 /// A batch that is filled token by token.
-pub struct llama_batch_ext {
-    _private: (),
-}
+pub struct llama_batch_ext(pub(super) Mutex<BatchExt>);
 
 /// cbindgen:ignore
 pub type ModelPtr<'a> = Option<&'a llama_model>;

@@ -3,7 +3,9 @@ use super::outputs::Outputs;
 use super::pooling::Pool;
 use super::watch::{self, Nodes, Watcher};
 use crate::backend::*;
-use crate::blocks::Planned;
+use crate::blocks::{Planned, Settings};
+use crate::model::Model;
+use crate::model::adapter::Adapted;
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -56,17 +58,40 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
     all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
 }
 
+/// What a plan is made and lowered from.
+#[derive(Clone)]
+pub struct Ground {
+    pub plan: fn(&Model, &Settings) -> Planned,
+    pub settings: Settings,
+    pub bound: Bound,
+    pub limits: Limits,
+    pub watch: Option<Watcher>,
+}
+
 /// A plan that gives outputs, lowered, and where they are.
 pub struct Lowered {
     pub runner: Runner,
+    ground: Ground,
+    /// Weights that products are made with.
+    pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
 }
 
 impl Lowered {
-    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Lowered> {
-        let runner = Runner { watch: watch.cloned(), ..Runner::new(&p.plan, backends, bound, limits)? };
-        Ok(Lowered { runner, embd: p.embd, logits: p.logits })
+    pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
+        let p = (ground.plan)(m, &ground.settings);
+        let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
+        let runner = Runner { watch: ground.watch.clone(), ..runner };
+        let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
+    }
+
+    /// The same with what adapters add, whose weights stand behind the model's in `weights`.
+    pub fn with(&self, m: &Model, weights: &Arc<Vec<Weight>>, adapted: &Arc<Adapted>) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        (ground.bound.weights, ground.settings.adapted) = (weights.clone(), adapted.clone());
+        Lowered::new(m, ground)
     }
 
     /// The outputs of the last run, which was one of `ub` with `rows` wanted.
@@ -74,7 +99,8 @@ impl Lowered {
         for (o, i) in rows.iter().enumerate() {
             let Some(row) = out.place(ub.index[*i as usize]) else { continue };
             if let Some(t) = self.logits {
-                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+                let i = *i as usize;
+                out.take_logits(row, ub.first_seq[i], &ub.seqs[i], |dst| self.runner.read(t, o..o + 1, dst))?;
             }
             if embeddings {
                 self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;
