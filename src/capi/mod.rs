@@ -13,6 +13,7 @@ mod picking;
 mod ptr;
 mod stubs;
 mod tensor;
+mod user;
 mod watch;
 
 pub mod adapter;

@@ -4,8 +4,8 @@ use super::boundary::{attempt, guard, with};
 use super::convert::{self, UserData};
 use super::handles::ModelHandle;
 use super::ptr;
-use super::stubs::stub;
 use super::types::*;
+use super::user;
 use crate::gguf::{LoadMode, Source};
 use crate::model::spec::{RopeKind, Stacks};
 use crate::model::{LoadParams, Model};
@@ -38,7 +38,8 @@ pub unsafe extern "C" fn llama_model_default_params() -> llama_model_params {
     }
 }
 
-/// A model from metadata alone; `set_tensor_data` fills every tensor. NULL on failure.
+/// A model from metadata alone, a context of the program's libggml; `set_tensor_data` fills every tensor that the architecture has or may have,
+/// F32 or what the context says of its name. NULL on failure.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_init_from_user(
     metadata: *mut gguf_context,
@@ -46,7 +47,8 @@ pub unsafe extern "C" fn llama_model_init_from_user(
     set_tensor_data_ud: *mut c_void,
     params: llama_model_params,
 ) -> *mut llama_model {
-    stub("llama_model_init_from_user", std::ptr::null_mut())
+    // SAFETY: the same promise; a caller of ggml's functions passes a context of its own libggml.
+    unsafe { load(&params, |_| user::source(metadata, set_tensor_data, set_tensor_data_ud)) }
 }
 
 /// Old name of `llama_model_load_from_file`.

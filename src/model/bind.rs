@@ -15,6 +15,11 @@ pub type Roles = HashMap<(i32, Name), WeightId>;
 /// Bytes read at a time into a device that cannot use the file in place: bounds the staging memory.
 const PIECE: usize = 4 << 20;
 
+/// What files call a tensor of layer `from` (-1: of the model).
+pub fn file_name(t: &Tensor, from: i32, encoder: Option<i32>) -> String {
+    if from < 0 || t.name.0.is_of_model() { t.name.full(-1) } else { t.name.in_file(from, encoder) }
+}
+
 pub struct Binder<'a> {
     source: &'a Source,
     backends: &'a [Arc<dyn Backend>],
@@ -238,9 +243,8 @@ impl<'a> Binder<'a> {
 
     /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
-        let of = if t.is_scale() { il } else { self.from };
-        let of_model = il < 0 || t.name.0.is_of_model();
-        let (name, shape) = (if of_model { t.name.full(-1) } else { t.name.in_file(of, self.encoder) }, t.shape);
+        let of = if il < 0 || t.is_scale() { il } else { self.from };
+        let (name, shape) = (file_name(t, of, self.encoder), t.shape);
         // Some files leave the part out of a name.
         let bare = name.rsplit_once('.').map_or(name.as_str(), |n| n.0).to_owned();
         let found = self.source.gguf().tensor(&name).or_else(|| self.source.gguf().tensor(&bare).filter(|_| !t.is_scale()));

@@ -10,7 +10,9 @@ pub mod keys;
 pub mod names;
 mod settle;
 pub mod spec;
+mod wanted;
 
+pub use wanted::Wanted;
 use crate::backend::cpu::Cpu;
 use crate::backend::far::Far;
 use crate::backend::{Backend, DeviceId, Weight, WeightId};
