@@ -149,7 +149,8 @@ impl Sampler for TopP {
             // The first that brings the sum to p stays.
             let below = sorted[..k].iter().position(|i| {
                 sum += p[*i];
-                !(self.p - sum > 0.0)
+                let more = self.p - sum > 0.0;
+                !more
             });
             keep = below.map(|i| i + 1);
             if keep.is_some() {
