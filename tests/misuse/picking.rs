@@ -1,6 +1,5 @@
 //! Chains that run with a context: freed while they are set, set twice, in two contexts, of parts that cannot run there, changed afterwards.
 use crate::tiny::{Batch, Ctx, Model, Tiny, ctx_params, errors, one_error, said};
-use llama::capi::context::*;
 use llama::capi::outputs::*;
 use llama::capi::samplers::*;
 use llama::capi::sampling::*;
