@@ -1,8 +1,9 @@
 //! Runs a lowered plan: segments in order, values moved between devices where the plan says so.
+use super::hidden::Hidden;
 use super::outputs::Outputs;
 use super::pooling::Pool;
 use crate::backend::*;
-use crate::blocks::Planned;
+use crate::blocks::{Planned, Tapped};
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -57,11 +58,17 @@ pub struct Lowered {
     pub runner: Runner,
     embd: T,
     logits: Option<T>,
+    tapped: Tapped,
 }
 
 impl Lowered {
     pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
-        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits })
+        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits, tapped: p.tapped })
+    }
+
+    /// Hidden states of the last run.
+    pub fn hidden(&self, ub: &Ubatch, rows: &[u32], outputs: &Outputs, to: &mut Hidden) -> Result<()> {
+        to.take(&self.tapped, ub, rows, outputs, &|t, rows, dst| self.runner.read(t, rows, dst))
     }
 
     /// The outputs of the last run, which was one of `ub` with `rows` wanted.
