@@ -28,6 +28,8 @@ pub struct Value {
 pub struct Plan {
     pub values: Vec<Value>,
     pub steps: Vec<Step>,
+    /// Every step is run by itself, and its values are there when it is done.
+    pub watched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -446,6 +448,8 @@ pub enum Op {
         mats: [ExpertMat; 3],
         act: Act,
         weigh_inputs: bool,
+        /// For observers, per rank: gate, up, what goes into down and what comes out of it, [n_used][..] of each token.
+        shown: Option<[T; 4]>,
         out: T,
     },
     /// Each head by a matrix of its own: `[heads][k]` times `[heads][k, rows]` is `[heads][rows]`.
@@ -549,9 +553,20 @@ impl Op {
             Op::Linear { outs, .. } => outs.iter().map(|p| p.out).collect(),
             Op::Rope { x, .. } => vec![*x],
             Op::Route { ids, weights, .. } => vec![*ids, *weights],
-            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
+            Op::Experts { shown, out, .. } => shown.iter().flatten().chain([out]).copied().collect(),
+            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Glu { out, .. } => vec![*out],
             Op::Pick { out, .. } | Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
             Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
+        }
+    }
+}
+
+impl Op {
+    /// Of the values made, those that are gone when the next step runs.
+    pub fn shown(&self) -> &[T] {
+        match self {
+            Op::Experts { shown: Some(all), .. } => all,
+            _ => &[],
         }
     }
 }

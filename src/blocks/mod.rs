@@ -39,6 +39,8 @@ pub struct Settings {
     pub compat: bool,
     /// Hidden states that are wanted beside the outputs.
     pub taps: Taps,
+    /// Somebody looks at what steps make.
+    pub watched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,6 +9,7 @@ use super::perf::Perf;
 use super::pooling::{Finish, Pool};
 use super::runner::{Lowered, Runner};
 use super::ubatch;
+use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings, Taps};
 use crate::memory::store::Store;
@@ -43,7 +44,7 @@ pub struct Context {
     /// `None` where nothing is kept: a decode is an `encode` then.
     decoder: Option<Decoder>,
     /// What the decoder was made from, for making another.
-    made_from: (Settings, Bound, Limits),
+    made_from: (Settings, Bound, Limits, Option<Watcher>),
     pub(super) encoder: Option<Encoder>,
     /// What embeddings go through at last.
     finish: Option<Finish>,
@@ -55,6 +56,8 @@ pub struct Context {
     /// Set while an entry point works; still set at the next one when it panicked.
     pub(super) busy: bool,
     edits: u64,
+    /// Somebody looks at what decodes compute.
+    pub watched: bool,
 }
 
 struct Decoder {
@@ -63,8 +66,8 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits)?;
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Decoder> {
+        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits, watch)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
 }
@@ -108,6 +111,11 @@ pub(super) fn active(asked: i32) -> u32 {
 
 impl Context {
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
+        Context::watched(model, params, None)
+    }
+
+    /// A context whose decodes somebody looks at: slower, with the same bits.
+    pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
         if model.vocab_only {
             return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
         }
@@ -133,6 +141,7 @@ impl Context {
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
             taps: Taps::default(),
+            watched: watch.is_some(),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -140,15 +149,16 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits, watch.as_ref())?) } else { None };
         let encoder = match model.encodes() {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch.as_ref())?),
             false => None,
         };
         let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
         if pooling_type == pooling::RANK && finish.is_none() {
             log::warn("pooling type rank: the model has no classifier, what it gives are no scores");
         }
+        let watched = watch.is_some();
         let n_vocab = if model.arch.head.logits { model.hp.n_vocab } else { 0 };
         let ctx = Context {
             outputs: Outputs::new(n_vocab as usize, model.hp.n_embd as usize),
@@ -161,7 +171,7 @@ impl Context {
             pooling_type,
             kv,
             decoder,
-            made_from: (settings, bound, limits),
+            made_from: (settings, bound, limits, watch),
             encoder,
             finish,
             team,
@@ -169,6 +179,7 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
+            watched,
         };
         ctx.announce();
         Ok(ctx)
@@ -293,9 +304,9 @@ impl Context {
         if self.decoder.is_none() {
             return Err(Error::unsupported("hidden states of a context without a memory"));
         }
-        let (settings, bound, limits) = &self.made_from;
+        let (settings, bound, limits, watch) = &self.made_from;
         let settings = Settings { taps, ..settings.clone() };
-        self.decoder = Some(Decoder::new(&self.model, &settings, bound, *limits)?);
+        self.decoder = Some(Decoder::new(&self.model, &settings, bound, *limits, watch.as_ref())?);
         self.made_from.0 = settings;
         Ok(())
     }

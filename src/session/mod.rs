@@ -18,6 +18,7 @@ mod runner;
 pub mod table;
 pub mod sampled;
 pub mod ubatch;
+pub mod watch;
 pub use crate::backend::system_info;
 pub use context::Context;
 pub use params::ContextParams;

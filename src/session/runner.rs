@@ -2,6 +2,7 @@
 use super::hidden::Hidden;
 use super::outputs::Outputs;
 use super::pooling::Pool;
+use super::watch::{self, Nodes, Watcher};
 use crate::backend::*;
 use crate::blocks::{Planned, Tapped};
 use platform::Result;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 enum Part {
     Run {
         exec: Box<dyn Exec>,
+        /// Where somebody looks.
+        nodes: Option<Nodes>,
         /// Values made by earlier parts that this one uses.
         incoming: Vec<T>,
         /// Values of this part that later ones use.
@@ -27,6 +30,7 @@ pub struct Runner {
     parts: Vec<Part>,
     /// Of the values that go from part to part.
     shapes: HashMap<T, (usize, Dim)>,
+    watch: Option<Watcher>,
 }
 
 /// What a part reads and makes.
@@ -62,8 +66,9 @@ pub struct Lowered {
 }
 
 impl Lowered {
-    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
-        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits, tapped: p.tapped })
+    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Lowered> {
+        let runner = Runner { watch: watch.cloned(), ..Runner::new(&p.plan, backends, bound, limits)? };
+        Ok(Lowered { runner, embd: p.embd, logits: p.logits, tapped: p.tapped })
     }
 
     /// Hidden states of the last run.
@@ -92,6 +97,7 @@ impl Runner {
     pub fn new(plan: &Plan, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Runner> {
         let segments = plan.segments();
         let (mut parts, mut shapes) = (Vec::new(), HashMap::new());
+        let mut nodes = if plan.watched { watch::nodes(plan, bound) } else { Vec::new() }.into_iter();
         for (s, (incoming, outgoing)) in segments.iter().zip(carried(plan, &segments)) {
             let shape = |t: &T| (*t, (plan.value(*t).width as usize, plan.value(*t).rows));
             shapes.extend(outgoing.iter().map(shape));
@@ -99,12 +105,12 @@ impl Runner {
                 Segment::Run { dev, steps } => {
                     let b = backends.iter().find(|b| b.device() == *dev);
                     let b = b.ok_or_else(|| platform::Error::invalid(format!("no backend for device {}", dev.0)))?;
-                    Part::Run { exec: b.lower(plan, steps.clone(), bound, limits)?, incoming, outgoing }
+                    Part::Run { exec: b.lower(plan, steps.clone(), bound, limits)?, nodes: nodes.next(), incoming, outgoing }
                 }
                 Segment::Move { x, to } => Part::Move { x: *x, to: *to },
             });
         }
-        Ok(Runner { parts, shapes })
+        Ok(Runner { parts, shapes, watch: None })
     }
 
     pub fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
@@ -116,12 +122,15 @@ impl Runner {
                     let v = carried.get(x).cloned().ok_or_else(|| Stop::Failed(format!("{x:?} is moved before it is made")))?;
                     carried.insert(*to, v);
                 }
-                Part::Run { exec, incoming, outgoing } => {
+                Part::Run { exec, nodes, incoming, outgoing } => {
                     for t in incoming.iter() {
                         let v = carried.get(t).ok_or_else(|| Stop::Failed(format!("{t:?} is used before it is made")))?;
                         exec.write(*t, v).map_err(failed)?;
                     }
-                    exec.run(io)?;
+                    match (nodes, &self.watch) {
+                        (Some(nodes), Some(watch)) => nodes.run(exec.as_mut(), io, watch)?,
+                        _ => exec.run(io)?,
+                    }
                     for t in outgoing.iter() {
                         let (width, rows) = self.shapes[t];
                         let n = if rows == Dim::Tokens { io.ub.n_tokens() } else { io.outputs.len() };

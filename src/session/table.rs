@@ -29,6 +29,7 @@ pub fn read(m: &Model, out: &mut [f32]) -> Result<()> {
         n_ctx_seq: 0,
         compat: false,
         taps: Taps::default(),
+        watched: false,
     };
     let (plan, made) = blocks::table_plan(m, &settings);
     let bound = Bound { weights: m.weights.clone(), kv: Arc::new(Vec::new()) };

@@ -47,6 +47,7 @@ pub struct Experts {
     act: Activation,
     gated: bool,
     weigh_inputs: bool,
+    shown: Option<[T; 4]>,
     at: Places,
     queues: [Queue; 2],
     t: &'static Table,
@@ -99,7 +100,9 @@ struct Groups {
 
 impl Experts {
     pub fn lower(l: &mut Lower<'_>, op: &Op) -> Result<Experts> {
-        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, out } = *op else { return Err(Error::invalid("not an experts step")) };
+        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, shown, out } = *op else {
+            return Err(Error::invalid("not an experts step"));
+        };
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
         let gated = mats[0] != mats[1];
         let lower = |m: ExpertMat| Mat::lower_expert(l, m, out);
@@ -128,6 +131,7 @@ impl Experts {
             act,
             gated,
             weigh_inputs,
+            shown,
             at,
             queues,
             t: float::table(l.isa),
@@ -243,15 +247,36 @@ impl Experts {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
-            if self.gated {
-                terms::glu(self.t, self.act, gate, up, out);
-            } else {
-                out.copy_from_slice(up);
-                terms::activate(self.t, self.act, out);
-            }
+            self.activated(gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
                 unsafe { f(out.as_ptr(), out.len(), 0..out.len(), self.at(c, self.at.h, row)) };
+            }
+        }
+    }
+
+    fn activated(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        if self.gated {
+            terms::glu(self.t, self.act, gate, up, out);
+        } else {
+            out.copy_from_slice(up);
+            terms::activate(self.t, self.act, out);
+        }
+    }
+
+    /// What observers want to see, from the rows of experts to those of tokens.
+    fn show(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, to: [T; 4]) {
+        let width = [self.n_ff, self.n_ff, self.n_ff, self.mats[2].rows];
+        for t in w.share(self.n_tokens(c), 1) {
+            for r in 0..self.n_used {
+                let row = |place, n| self.floats(c, place, g.slot[t * self.n_used + r], n);
+                let up = row(self.at.up, self.n_ff);
+                let gate = if self.gated { row(self.at.gate, self.n_ff) } else { row(self.at.up, self.n_ff) };
+                let put = |i: usize| c.arena.cols_mut(w, to[i], t, r * width[i]..(r + 1) * width[i]);
+                put(0).copy_from_slice(gate);
+                put(1).copy_from_slice(up);
+                self.activated(gate, up, put(2));
+                put(3).copy_from_slice(row(self.at.out, width[3]));
             }
         }
     }
@@ -282,6 +307,9 @@ impl CpuOp for Experts {
         self.sweep(c, w, &g, 2..3);
         w.sync()?;
         self.sum(c, w, &g);
+        if let Some(to) = self.shown {
+            self.show(c, w, &g, to);
+        }
         Ok(())
     }
     fn bytes(&self, c: &Ctx<'_>) -> u64 {
