@@ -1,5 +1,6 @@
 //! Layer parts: a block reads one piece of a model's value and writes backend ops. No block knows CPU features, pointers or threads.
 #![forbid(unsafe_code)]
+mod adapted;
 mod altup;
 mod attention;
 mod cross;
@@ -14,11 +15,13 @@ mod writer;
 
 use crate::backend::{ByWeight, Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
 use crate::model::Model;
+use crate::model::adapter::Adapted;
 use crate::model::hparams::given;
 use crate::model::names::Role;
 use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFactors, Scale, Want};
 pub use encoder::{Finish, encoder_plan, finish_plan};
 use ffn::Inputs;
+use std::sync::Arc;
 pub use taps::{NextRows, Tapped, Taps};
 use writer::{Stream, Writer};
 
@@ -41,6 +44,8 @@ pub struct Settings {
     pub taps: Taps,
     /// Somebody looks at what steps make.
     pub watched: bool,
+    /// What adapters add.
+    pub adapted: Arc<Adapted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -211,7 +216,8 @@ fn layer(w: &mut Writer<'_>, il: usize, stream: Stream, input: Input) -> Stream 
         _ if spec.norms.parallel => parallel(w, spec, stream, last),
         _ => sequential(w, spec, stream, last),
     };
-    finish(w, spec, stream, input)
+    let stream = finish(w, spec, stream, input);
+    w.steered(stream)
 }
 
 /// What some architectures do to a layer's output.

@@ -49,6 +49,9 @@ impl<'a> Writer<'a> {
     pub fn il(&self) -> i32 {
         i32::from(self.il)
     }
+    pub fn place(&self) -> usize {
+        self.place
+    }
     fn dev(&self) -> DeviceId {
         self.m.backends[self.place].device()
     }
@@ -57,7 +60,8 @@ impl<'a> Writer<'a> {
         self.plan.values.push(Value { width, rows, dev: self.dev() });
         T(self.plan.values.len() as u32 - 1)
     }
-    pub fn step(&mut self, op: Op, seen: &[(T, &'static str)]) {
+    /// A step as it is.
+    pub(super) fn push(&mut self, op: Op, seen: &[(T, &'static str)]) {
         let seen_as = seen.iter().map(|(t, name)| Seen { t: *t, name, il: self.il }).collect();
         self.plan.steps.push(Step { op, il: self.il, dev: self.dev(), seen_as });
     }

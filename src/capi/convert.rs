@@ -64,7 +64,8 @@ pub fn load_mode(p: &llama_model_params) -> Result<LoadMode> {
     in_range("split_mode", p.split_mode, 0..=3)?;
     in_range("lazy_mode", p.lazy_mode, 0..=2)?;
     if p.no_alloc {
-        return Err(Error::unsupported("no_alloc is not built yet"));
+        // A mapped file takes no memory before it is read, and nothing reads it.
+        return Ok(LoadMode::Mmap);
     }
     LoadMode::from_number(p.load_mode).ok_or_else(|| Error::invalid(format!("load_mode is {}, allowed are -1 to 4", p.load_mode)))
 }

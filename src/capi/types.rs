@@ -23,7 +23,14 @@ pub struct llama_context(pub(super) ContextHandle);
 pub struct llama_memory_i(pub(super) SharedContext);
 /// A LoRA adapter; belongs to its model.
 pub struct llama_adapter_lora {
-    _private: (),
+    /// Nobody asks: what counts is the address.
+    _number: u64,
+}
+
+impl llama_adapter_lora {
+    pub(super) fn new(number: u64) -> Self {
+        Self { _number: number }
+    }
 }
 /// A batch that is filled token by token.
 pub struct llama_batch_ext(pub(super) Mutex<BatchExt>);

@@ -7,7 +7,7 @@ use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
 use super::perf::Perf;
 use super::pooling::{Finish, Pool};
-use super::runner::{Lowered, Runner};
+use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
 use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
@@ -15,6 +15,7 @@ use crate::blocks::{self, Settings, Taps};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
+use crate::model::adapter::{Adapted, Applied};
 use platform::pool::{Stop, Team};
 use platform::{Error, Result, log};
 use std::sync::Arc;
@@ -42,9 +43,7 @@ pub struct Context {
     pub perf: Perf,
     pub(super) kv: Kv,
     /// `None` where nothing is kept: a decode is an `encode` then.
-    decoder: Option<Decoder>,
-    /// What the decoder was made from, for making another.
-    made_from: (Settings, Bound, Limits, Option<Watcher>),
+    pub(super) decoder: Option<Decoder>,
     pub(super) encoder: Option<Encoder>,
     /// What embeddings go through at last.
     finish: Option<Finish>,
@@ -58,16 +57,18 @@ pub struct Context {
     edits: u64,
     /// Somebody looks at what decodes compute.
     pub watched: bool,
+    pub(super) applied: Applied,
 }
 
-struct Decoder {
-    lowered: Lowered,
+pub(super) struct Decoder {
+    pub lowered: Lowered,
     shifter: Runner,
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Decoder> {
-        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits, watch)?;
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<Watcher>) -> Result<Decoder> {
+        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits, watch };
+        let lowered = Lowered::new(m, ground)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
 }
@@ -110,15 +111,13 @@ pub(super) fn active(asked: i32) -> u32 {
 }
 
 impl Context {
+    /// Of a model without weights (vocab_only) too: it has sizes, and refuses every batch.
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
         Context::watched(model, params, None)
     }
 
     /// A context whose decodes somebody looks at: slower, with the same bits.
     pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
-        if model.vocab_only {
-            return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
-        }
         let sizes = Sizes::of(&model, &params)?;
         let pooling_type =
             [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
@@ -130,6 +129,7 @@ impl Context {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }
+        let has_weights = !model.vocab_only;
         let groups = Groups::of(if model.arch.memory { &model.layers } else { &[] });
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
         let cross = encoder::cross(&model, &sizes)?;
@@ -142,6 +142,7 @@ impl Context {
             compat: platform::env::flag("CAMELID_COMPAT"),
             taps: Taps::default(),
             watched: watch.is_some(),
+            adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -149,16 +150,21 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits, watch.as_ref())?) } else { None };
-        let encoder = match model.encodes() {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch.as_ref())?),
+        let decoder = match model.arch.memory && has_weights {
+            true => Some(Decoder::new(&model, &settings, &bound, limits, watch.clone())?),
             false => None,
         };
-        let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
+        let encoder = match model.encodes() && has_weights {
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch)?),
+            false => None,
+        };
+        let finish = match has_weights {
+            true => Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?,
+            false => None,
+        };
         if pooling_type == pooling::RANK && finish.is_none() {
             log::warn("pooling type rank: the model has no classifier, what it gives are no scores");
         }
-        let watched = watch.is_some();
         let n_vocab = if model.arch.head.logits { model.hp.n_vocab } else { 0 };
         let ctx = Context {
             outputs: Outputs::new(n_vocab as usize, model.hp.n_embd as usize),
@@ -171,7 +177,6 @@ impl Context {
             pooling_type,
             kv,
             decoder,
-            made_from: (settings, bound, limits, watch),
             encoder,
             finish,
             team,
@@ -179,7 +184,8 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
-            watched,
+            watched: settings.watched,
+            applied: Applied::default(),
         };
         ctx.announce();
         Ok(ctx)
@@ -187,16 +193,13 @@ impl Context {
 
     fn announce(&self) {
         let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
+        let [kv, activations] = self.reserved();
         log::info(format!(
             "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
             s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
         ));
-        log::info(format!(
-            "context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used",
-            mib(self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes)),
-            mib(self.runners().map(Runner::bytes).sum())
-        ));
-        if s.n_ctx_seq > self.model.hp.n_ctx_train {
+        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(activations)));
+        if s.n_ctx_seq > self.model.hp.n_ctx_train && !self.model.vocab_only {
             log::warn(format!(
                 "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
                 s.n_ctx_seq, self.model.hp.n_ctx_train
@@ -259,7 +262,7 @@ impl Context {
         }
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
         self.outputs.sampled.begin(Some(batch.n_outputs()));
-        let kept = self.hidden.begin(&self.made_from.0.taps, batch.n_tokens(), batch.n_outputs());
+        let kept = self.hidden.begin(&self.taps(), batch.n_tokens(), batch.n_outputs());
         kept.map_err(|e| said("", &e, code::NO_MEMORY))?;
         let mut pool = Pool::default();
         for ub in &ubs {
@@ -293,21 +296,15 @@ impl Context {
     }
 
     /// Hidden states that are kept.
-    pub fn taps(&self) -> &Taps {
-        &self.made_from.0.taps
+    pub fn taps(&self) -> Taps {
+        self.decoder.as_ref().map_or(Taps::default(), |d| d.lowered.taps().clone())
     }
     /// Another decoder, which leaves these hidden states; memory is as it was. On failure the old one stays.
     pub(super) fn tap(&mut self, taps: Taps) -> Result<()> {
-        if taps == *self.taps() {
-            return Ok(());
+        let Some(d) = &mut self.decoder else { return Err(Error::unsupported("hidden states of a context without a memory")) };
+        if taps != *d.lowered.taps() {
+            d.lowered = d.lowered.tapping(&self.model, taps)?;
         }
-        if self.decoder.is_none() {
-            return Err(Error::unsupported("hidden states of a context without a memory"));
-        }
-        let (settings, bound, limits, watch) = &self.made_from;
-        let settings = Settings { taps, ..settings.clone() };
-        self.decoder = Some(Decoder::new(&self.model, &settings, bound, *limits, watch.as_ref())?);
-        self.made_from.0 = settings;
         Ok(())
     }
 
@@ -444,6 +441,11 @@ impl Context {
     /// Grows when a sequence may hold something else than what decodes put there and cuts of its end left.
     pub fn edits(&self) -> u64 {
         self.edits
+    }
+    /// Bytes that K and V, and activations, may come to take.
+    pub fn reserved(&self) -> [usize; 2] {
+        let kv = self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes);
+        [kv, self.runners().map(Runner::bytes).sum()]
     }
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {

@@ -89,7 +89,7 @@ impl Context {
         if self.model.arch.flow != Flow::Plain {
             return Err(Error::unsupported(format!("the input of layers of {}, which is several streams", self.model.arch.name)));
         }
-        let mut taps = self.taps().clone();
+        let mut taps = self.taps();
         taps.layers.retain(|l| *l != layer);
         if on {
             taps.layers.push(layer);
@@ -99,7 +99,7 @@ impl Context {
 
     /// Whether what next-token heads take is kept: for the outputs or for all tokens.
     pub fn set_next(&mut self, rows: Option<NextRows>) -> Result<()> {
-        let taps = Taps { next: rows, ..self.taps().clone() };
+        let taps = Taps { next: rows, ..self.taps() };
         self.tap(taps)
     }
 }

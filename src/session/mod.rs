@@ -1,5 +1,6 @@
 //! A context: batches in, logits out. Places a batch in memory, runs the plan, collects the outputs.
 #![forbid(unsafe_code)]
+mod adapters;
 pub mod batch;
 pub mod batch_ext;
 pub mod context;

@@ -4,7 +4,9 @@ use super::outputs::Outputs;
 use super::pooling::Pool;
 use super::watch::{self, Nodes, Watcher};
 use crate::backend::*;
-use crate::blocks::{Planned, Tapped};
+use crate::blocks::{Planned, Settings, Tapped, Taps};
+use crate::model::Model;
+use crate::model::adapter::Adapted;
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -57,18 +59,51 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
     all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
 }
 
+/// What a plan is made and lowered from.
+#[derive(Clone)]
+pub struct Ground {
+    pub plan: fn(&Model, &Settings) -> Planned,
+    pub settings: Settings,
+    pub bound: Bound,
+    pub limits: Limits,
+    pub watch: Option<Watcher>,
+}
+
 /// A plan that gives outputs, lowered, and where they are.
 pub struct Lowered {
     pub runner: Runner,
+    ground: Ground,
+    /// Weights that products are made with.
+    pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
     tapped: Tapped,
 }
 
 impl Lowered {
-    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Lowered> {
-        let runner = Runner { watch: watch.cloned(), ..Runner::new(&p.plan, backends, bound, limits)? };
-        Ok(Lowered { runner, embd: p.embd, logits: p.logits, tapped: p.tapped })
+    pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
+        let p = (ground.plan)(m, &ground.settings);
+        let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
+        let runner = Runner { watch: ground.watch.clone(), ..runner };
+        let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits, tapped: p.tapped })
+    }
+
+    /// The same with what adapters add, whose weights stand behind the model's in `weights`.
+    pub fn with(&self, m: &Model, weights: &Arc<Vec<Weight>>, adapted: &Arc<Adapted>) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        (ground.bound.weights, ground.settings.adapted) = (weights.clone(), adapted.clone());
+        Lowered::new(m, ground)
+    }
+
+    /// The same with these hidden states left behind.
+    pub fn tapping(&self, m: &Model, taps: Taps) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        ground.settings.taps = taps;
+        Lowered::new(m, ground)
+    }
+    pub fn taps(&self) -> &Taps {
+        &self.ground.settings.taps
     }
 
     /// Hidden states of the last run.

@@ -170,6 +170,7 @@ impl Scribe<'_> {
             }
             Op::Norm { x, add, w, kind, sum, out, .. } => self.norm(s, [Some(*x), *add], *w, *kind, *sum, *out),
             Op::Linear { x, outs, .. } => self.products(s, *x, outs),
+            Op::AddLow { deltas } => deltas.iter().map(|d| self.node(s, Kind::Add, vec![self.value(d.out)], d.out)).collect(),
             Op::Rope { x, n_head, norm, rope } => {
                 let kind = if rope.is_some() { Kind::Rope } else { norm.as_ref().map_or(Kind::Custom, |n| Kind::Norm(n.kind)) };
                 let from = self.shaped(*x, Shape::Split(*n_head));
@@ -247,7 +248,7 @@ impl Scribe<'_> {
 
     /// Products of experts, what is between them, and their sum.
     fn experts(&mut self, s: &Step) -> Vec<Spec> {
-        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, shown: Some(shown), out } = &s.op else { return Vec::new() };
+        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, shown: Some(shown), out, .. } = &s.op else { return Vec::new() };
         let n = self.plan.value(*ids).width;
         let chosen = Piece { from: Origin::Ids(*ids), ..self.value(*ids) };
         let into = match weigh_inputs {

@@ -2,7 +2,7 @@
 use super::arena::Arena;
 use super::audit::Audit;
 use super::homes::{Homes, Queue};
-use super::{attend, elementwise, experts, fuse, heads, linear, pick, rows};
+use super::{attend, elementwise, experts, fuse, heads, linear, low, pick, rows};
 use crate::backend::*;
 use kernels::Isa;
 use platform::numa::Nodes;
@@ -274,6 +274,7 @@ impl Lower<'_> {
                 Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
             }
             Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, linear::Before::Nothing, x, &outs, fine)?),
+            Op::AddLow { deltas } => Box::new(low::AddLow::lower(self, deltas)?),
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)?),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
