@@ -27,6 +27,7 @@ pub mod ext;
 pub mod files;
 pub mod memory;
 pub mod model;
+pub mod nextn;
 mod numa;
 pub mod opt;
 pub mod outputs;

@@ -2,6 +2,7 @@
 mod batches;
 mod calls;
 mod failing;
+mod picking;
 mod processes;
 mod sequences;
 #[path = "../hostile/tiny.rs"]
