@@ -40,6 +40,8 @@ pub struct Settings {
     pub compat: bool,
     /// What adapters add.
     pub adapted: Arc<Adapted>,
+    /// Somebody looks at what steps make.
+    pub watched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

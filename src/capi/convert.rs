@@ -229,9 +229,6 @@ fn refuse_what_is_missing(p: &llama_context_params) -> Result<()> {
     if !p.ctx_other.is_null() {
         return Err(Error::unsupported("ctx_other is not built yet"));
     }
-    if p.cb_eval.is_some() {
-        log::error("cb_eval is not built yet: it will not be called");
-    }
     if p.n_samplers > 0 {
         log::error("samplers that run with the model are not built yet: llama_sampler_sample samples from the logits instead");
     }

@@ -10,6 +10,8 @@ mod host;
 mod links;
 mod ptr;
 mod stubs;
+mod tensor;
+mod watch;
 
 pub mod adapter;
 pub mod backend;

@@ -8,6 +8,7 @@ use super::perf::Perf;
 use super::pooling::{Finish, Pool};
 use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
+use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
@@ -53,6 +54,8 @@ pub struct Context {
     pub(super) busy: bool,
     edits: u64,
     pub(super) applied: Applied,
+    /// Somebody looks at what decodes compute.
+    pub watched: bool,
 }
 
 pub(super) struct Decoder {
@@ -61,8 +64,8 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits };
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<&Watcher>) -> Result<Decoder> {
+        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits, watch: watch.cloned() };
         let lowered = Lowered::new(m, ground)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
@@ -107,6 +110,11 @@ pub(super) fn active(asked: i32) -> u32 {
 
 impl Context {
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
+        Context::watched(model, params, None)
+    }
+
+    /// A context whose decodes somebody looks at: slower, with the same bits.
+    pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
         if model.vocab_only {
             return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
         }
@@ -132,6 +140,7 @@ impl Context {
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
             adapted: Arc::new(Adapted::default()),
+            watched: watch.is_some(),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -139,9 +148,9 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits, watch.as_ref())?) } else { None };
         let encoder = match model.encodes() {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch.as_ref())?),
             false => None,
         };
         let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
@@ -167,6 +176,7 @@ impl Context {
             busy: false,
             edits: 0,
             applied: Applied::default(),
+            watched: watch.is_some(),
         };
         ctx.announce();
         Ok(ctx)

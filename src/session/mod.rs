@@ -15,6 +15,7 @@ mod pooling;
 mod rewind;
 mod runner;
 pub mod ubatch;
+pub mod watch;
 pub use crate::backend::system_info;
 pub use context::Context;
 pub use params::ContextParams;

@@ -631,7 +631,7 @@ impl Experts {
             .collect::<Vec<_>>()
         };
         let lows = [low(0, 64, 96), low(1, 64, 96), low(2, 96, 64)];
-        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, lows, out });
+        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, lows, shown: None, out });
         out
     }
 }

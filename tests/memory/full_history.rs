@@ -142,6 +142,7 @@ impl FullHistory {
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,
             adapted: Arc::default(),
+            watched: false,
         };
         let kv = Arc::new(stores.iter().map(|s| s.group().clone()).collect());
         let bound = Bound { weights: m.weights.clone(), kv };
