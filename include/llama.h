@@ -1111,19 +1111,20 @@ LLAMA_API bool llama_batch_ext_add_seq(struct llama_batch_ext * batch, int32_t i
 // Gives a token an embedding beside its id.
 LLAMA_API bool llama_batch_ext_set_embd_token(struct llama_batch_ext * batch, int32_t idx, struct llama_embd embd);
 
-// Gives a token hidden states of an earlier stage (MTP, deepstack).
+// Gives a token hidden states of an earlier stage (MTP, deepstack). false: llama.h has this function before anything takes such states;
+// deepstack rows go into the embedding itself, behind the token's (`llama_model_n_embd_inp`).
 LLAMA_API bool llama_batch_ext_set_embd_state(struct llama_batch_ext * batch, int32_t idx, struct llama_embd embd);
 
-// Whether this token's embedding is wanted.
+// Whether this token's embedding is wanted; its logits are then too.
 LLAMA_API bool llama_batch_ext_set_output_embd(struct llama_batch_ext * batch, int32_t idx, bool value);
 
-// Whether this token's logits are wanted.
+// Whether this token's logits are wanted; its embedding is then too.
 LLAMA_API bool llama_batch_ext_set_output_logits(struct llama_batch_ext * batch, int32_t idx, bool value);
 
 // Sets a token's position; several numbers for M-RoPE embeddings.
 LLAMA_API bool llama_batch_ext_set_pos(struct llama_batch_ext * batch, int32_t idx, const llama_pos *pos);
 
-// Runs the encoder or the decoder over a batch. Returns what `llama_decode` returns.
+// Runs the encoder or the decoder over a batch. Returns what `llama_encode` and `llama_decode` return; -1 where `type` is neither.
 LLAMA_API int32_t llama_process(struct llama_context * ctx, enum llama_process_type type, struct llama_batch_ext * batch);
 
 // Logits of the last decode: a row of n_vocab floats per wanted token, in batch order. NULL where there are none.
@@ -1153,10 +1154,10 @@ LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context * ctx,
 // The logits of that pick; NULL where there are none.
 LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context * ctx, int32_t i);
 
-// How many logits there are.
+// How many logits there are; n_vocab where no chain runs with this context.
 LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context * ctx, int32_t i);
 
-// The tokens these probabilities and logits belong to; NULL where there are none.
+// The tokens these probabilities and logits belong to; all tokens in order where a chain made no choice among them.
 LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context * ctx, int32_t i);
 
 // How many candidates there are.

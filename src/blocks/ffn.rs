@@ -126,10 +126,8 @@ fn experts(w: &mut Writer<'_>, m: &Moe, roles: [Role; 3], x: T, logits: T, each:
     let mats = [if m.gated { mat(roles[0], fused, 0, m.n_ff) } else { up }, up, down];
     let per_rank = |w: &mut Writer<'_>, n: u32| w.value(m.n_used * n, rows);
     let shown = w.s.watched.then(|| [m.n_ff, m.n_ff, m.n_ff, w.m.hp.n_embd].map(|n| per_rank(w, n)));
-    w.step(
-        Op::Experts { x, ids, weights, mats, act: m.act, weigh_inputs: m.weigh_inputs, lows: Default::default(), shown, out },
-        &[(out, "ffn_moe_out")],
-    );
+    let op = Op::Experts { x, ids, weights, mats, act: m.act, weigh_inputs: m.weigh_inputs, lows: Default::default(), shown, out };
+    w.step(op, &[(out, "ffn_moe_out")]);
     out
 }
 

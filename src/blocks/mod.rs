@@ -38,10 +38,10 @@ pub struct Settings {
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
     pub compat: bool,
-    /// What adapters add.
-    pub adapted: Arc<Adapted>,
     /// Somebody looks at what steps make.
     pub watched: bool,
+    /// What adapters add.
+    pub adapted: Arc<Adapted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 use super::boundary::{attempt, guard, with};
 use super::convert;
 use super::handles::{ContextHandle, with_context};
+use super::picking;
 use super::types::*;
 use super::watch;
 use crate::session::batch::BatchView;
@@ -72,6 +73,8 @@ pub(super) fn init(
     let watch = watch::watcher(params.cb_eval, params.cb_eval_user_data);
     let mut ctx = Context::watched(m.0.model.clone(), p, watch).map_err(|e| e.within("cannot make a context"))?;
     ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
+    // SAFETY: the caller of `llama_init_from_model` promises n_samplers entries of live samplers.
+    unsafe { picking::set_all(&mut ctx, params) }?;
     Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
 }
 

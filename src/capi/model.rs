@@ -396,8 +396,8 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
     let mut progress = |x| p.progress_callback.is_none_or(|f| unsafe { f(x, data.get()) });
     let how = LoadParams {
         vocab_only: p.vocab_only,
-        check_tensors: p.check_tensors,
-        extra_bufts: p.use_extra_bufts,
+        check_tensors: p.check_tensors && !p.no_alloc,
+        extra_bufts: p.use_extra_bufts && !p.no_alloc,
         far_layers: None,
         nodes: None,
         progress: &mut progress,

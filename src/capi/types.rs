@@ -6,9 +6,10 @@
 //! while a call is running; what changes is behind a lock inside.
 #![allow(non_camel_case_types, reason = "the names of llama.h")]
 use super::handles::{ContextHandle, ModelHandle, SharedContext};
+use crate::session::batch_ext::BatchExt;
 use crate::vocab::Vocab;
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 // ---- handles
 
@@ -32,9 +33,7 @@ impl llama_adapter_lora {
     }
 }
 /// A batch that is filled token by token.
-pub struct llama_batch_ext {
-    _private: (),
-}
+pub struct llama_batch_ext(pub(super) Mutex<BatchExt>);
 
 /// cbindgen:ignore
 pub type ModelPtr<'a> = Option<&'a llama_model>;

@@ -202,6 +202,12 @@ impl Model {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
     }
 
+    /// Bytes of weights, copies counted, also of those that stay in a mapped file.
+    pub fn held_bytes(&self) -> usize {
+        let of = |w: &Weight| w.shards.iter().map(|s| w.row_bytes() * s.rows.len() * w.shape[2] as usize).sum::<usize>();
+        self.weights.iter().map(of).sum()
+    }
+
     /// Whether a batch is seen whole by an encoder: the only way of a model without a memory.
     pub fn encodes(&self) -> bool {
         !self.arch.memory || !self.encoder.is_empty()

@@ -51,7 +51,7 @@ impl Encoder {
         cross: Option<Within>,
         bound: &Bound,
         limits: Limits,
-        watch: Option<&Watcher>,
+        watch: Option<Watcher>,
     ) -> Result<Encoder> {
         let (layers, place) = match cross.is_some() {
             true => (&m.encoder, vec![0; m.encoder.len()]),
@@ -66,7 +66,7 @@ impl Encoder {
         let settings = Settings { groups: groups.of, index: None, cross: cross.is_some().then_some(at), ..settings.clone() };
         let plan = if cross.is_some() { blocks::encoder_plan } else { blocks::plan };
         let bound = Bound { kv: Arc::new(kv), ..bound.clone() };
-        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits, watch: watch.cloned() })?;
+        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits, watch })?;
         Ok(Encoder { lowered, within, cross })
     }
 
@@ -110,13 +110,15 @@ impl Context {
             rc
         };
         if self.encoder.is_none() {
-            return Err(said("the model has no encoder", &"", code::INVALID));
+            let why = if self.model.vocab_only { "the model was loaded with vocab_only" } else { "the model has no encoder" };
+            return Err(said(why, &"", code::INVALID));
         }
         // Texts are whole: every token is an output, sees both sides, and has no past.
         let limits = batch::Limits { causal: false, output_all: true, ..self.limits() };
         let batch = batch::check_alone(b, &limits).map_err(|e| said("", &e, code::INVALID))?;
         let ubs = ubatch::split_as(&batch, limits.n_ubatch, Split::Simple).map_err(|e| said("", &e, code::INVALID))?;
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        self.outputs.sampled.begin(None);
         let mut pool = Pool::default();
         for ub in &ubs {
             self.encode_ubatch(ub, &mut pool)?;

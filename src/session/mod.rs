@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 mod adapters;
 pub mod batch;
+pub mod batch_ext;
 pub mod context;
 mod encoder;
 mod foresight;
@@ -14,6 +15,7 @@ pub mod perf;
 mod pooling;
 mod rewind;
 mod runner;
+pub mod sampled;
 pub mod ubatch;
 pub mod watch;
 pub use crate::backend::system_info;

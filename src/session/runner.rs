@@ -81,7 +81,8 @@ pub struct Lowered {
 impl Lowered {
     pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
         let p = (ground.plan)(m, &ground.settings);
-        let runner = Runner { watch: ground.watch.clone(), ..Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)? };
+        let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
+        let runner = Runner { watch: ground.watch.clone(), ..runner };
         let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
         Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
     }
@@ -98,7 +99,8 @@ impl Lowered {
         for (o, i) in rows.iter().enumerate() {
             let Some(row) = out.place(ub.index[*i as usize]) else { continue };
             if let Some(t) = self.logits {
-                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+                let i = *i as usize;
+                out.take_logits(row, ub.first_seq[i], &ub.seqs[i], |dst| self.runner.read(t, o..o + 1, dst))?;
             }
             if embeddings {
                 self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;

@@ -1,6 +1,6 @@
 //! What an observer sees of a run: the values of a watched plan, as the nodes of the original's graph that make them, by its names. Nodes are
 //! written down once per plan; their values are copied out of the backend only where somebody wants them. Knows nothing of C.
-use crate::backend::{Act, Bound, ByWeight, Delta, Dim, Exec, Io, Lookup, MapFn, NormKind, Op, Plan, Proj, Step, T, Ubatch, WeightId};
+use crate::backend::{Act, Bound, ByWeight, Dim, Exec, Io, Lookup, MapFn, NormKind, Op, Plan, Proj, Step, T, Ubatch, WeightId};
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::HashMap;
@@ -170,11 +170,7 @@ impl Scribe<'_> {
             }
             Op::Norm { x, add, w, kind, sum, out, .. } => self.norm(s, [Some(*x), *add], *w, *kind, *sum, *out),
             Op::Linear { x, outs, .. } => self.products(s, *x, outs),
-            Op::AddLow { deltas } => {
-                let sources = |d: &Delta| [d.out].into_iter().chain(d.parts.first().map(|p| p.z)).map(|t| self.value(t)).collect();
-                let sums: Vec<_> = deltas.iter().map(|d| (sources(d), d.out)).collect();
-                sums.into_iter().map(|(sources, out)| self.node(s, Kind::Add, sources, out)).collect()
-            }
+            Op::AddLow { deltas } => deltas.iter().map(|d| self.node(s, Kind::Add, vec![self.value(d.out)], d.out)).collect(),
             Op::Rope { x, n_head, norm, rope } => {
                 let kind = if rope.is_some() { Kind::Rope } else { norm.as_ref().map_or(Kind::Custom, |n| Kind::Norm(n.kind)) };
                 let from = self.shaped(*x, Shape::Split(*n_head));
