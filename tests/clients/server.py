@@ -69,16 +69,19 @@ def on_both(work, *args):
 
 def compare(work, *args, least=8):
     """Answers by name, which must be equal."""
-    ours, original = on_both(work, *args)
+    (ours, original), notes = on_both(work, *args), []
     for name in original:
         try:
-            same_text(json.dumps(ours.get(name)), json.dumps(original[name]), least=1)
+            if isinstance(original[name], dict) and "prompt" in original[name]:
+                notes.append(same_text(ours[name]["text"], original[name]["text"], before=original[name]["prompt"]))
+            else:
+                same_text(json.dumps(ours.get(name)), json.dumps(original[name]), least=1)
         except Failed as e:
             raise Failed(f"{name}: {e}") from None
     words = sum(len(json.dumps(v).split()) for v in original.values())
     if words < least:
         raise Failed(f"too little to compare: {original}")
-    return f"{len(original)} answers, same"
+    return f"{len(original)} answers, same" + "".join(f"; one {n}" for n in notes if "near-tie" in n)
 
 
 GREEDY = {"temperature": 0, "seed": 1, "n_predict": 40}
@@ -158,7 +161,7 @@ def parallel(s):
     threads = [threading.Thread(target=one, args=(p,)) for p in prompts]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    return {p: said[p] for p in prompts}
+    return {p: {"text": said[p], "prompt": p} for p in prompts}
 
 
 def metrics(s):

@@ -16,7 +16,7 @@ RECIPE="1 $BINDINGS" # change the number when the steps below change
 PROGRAMS="llama-bench llama-batched-bench llama-completion llama-cli llama-perplexity llama-tokenize llama-quantize llama-imatrix
     llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora"
 EXAMPLES="llama-simple llama-simple-chat llama-batched llama-embedding llama-parallel llama-lookahead llama-lookup llama-passkey
-    llama-retrieval llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
+    llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
 # Those that need nothing but the exported names; test-llama-archs makes the models of the last two.
 TESTS="test-c test-tokenizer-0 test-tokenizer-1-bpe test-tokenizer-1-spm test-thread-safety test-state-restore-fragmented
     test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-arg-parser test-llama-archs
