@@ -1154,10 +1154,10 @@ LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context * ctx,
 // The logits of that pick; NULL where there are none.
 LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context * ctx, int32_t i);
 
-// How many logits there are.
+// How many logits there are; n_vocab where no chain runs with this context.
 LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context * ctx, int32_t i);
 
-// The tokens these probabilities and logits belong to; NULL where there are none.
+// The tokens these probabilities and logits belong to; all tokens in order where a chain made no choice among them.
 LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context * ctx, int32_t i);
 
 // How many candidates there are.

@@ -28,6 +28,8 @@ pub struct Value {
 pub struct Plan {
     pub values: Vec<Value>,
     pub steps: Vec<Step>,
+    /// Every step is run by itself, and its values are there when it is done.
+    pub watched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -482,6 +484,8 @@ pub enum Op {
         weigh_inputs: bool,
         /// Beside each of `mats`.
         lows: [Vec<LowRank>; 3],
+        /// For observers, per rank: gate, up, what goes into down and what comes out of it, [n_used][..] of each token.
+        shown: Option<[T; 4]>,
         out: T,
     },
     /// Each head by a matrix of its own: `[heads][k]` times `[heads][k, rows]` is `[heads][rows]`.
@@ -599,9 +603,20 @@ impl Op {
             Op::AddLow { deltas } => deltas.iter().map(|d| d.out).collect(),
             Op::Rope { x, .. } => vec![*x],
             Op::Route { ids, weights, .. } => vec![*ids, *weights],
-            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
+            Op::Experts { shown, out, .. } => shown.iter().flatten().chain([out]).copied().collect(),
+            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Glu { out, .. } => vec![*out],
             Op::Pick { out, .. } | Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
             Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
+        }
+    }
+}
+
+impl Op {
+    /// Of the values made, those that are gone when the next step runs.
+    pub fn shown(&self) -> &[T] {
+        match self {
+            Op::Experts { shown: Some(all), .. } => all,
+            _ => &[],
         }
     }
 }

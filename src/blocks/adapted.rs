@@ -15,9 +15,9 @@ impl Writer<'_> {
                 self.push(Op::Embed { table, by, scale, out }, &[]);
                 self.looked_up(table, by, scale, out, seen);
             }
-            Op::Experts { x, ids, weights, mats, act, weigh_inputs, out, .. } => {
+            Op::Experts { x, ids, weights, mats, act, weigh_inputs, shown, out, .. } => {
                 let lows = self.lows_of_experts(&mats);
-                self.push(Op::Experts { x, ids, weights, mats, act, weigh_inputs, lows, out }, seen);
+                self.push(Op::Experts { x, ids, weights, mats, act, weigh_inputs, lows, shown, out }, seen);
             }
             op => self.push(op, seen),
         }

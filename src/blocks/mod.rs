@@ -38,6 +38,8 @@ pub struct Settings {
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
     pub compat: bool,
+    /// Somebody looks at what steps make.
+    pub watched: bool,
     /// What adapters add.
     pub adapted: Arc<Adapted>,
 }

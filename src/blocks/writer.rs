@@ -30,7 +30,8 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
+        let plan = Plan { watched: s.watched, ..Plan::default() };
+        Writer { m, s, plan, norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
     }
     /// For the layers of an encoder beside a decoder.
     pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {

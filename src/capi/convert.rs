@@ -8,7 +8,7 @@ use crate::quantize;
 use crate::session::ContextParams;
 use crate::session::batch::BatchView;
 use crate::session::context::AbortCallback;
-use platform::{Error, Result, log};
+use platform::{Error, Result};
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -228,9 +228,6 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
 fn refuse_what_is_missing(p: &llama_context_params) -> Result<()> {
     if in_range("ctx_type", p.ctx_type, 0..=1)? != 0 {
         return Err(Error::unsupported("ctx_type MTP is not built yet"));
-    }
-    if p.cb_eval.is_some() {
-        log::error("cb_eval is not built yet: it will not be called");
     }
     Ok(())
 }

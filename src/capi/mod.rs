@@ -12,6 +12,8 @@ mod links;
 mod picking;
 mod ptr;
 mod stubs;
+mod tensor;
+mod watch;
 
 pub mod adapter;
 pub mod backend;

@@ -64,9 +64,8 @@ pub unsafe extern "C" fn llama_get_sampled_logits_ith(ctx: ContextPtr<'_>, i: i3
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_get_sampled_logits_count_ith(ctx: ContextPtr<'_>, i: i32) -> u32 {
     const NAME: &str = "llama_get_sampled_logits_count_ith";
-    let alone = with_context(NAME, ctx.map(|c| &c.0.ctx), Some(0), |c| {
-        (!c.outputs.sampled.is_on()).then(|| count(c.outputs.sampled.n_vocab()))
-    });
+    let alone =
+        with_context(NAME, ctx.map(|c| &c.0.ctx), Some(0), |c| (!c.outputs.sampled.is_on()).then(|| count(c.outputs.sampled.n_vocab())));
     alone.unwrap_or_else(|| sampled(NAME, ctx, i, 0, |r| Some(count(r.logits.len()))))
 }
 

@@ -19,8 +19,11 @@ unsafe impl Send for Set {}
 
 impl Set {
     fn chain(&mut self) -> Option<&mut LinkChain> {
+        if self.mark.is_gone() {
+            return None;
+        }
         // SAFETY: the mark says that the chain is alive, and nobody else uses it during this call.
-        (!self.mark.is_gone()).then(|| unsafe { self.chain.as_mut() })
+        Some(unsafe { self.chain.as_mut() })
     }
 }
 

@@ -70,9 +70,27 @@ pub type ggml_numa_strategy_int = c_int;
 pub type ggml_opt_optimizer_type_int = c_int;
 /// cbindgen:ignore
 pub type ggml_log_level_int = c_int;
+/// A tensor as ggml.h lays it out; made for programs to look at (`cb_eval`) or to fill (`llama_model_init_from_user`).
+///
 /// cbindgen:ignore
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct ggml_tensor {
-    _private: (),
+    pub r#type: ggml_type_int,
+    pub buffer: *mut c_void,
+    pub ne: [i64; 4],
+    /// Strides in bytes.
+    pub nb: [usize; 4],
+    pub op: c_int,
+    pub op_params: [i32; 16],
+    pub flags: i32,
+    pub src: [*mut ggml_tensor; 10],
+    pub view_src: *mut ggml_tensor,
+    pub view_offs: usize,
+    pub data: *mut c_void,
+    pub name: [c_char; 64],
+    pub extra: *mut c_void,
+    pub padding: [c_char; 8],
 }
 /// cbindgen:ignore
 pub struct ggml_context {

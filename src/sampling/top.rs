@@ -149,7 +149,8 @@ impl Sampler for TopP {
             // The first that brings the sum to p stays.
             let below = sorted[..k].iter().position(|i| {
                 sum += p[*i];
-                !(self.p - sum > 0.0)
+                // So does what makes it no number.
+                (self.p - sum).partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater)
             });
             keep = below.map(|i| i + 1);
             if keep.is_some() {

@@ -8,6 +8,7 @@ use super::perf::Perf;
 use super::pooling::{Finish, Pool};
 use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
+use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
@@ -52,6 +53,8 @@ pub struct Context {
     /// Set while an entry point works; still set at the next one when it panicked.
     pub(super) busy: bool,
     edits: u64,
+    /// Somebody looks at what decodes compute.
+    pub watched: bool,
     pub(super) applied: Applied,
 }
 
@@ -61,8 +64,8 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits };
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<Watcher>) -> Result<Decoder> {
+        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits, watch };
         let lowered = Lowered::new(m, ground)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
@@ -108,6 +111,11 @@ pub(super) fn active(asked: i32) -> u32 {
 impl Context {
     /// Of a model without weights (vocab_only) too: it has sizes, and refuses every batch.
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
+        Context::watched(model, params, None)
+    }
+
+    /// A context whose decodes somebody looks at: slower, with the same bits.
+    pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
         let sizes = Sizes::of(&model, &params)?;
         let pooling_type =
             [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
@@ -130,6 +138,7 @@ impl Context {
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
+            watched: watch.is_some(),
             adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
@@ -138,9 +147,12 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory && has_weights { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
+        let decoder = match model.arch.memory && has_weights {
+            true => Some(Decoder::new(&model, &settings, &bound, limits, watch.clone())?),
+            false => None,
+        };
         let encoder = match model.encodes() && has_weights {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch)?),
             false => None,
         };
         let finish = match has_weights {
@@ -168,6 +180,7 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
+            watched: settings.watched,
             applied: Applied::default(),
         };
         ctx.announce();

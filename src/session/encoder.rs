@@ -7,6 +7,7 @@ use super::params::Sizes;
 use super::pooling::Pool;
 use super::runner::{Ground, Lowered, Runner};
 use super::ubatch::{self, Split};
+use super::watch::Watcher;
 use crate::backend::{Bound, DType, GroupId, Io, KvGroup, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::within::{Within, WithinLayer};
@@ -43,7 +44,15 @@ pub fn cross(m: &Model, s: &Sizes) -> Result<Option<Within>> {
 
 impl Encoder {
     /// `cross` as `cross` has made it; `settings` are the decoder's.
-    pub fn new(m: &Model, s: &Sizes, settings: &Settings, cross: Option<Within>, bound: &Bound, limits: Limits) -> Result<Encoder> {
+    pub fn new(
+        m: &Model,
+        s: &Sizes,
+        settings: &Settings,
+        cross: Option<Within>,
+        bound: &Bound,
+        limits: Limits,
+        watch: Option<Watcher>,
+    ) -> Result<Encoder> {
         let (layers, place) = match cross.is_some() {
             true => (&m.encoder, vec![0; m.encoder.len()]),
             false => (&m.layers, m.place.clone()),
@@ -57,7 +66,7 @@ impl Encoder {
         let settings = Settings { groups: groups.of, index: None, cross: cross.is_some().then_some(at), ..settings.clone() };
         let plan = if cross.is_some() { blocks::encoder_plan } else { blocks::plan };
         let bound = Bound { kv: Arc::new(kv), ..bound.clone() };
-        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits })?;
+        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits, watch })?;
         Ok(Encoder { lowered, within, cross })
     }
 

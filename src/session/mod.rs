@@ -17,6 +17,7 @@ mod rewind;
 mod runner;
 pub mod sampled;
 pub mod ubatch;
+pub mod watch;
 pub use crate::backend::system_info;
 pub use context::Context;
 pub use params::ContextParams;

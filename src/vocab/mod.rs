@@ -49,9 +49,9 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 pub use texts::Map;
-pub use unicode::code_points;
 use texts::Texts;
 use ugm::Ugm;
+pub use unicode::code_points;
 use wpm::Wpm;
 
 /// Longest text in bytes: three times as much, which is what replacement characters may need, still counts in u32.

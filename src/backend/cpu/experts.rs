@@ -48,6 +48,7 @@ pub struct Experts {
     act: Activation,
     gated: bool,
     weigh_inputs: bool,
+    shown: Option<[T; 4]>,
     at: Places,
     lows: Lows,
     queues: [Queue; 2],
@@ -114,7 +115,7 @@ struct Groups {
 
 impl Experts {
     pub fn lower(l: &mut Lower<'_>, op: &Op) -> Result<Experts> {
-        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, ref lows, out } = *op else {
+        let Op::Experts { x, ids, weights, mats, act, weigh_inputs, ref lows, shown, out } = *op else {
             return Err(Error::invalid("not an experts step"));
         };
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
@@ -148,6 +149,7 @@ impl Experts {
             act,
             gated,
             weigh_inputs,
+            shown,
             at,
             lows,
             queues,
@@ -286,12 +288,7 @@ impl Experts {
             let (gate, up) = (self.floats(c, self.at.gate, row, self.n_ff), self.floats(c, self.at.up, row, self.n_ff));
             let out: &mut [f32] =
                 if self.mats[2].act == Act::F32 { self.floats(c, self.at.h, row, self.n_ff) } else { &mut vec![0.0; self.n_ff] };
-            if self.gated {
-                terms::glu(self.t, self.act, gate, up, out);
-            } else {
-                out.copy_from_slice(up);
-                terms::activate(self.t, self.act, out);
-            }
+            self.activated(gate, up, out);
             if self.mats[2].act != Act::F32 {
                 // SAFETY: the row of `h` holds the format's bytes.
                 unsafe { f(self.mats[2].act)(out.as_ptr(), out.len(), 0..out.len(), self.at(c, self.at.h, row)) };
@@ -299,6 +296,32 @@ impl Experts {
             for (act, to) in &self.lows.inputs[1] {
                 // SAFETY: as above, for each of these rows.
                 unsafe { f(*act)(out.as_ptr(), out.len(), 0..out.len(), self.at(c, *to, row)) };
+            }
+        }
+    }
+
+    fn activated(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        if self.gated {
+            terms::glu(self.t, self.act, gate, up, out);
+        } else {
+            out.copy_from_slice(up);
+            terms::activate(self.t, self.act, out);
+        }
+    }
+
+    /// What observers want to see, from the rows of experts to those of tokens.
+    fn show(&self, c: &Ctx<'_>, w: &Worker<'_>, g: &Groups, to: [T; 4]) {
+        let width = [self.n_ff, self.n_ff, self.n_ff, self.mats[2].rows];
+        for t in w.share(self.n_tokens(c), 1) {
+            for r in 0..self.n_used {
+                let row = |place, n| self.floats(c, place, g.slot[t * self.n_used + r], n);
+                let up = row(self.at.up, self.n_ff);
+                let gate = if self.gated { row(self.at.gate, self.n_ff) } else { row(self.at.up, self.n_ff) };
+                let put = |i: usize| c.arena.cols_mut(w, to[i], t, r * width[i]..(r + 1) * width[i]);
+                put(0).copy_from_slice(gate);
+                put(1).copy_from_slice(up);
+                self.activated(gate, up, put(2));
+                put(3).copy_from_slice(row(self.at.out, width[3]));
             }
         }
     }
@@ -331,6 +354,9 @@ impl CpuOp for Experts {
         w.sync()?;
         self.add_lows(c, w, &g, 2..3)?;
         self.sum(c, w, &g);
+        if let Some(to) = self.shown {
+            self.show(c, w, &g, to);
+        }
         Ok(())
     }
     fn bytes(&self, c: &Ctx<'_>) -> u64 {

@@ -450,9 +450,10 @@ fn expert(f: &Far<'_>, m: ExpertMat, lows: &[LowRank], e: usize, x: &[f32]) -> R
 }
 
 fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
-    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, lows, out } = op else { return Ok(()) };
+    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, lows, shown, out } = op else { return Ok(()) };
     let (n_used, k, width) = (f.width(*ids), f.width(*x), f.width(*out));
     let mut y = vec![0.0; f.n(*x) * width];
+    let mut parts: [Vec<f32>; 4] = Default::default();
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         for r in i * n_used..(i + 1) * n_used {
             let mut x = f.get(*x)?[i * k..][..k].to_vec();
@@ -461,16 +462,20 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let mut h = expert(f, mats[1], &lows[1], e, &x)?;
-            if mats[0] == mats[1] {
-                terms::activate(table(), *a, &mut h);
-            } else {
-                let (g, u) = (expert(f, mats[0], &lows[0], e, &x)?, h.clone());
-                terms::glu(table(), *a, &g, &u, &mut h);
+            let (g, u) = (expert(f, mats[0], &lows[0], e, &x)?, expert(f, mats[1], &lows[1], e, &x)?);
+            let mut h = u.clone();
+            match mats[0] == mats[1] {
+                true => terms::activate(table(), *a, &mut h),
+                false => terms::glu(table(), *a, &g, &u, &mut h),
             }
-            table().add_scaled(y, &expert(f, mats[2], &lows[2], e, &h)?, w);
+            let down = expert(f, mats[2], &lows[2], e, &h)?;
+            table().add_scaled(y, &down, w);
+            if shown.is_some() {
+                parts.iter_mut().zip([g, u, h, down]).for_each(|(to, row)| to.extend(row));
+            }
         }
     }
+    shown.iter().flatten().zip(parts).for_each(|(t, v)| drop(f.values.insert(*t, v)));
     f.values.insert(*out, y);
     Ok(())
 }
