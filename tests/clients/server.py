@@ -1,7 +1,9 @@
 """The original's llama-server on both libraries: the same requests, the same answers."""
 import contextlib, json, os, re, socket, subprocess, threading, time, urllib.error, urllib.request
 
-from sides import GEMMA, MODEL, PROGRAMS, SCRATCH, Failed, Skipped, close, each, environment, folder, same_text, SIDES
+import numpy as np
+import reranker
+from sides import GEMMA, MODEL, PROGRAMS, Failed, each, environment, folder, same_text, SIDES
 
 PROMPT = "Once upon a time there was a little fox who"
 MESSAGES = [{"role": "user", "content": "Tell me a story about a fox."}]
@@ -72,8 +74,8 @@ def compare(work, *args, least=8):
     (ours, original), notes = on_both(work, *args), []
     for name in original:
         try:
-            if isinstance(original[name], dict) and "prompt" in original[name]:
-                notes.append(same_text(ours[name]["text"], original[name]["text"], before=original[name]["prompt"]))
+            if isinstance(original[name], dict) and "after" in original[name]:
+                notes.append(same_text(ours[name]["text"], original[name]["text"], before=original[name]["after"]))
             else:
                 same_text(json.dumps(ours.get(name)), json.dumps(original[name]), least=1)
         except Failed as e:
@@ -161,7 +163,7 @@ def parallel(s):
     threads = [threading.Thread(target=one, args=(p,)) for p in prompts]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    return {p: {"text": said[p], "prompt": p} for p in prompts}
+    return {p: {"text": said[p], "after": p} for p in prompts}
 
 
 def metrics(s):
@@ -172,7 +174,6 @@ def metrics(s):
 
 
 def embeddings():
-    import numpy as np
     texts = [PROMPT, "The dog ran to the park.", "She ate a cake."]
     work = lambda s: [r["embedding"] for r in s.ask("/v1/embeddings", {"input": texts})["data"]]
     ours, original = (np.array(v) for v in on_both(work, "-m", MODEL, "--embeddings", "--pooling", "mean", "-c", 512))
@@ -183,8 +184,7 @@ def embeddings():
 
 
 def ranker():
-    """An encoder with a classifier, from the conformance set's generator; its texts mean nothing, its numbers do."""
-    import reranker
+    """An encoder with a classifier; what it says means nothing, its numbers do."""
     model = reranker.make()
     def work(s):
         rows = s.ask("/v1/rerank", {"query": "a fox in the wood", "documents": ["the dog ran", "a fox", "wood and stones", "she ate a cake"]})["results"]

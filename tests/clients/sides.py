@@ -6,7 +6,7 @@
 Built by setup.sh. A program finds its libraries beside itself; ours comes first by LD_LIBRARY_PATH, and only libllama.so.0: ggml, common and all
 else stay the original's.
 """
-import concurrent.futures, os, re, subprocess, tempfile
+import concurrent.futures, json, os, re, subprocess, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -81,18 +81,27 @@ def each(calls):
         return [f.result() for f in [pool.submit(c) for c in calls]]
 
 
-def both(name, *args, **more):
+def both(name, *args, whole=lambda text: True, **more):
     """The same on both sides; both must end well. The original's logger, which prints from a thread, now and then loses its last lines when a
-    program ends, on either library: where one side says less than the other, it is asked again."""
+    program ends, on either library: a side that says less than the other, or nothing `whole`, is asked again."""
     def once(sides):
         return [r.ok() for r in each([lambda s=s: run(s, name, *args, **more) for s in sides])]
     found = once(SIDES)
-    for _ in range(5):
-        shorter = min((0, 1), key=lambda i: len(found[i].out.splitlines()))
-        if len(found[0].out.splitlines()) == len(found[1].out.splitlines()):
+    def said(r):
+        return whole(r.out), len(r.out.splitlines())
+    for _ in range(8):
+        if said(found[0]) == said(found[1]) and whole(found[0].out):
             break
-        found[shorter] = max(found[shorter], *once([SIDES[shorter]]), key=lambda r: len(r.out))
+        shorter = min((0, 1), key=lambda i: said(found[i]))
+        found[shorter] = max(found[shorter], *once([SIDES[shorter]]), key=said)
     return tuple(found)
+
+
+def is_json(text):
+    try:
+        return json.loads(text) is not None
+    except ValueError:
+        return False
 
 
 def folder():
