@@ -3,7 +3,7 @@ import contextlib, json, os, re, socket, subprocess, threading, time, urllib.err
 
 import numpy as np
 import reranker
-from sides import GEMMA, MODEL, PROGRAMS, Failed, each, environment, folder, same_text, SIDES
+from sides import GEMMA, MODEL, PROGRAMS, Failed, each, environment, folder, library, same_text, SIDES
 
 PROMPT = "Once upon a time there was a little fox who"
 MESSAGES = [{"role": "user", "content": "Tell me a story about a fox."}]
@@ -32,23 +32,25 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(side, *args):
+def server(side, *args, command=None, health="/health"):
+    """A server with these arguments; `command` is another one that takes a host and a port too."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     with folder() as d:
         log = os.path.join(d, "log")
         with open(log, "wb") as out:
-            command = [os.path.join(PROGRAMS, "llama-server"), "--host", "127.0.0.1", "--port", str(port), "-t", "1", "--slot-save-path", d, *map(str, args)]
-            process = subprocess.Popen(command, env=environment(side), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            first = command or [os.path.join(PROGRAMS, "llama-server"), "-t", 1, "--slot-save-path", d, *args]
+            call = [*map(str, first), "--host", "127.0.0.1", "--port", str(port)]
+            process = subprocess.Popen(call, env=environment(side, LLAMA_CPP_LIB_PATH=library(side)), cwd=d, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             s = Server(side, process, port, log)
             for _ in range(300):
                 if process.poll() is not None:
                     raise Failed(f"{side}: the server ended with {process.returncode}: {s.tail()}")
                 with contextlib.suppress(Exception):
-                    if s.ask("/health").get("status") == "ok":
-                        break
+                    s.ask(health)
+                    break
                 time.sleep(0.2)
             else:
                 raise Failed(f"{side}: the server does not come up: {s.tail()}")
@@ -61,17 +63,17 @@ def server(side, *args):
                 process.kill()
 
 
-def on_both(work, *args):
+def on_both(work, *args, **more):
     """`work(server)` on both sides: (ours, original)."""
     def one(side):
-        with server(side, *args) as s:
+        with server(side, *args, **more) as s:
             return work(s)
     return each([lambda s=s: one(s) for s in SIDES])
 
 
-def compare(work, *args, least=8):
+def compare(work, *args, least=8, **more):
     """Answers by name, which must be equal."""
-    (ours, original), notes = on_both(work, *args), []
+    (ours, original), notes = on_both(work, *args, **more), []
     for name in original:
         try:
             if isinstance(original[name], dict) and "after" in original[name]:
