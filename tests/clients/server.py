@@ -1,7 +1,9 @@
 """The original's llama-server on both libraries: the same requests, the same answers."""
 import contextlib, json, os, re, socket, subprocess, threading, time, urllib.error, urllib.request
 
-from sides import GEMMA, MODEL, PROGRAMS, SCRATCH, Failed, Skipped, close, each, environment, folder, same_text, SIDES
+import numpy as np
+import reranker
+from sides import GEMMA, MODEL, PROGRAMS, Failed, each, environment, folder, library, same_text, SIDES
 
 PROMPT = "Once upon a time there was a little fox who"
 MESSAGES = [{"role": "user", "content": "Tell me a story about a fox."}]
@@ -30,23 +32,25 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(side, *args):
+def server(side, *args, command=None, health="/health"):
+    """A server with these arguments; `command` is another one that takes a host and a port too."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     with folder() as d:
         log = os.path.join(d, "log")
         with open(log, "wb") as out:
-            command = [os.path.join(PROGRAMS, "llama-server"), "--host", "127.0.0.1", "--port", str(port), "-t", "1", "--slot-save-path", d, *map(str, args)]
-            process = subprocess.Popen(command, env=environment(side), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            first = command or [os.path.join(PROGRAMS, "llama-server"), "-t", 1, "--slot-save-path", d, *args]
+            call = [*map(str, first), "--host", "127.0.0.1", "--port", str(port)]
+            process = subprocess.Popen(call, env=environment(side, LLAMA_CPP_LIB_PATH=library(side)), cwd=d, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             s = Server(side, process, port, log)
             for _ in range(300):
                 if process.poll() is not None:
                     raise Failed(f"{side}: the server ended with {process.returncode}: {s.tail()}")
                 with contextlib.suppress(Exception):
-                    if s.ask("/health").get("status") == "ok":
-                        break
+                    s.ask(health)
+                    break
                 time.sleep(0.2)
             else:
                 raise Failed(f"{side}: the server does not come up: {s.tail()}")
@@ -59,26 +63,29 @@ def server(side, *args):
                 process.kill()
 
 
-def on_both(work, *args):
+def on_both(work, *args, **more):
     """`work(server)` on both sides: (ours, original)."""
     def one(side):
-        with server(side, *args) as s:
+        with server(side, *args, **more) as s:
             return work(s)
     return each([lambda s=s: one(s) for s in SIDES])
 
 
-def compare(work, *args, least=8):
+def compare(work, *args, least=8, **more):
     """Answers by name, which must be equal."""
-    ours, original = on_both(work, *args)
+    (ours, original), notes = on_both(work, *args, **more), []
     for name in original:
         try:
-            same_text(json.dumps(ours.get(name)), json.dumps(original[name]), least=1)
+            if isinstance(original[name], dict) and "after" in original[name]:
+                notes.append(same_text(ours[name]["text"], original[name]["text"], before=original[name]["after"]))
+            else:
+                same_text(json.dumps(ours.get(name)), json.dumps(original[name]), least=1)
         except Failed as e:
             raise Failed(f"{name}: {e}") from None
     words = sum(len(json.dumps(v).split()) for v in original.values())
     if words < least:
         raise Failed(f"too little to compare: {original}")
-    return f"{len(original)} answers, same"
+    return f"{len(original)} answers, same" + "".join(f"; one {n}" for n in notes if "near-tie" in n)
 
 
 GREEDY = {"temperature": 0, "seed": 1, "n_predict": 40}
@@ -158,7 +165,7 @@ def parallel(s):
     threads = [threading.Thread(target=one, args=(p,)) for p in prompts]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    return {p: said[p] for p in prompts}
+    return {p: {"text": said[p], "after": p} for p in prompts}
 
 
 def metrics(s):
@@ -169,7 +176,6 @@ def metrics(s):
 
 
 def embeddings():
-    import numpy as np
     texts = [PROMPT, "The dog ran to the park.", "She ate a cake."]
     work = lambda s: [r["embedding"] for r in s.ask("/v1/embeddings", {"input": texts})["data"]]
     ours, original = (np.array(v) for v in on_both(work, "-m", MODEL, "--embeddings", "--pooling", "mean", "-c", 512))
@@ -180,8 +186,7 @@ def embeddings():
 
 
 def ranker():
-    """An encoder with a classifier, from the conformance set's generator; its texts mean nothing, its numbers do."""
-    import reranker
+    """An encoder with a classifier; what it says means nothing, its numbers do."""
     model = reranker.make()
     def work(s):
         rows = s.ask("/v1/rerank", {"query": "a fox in the wood", "documents": ["the dog ran", "a fox", "wood and stones", "she ate a cake"]})["results"]

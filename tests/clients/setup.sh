@@ -16,7 +16,7 @@ RECIPE="1 $BINDINGS" # change the number when the steps below change
 PROGRAMS="llama-bench llama-batched-bench llama-completion llama-cli llama-perplexity llama-tokenize llama-quantize llama-imatrix
     llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora"
 EXAMPLES="llama-simple llama-simple-chat llama-batched llama-embedding llama-parallel llama-lookahead llama-lookup llama-passkey
-    llama-retrieval llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
+    llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
 # Those that need nothing but the exported names; test-llama-archs makes the models of the last two.
 TESTS="test-c test-tokenizer-0 test-tokenizer-1-bpe test-tokenizer-1-spm test-thread-safety test-state-restore-fragmented
     test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-arg-parser test-llama-archs
@@ -33,7 +33,9 @@ if [ "$(cat "$programs/recipe" 2>/dev/null)" = "$RECIPE" ]; then
 fi
 echo "building the original's programs in $programs: $BINDINGS"
 mkdir -p "$programs"
-"$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check cmake ninja
+# To build with; for the bindings' own tests and server; libclang for llama-cpp-2's bindings.
+"$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check cmake ninja libclang pytest httpx scipy huggingface-hub \
+    uvicorn fastapi pydantic-settings sse-starlette 'starlette-context<0.4' PyYAML
 
 file=llama_cpp_python-0.3.36.tar.gz
 if ! (cd "$programs" && echo "$SHA256  $file" | sha256sum --check --quiet 2>/dev/null); then
@@ -45,6 +47,7 @@ if [ ! -d "$programs/source" ]; then
     mkdir "$programs/unpacked"
     tar xzf "$programs/$file" -C "$programs/unpacked"
     mv "$programs"/unpacked/*/vendor/llama.cpp "$programs/source"
+    mv "$programs"/unpacked/*/tests "$programs/python-tests"
     rm -rf "$programs/unpacked"
 fi
 
@@ -62,6 +65,10 @@ cmake -G Ninja -S "$programs/source" -B "$programs/build" -DCMAKE_BUILD_TYPE=Rel
 for targets in "$PROGRAMS" "$EXAMPLES" "$TESTS"; do
     ninja -C "$programs/build" -j "${JOBS:-2}" -k 0 $targets
 done
+
+mkdir -p "$tools/node"
+echo '{"type": "module"}' > "$tools/node/package.json"
+(cd "$tools/node" && npm install --silent --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1)
 
 rm -rf "$programs/bin"
 mv "$programs/build/bin" "$programs/bin"
