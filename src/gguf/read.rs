@@ -21,6 +21,16 @@ const INFO_BYTES: u64 = 8 + 4 + 4 + 8;
 /// Parses a header that starts at `start` of a file (alignment counts from there) with `len` bytes from there to the file's end.
 /// The tensors carry `file` as their split index.
 pub fn parse(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<Gguf> {
+    let gguf = parse_header(stream, start, len, file)?;
+    let end = |t: &TensorInfo| t.offset + t.bytes;
+    match gguf.tensors.iter().find(|t| end(t) > start + len) {
+        Some(t) => Err(Error::invalid(format!("tensor {}: data ends at {}, file at {}", t.name, end(t), start + len))),
+        None => Ok(gguf),
+    }
+}
+
+/// The same for a file whose data need not be there, such as one that holds the key/values only.
+pub fn parse_header(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<Gguf> {
     let mut c = Cursor { stream, at: 0, len };
     let (version, n_tensors, n_kv) = header(&mut c)?;
     let meta = key_values(&mut c, n_kv)?;
@@ -30,7 +40,7 @@ pub fn parse(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<G
         true => c.at,
         false => c.at.next_multiple_of(alignment),
     };
-    place(&mut tensors, start, data, len, alignment)?;
+    place(&mut tensors, start, data, alignment)?;
     Ok(Gguf { meta, tensors, version, alignment, data_offset: start + data })
 }
 
@@ -257,20 +267,30 @@ pub fn tensor_bytes(ty: DType, shape: [u64; 4]) -> Result<u64> {
 }
 
 /// Makes offsets absolute. Tensors must stand in order, each at the first aligned place after the one before, as the original
-/// demands: then none is misaligned, none overlaps another, and a damaged type or shape shows. The last must end inside the file.
-fn place(tensors: &mut [TensorInfo], start: u64, data: u64, len: u64, alignment: u64) -> Result<()> {
+/// demands: then none is misaligned, none overlaps another, and a damaged type or shape shows.
+fn place(tensors: &mut [TensorInfo], start: u64, data: u64, alignment: u64) -> Result<()> {
     let mut expected = 0u64;
     for t in tensors {
         if t.offset != expected {
             return Err(Error::invalid(format!("tensor {}: offset {}, expected {expected}", t.name, t.offset)));
         }
-        // `expected` is at most the file's size plus an alignment, and `bytes` fits an i64: no overflow.
-        let end = data + expected + t.bytes;
-        if end > len {
-            return Err(Error::invalid(format!("tensor {}: data ends at {}, file at {}", t.name, start.saturating_add(end), start + len)));
-        }
+        let next = expected.checked_add(t.bytes).and_then(|end| end.checked_next_multiple_of(alignment));
+        // Below 2^63, so that the sums that follow do not overflow: `start` and `data` are inside a file.
+        let next =
+            next.filter(|n| *n <= i64::MAX as u64).ok_or_else(|| Error::invalid(format!("tensor {}: the data is too large", t.name)))?;
         t.offset = start + data + expected;
-        expected = (expected + t.bytes).next_multiple_of(alignment);
+        expected = next;
     }
     Ok(())
+}
+
+/// A value by itself, as it stands in a file: number of its type, then its bytes, all of them.
+pub fn parse_value(mut bytes: &[u8]) -> Result<Value> {
+    let len = bytes.len() as u64;
+    let mut c = Cursor { stream: &mut bytes, at: 0, len };
+    let value = value(&mut c)?;
+    match c.left() {
+        0 => Ok(value),
+        n => Err(Error::invalid(format!("{n} bytes behind a value"))),
+    }
 }
