@@ -340,7 +340,7 @@ pub unsafe extern "C" fn set(
     attempt(false, || {
         // SAFETY: the caller's promise.
         let (h, key) = unsafe { (handle_mut(gguf)?, text(key, "the key")?) };
-        let name = key.to_str().map_err(|_| invalid("the key is not UTF-8"))?;
+        let name = gguf::parse_key(key.to_bytes()).map_err(|e| e.within("a key"))?;
         let mut bytes = kind.to_le_bytes().to_vec();
         let kind = match kind {
             ARRAY => {
@@ -359,7 +359,7 @@ pub unsafe extern "C" fn set(
         if name == "general.alignment" && !matches!(value, Value::U32(a) if a.is_power_of_two()) {
             return Err(invalid("general.alignment must be a u32, and a power of 2"));
         }
-        h.set(Pair::new(name, value)?);
+        h.set(Pair::new(&name, value)?);
         Ok(true)
     })
 }

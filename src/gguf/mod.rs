@@ -12,7 +12,7 @@ mod write;
 pub use check::check_data;
 pub use kernels::DType;
 pub use meta::{Array, Meta, Override, OverrideValue, Value};
-pub use read::{parse, parse_header, parse_value, tensor_bytes};
+pub use read::{parse, parse_header, parse_key, parse_value, tensor_bytes};
 pub use source::{LoadMode, Source};
 pub use split::{split_path, split_prefix};
 pub use text::FType;

@@ -98,16 +98,28 @@ impl Cursor<'_> {
         if n == 0 || n > max as u64 {
             return Err(Error::invalid(format!("a name of {n} bytes (1 to {max} are allowed)")));
         }
-        let name = String::from_utf8(self.bytes(n, "bytes of a name")?).map_err(|e| {
-            let lossy = String::from_utf8_lossy(e.as_bytes()).into_owned();
-            Error::invalid(format!("the name {lossy:?} is not UTF-8"))
-        })?;
-        // C would cut it at a NUL; the others would let a file write to a terminal through a message.
-        match name.contains(char::is_control) {
-            true => Err(Error::invalid(format!("the name {name:?} holds a control character"))),
-            false => Ok(name),
-        }
+        named(self.bytes(n, "bytes of a name")?)
     }
+}
+
+fn named(bytes: Vec<u8>) -> Result<String> {
+    let name = String::from_utf8(bytes).map_err(|e| {
+        let lossy = String::from_utf8_lossy(e.as_bytes()).into_owned();
+        Error::invalid(format!("the name {lossy:?} is not UTF-8"))
+    })?;
+    // C would cut it at a NUL; the others would let a file write to a terminal through a message.
+    match name.contains(char::is_control) {
+        true => Err(Error::invalid(format!("the name {name:?} holds a control character"))),
+        false => Ok(name),
+    }
+}
+
+/// A key by itself, by the rules of one in a file.
+pub fn parse_key(bytes: &[u8]) -> Result<String> {
+    let mut long = (bytes.len() as u64).to_le_bytes().to_vec();
+    long.extend(bytes);
+    let len = long.len() as u64;
+    Cursor { stream: &mut &long[..], at: 0, len }.name(MAX_KEY)
 }
 
 /// Magic, version and the two counts.

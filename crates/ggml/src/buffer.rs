@@ -224,7 +224,7 @@ pub unsafe extern "C" fn ggml_backend_alloc_ctx_tensors_from_buft(
 ) -> *mut Buffer {
     let (Some(ctx), Some(_)) = (ctx, buft) else { return std::ptr::null_mut() };
     let wanted = |t: &ggml_tensor| t.data.is_null() && t.view_src.is_null();
-    let size: usize = ctx.tensors().iter().filter(|t| wanted(t)).map(|t| t.n_bytes().next_multiple_of(ALIGN)).sum();
+    let size: usize = ctx.tensors().iter().filter(|t| wanted(t)).fold(0usize, |n, t| n.saturating_add(t.padded(ALIGN)));
     if size == 0 {
         return std::ptr::null_mut();
     }
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn ggml_backend_alloc_ctx_tensors_from_buft(
     let mut at = b.at;
     for t in ctx.tensors_mut().iter_mut().filter(|t| wanted(t)) {
         (t.buffer, t.data) = (b, at);
-        at = at.wrapping_byte_add(t.n_bytes().next_multiple_of(ALIGN));
+        at = at.wrapping_byte_add(t.padded(ALIGN));
     }
     buffer
 }
@@ -315,7 +315,7 @@ pub unsafe extern "C" fn ggml_tallocr_new(buffer: Option<&Buffer>) -> ggml_tallo
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_tallocr_alloc(talloc: Option<&mut ggml_tallocr>, tensor: Option<&mut ggml_tensor>) -> c_int {
     let (Some(a), Some(t)) = (talloc, tensor) else { return FAILED };
-    let size = t.n_bytes().next_multiple_of(ALIGN);
+    let size = t.padded(ALIGN);
     // SAFETY: NULL or the buffer it was made for.
     let status = unsafe { ggml_backend_tensor_alloc(a.buffer.as_ref(), Some(t), a.base.wrapping_byte_add(a.offset)) };
     if status == SUCCESS {

@@ -82,7 +82,7 @@ impl ggml_context {
         }
         let memory = memory?;
         let at = memory.at;
-        self.used += size.next_multiple_of(16);
+        self.used = self.used.saturating_add(size);
         self.data.push(memory);
         Some(at)
     }

@@ -41,6 +41,8 @@ unsafe extern "C" fn call(userdata: *mut c_void, output: *mut c_void, offset: u6
 
 /// What all the ways to open a file come to.
 fn load(name: &str, read: &mut Reader<'_>, max_chunk: usize, size: u64, params: gguf_init_params) -> *mut gguf_context {
+    // SAFETY: NULL or room for one.
+    unsafe { ptr::put(params.ctx, std::ptr::null_mut()) };
     let Some(t) = table() else { return std::ptr::null_mut() };
     let mut reader = read;
     // SAFETY: the reader outlives the call.
@@ -51,7 +53,6 @@ fn load(name: &str, read: &mut Reader<'_>, max_chunk: usize, size: u64, params: 
     }
     // SAFETY: NULL or room for one.
     if let Some(out) = unsafe { params.ctx.as_mut() } {
-        *out = std::ptr::null_mut();
         let Some(ctx) = tensors(name, gguf, reader, max_chunk, size, params.no_alloc) else {
             // SAFETY: just given.
             unsafe { (t.gguf_free)(gguf) };
@@ -131,6 +132,8 @@ pub unsafe extern "C" fn gguf_init_from_file(fname: *const c_char, params: gguf_
     match opened {
         Ok((file, size)) => load("gguf_init_from_file", &mut |at, out| file.read_at(out, at).unwrap_or(0), 0, size, params),
         Err(e) => {
+            // SAFETY: NULL or room for one.
+            unsafe { ptr::put(params.ctx, std::ptr::null_mut()) };
             log::error(&format!("gguf_init_from_file: {}: {e}", path.to_string_lossy()));
             std::ptr::null_mut()
         }

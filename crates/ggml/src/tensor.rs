@@ -11,22 +11,28 @@ pub const OBJECT_SIZE: usize = 32;
 
 impl ggml_tensor {
     pub fn n_elements(&self) -> i64 {
-        self.ne.iter().product()
+        self.ne.iter().fold(1, |n, ne| n.wrapping_mul(*ne))
     }
     fn n_rows(&self) -> i64 {
-        self.ne[1..].iter().product()
+        self.ne[1..].iter().fold(1, |n, ne| n.wrapping_mul(*ne))
     }
     /// From the first byte to the last, gaps and all; 0 where there are no elements, or the type is none.
     pub fn n_bytes(&self) -> usize {
         let Some(i) = info(self.r#type).filter(|_| self.ne.iter().all(|n| *n > 0)) else { return 0 };
-        let steps = |from: usize| (from..MAX_DIMS).map(|d| (self.ne[d] - 1) as usize * self.nb[d]).sum::<usize>();
+        // Callers fill these in: what does not fit is as large as can be.
+        let step = |d: usize| (self.ne[d] as usize - 1).saturating_mul(self.nb[d]);
+        let steps = |from: usize| (from..MAX_DIMS).fold(0usize, |n, d| n.saturating_add(step(d)));
         match i.block_len {
-            1 => i.block_bytes + steps(0),
-            len => self.ne[0] as usize * self.nb[0] / len + steps(1),
+            1 => i.block_bytes.saturating_add(steps(0)),
+            len => ((self.ne[0] as usize).saturating_mul(self.nb[0]) / len).saturating_add(steps(1)),
         }
     }
     pub fn n_dims(&self) -> usize {
         (2..=MAX_DIMS).rev().find(|d| self.ne[d - 1] > 1).unwrap_or(1)
+    }
+    /// `n_bytes` up to a multiple of `align`.
+    pub fn padded(&self, align: usize) -> usize {
+        self.n_bytes().checked_next_multiple_of(align).unwrap_or(usize::MAX)
     }
     /// Strides are what they are without gaps in all dimensions above `n`: below it they may be anything.
     fn is_contiguous(&self, n: usize) -> bool {
@@ -35,13 +41,13 @@ impl ggml_tensor {
         if self.ne[0] != i.block_len as i64 && self.nb[0] != next {
             return false;
         }
-        next *= (self.ne[0] as usize) / i.block_len.max(1);
+        next = next.wrapping_mul(self.ne[0] as usize / i.block_len.max(1));
         for d in 1..MAX_DIMS {
             if self.ne[d] != 1 {
                 if d > n && self.nb[d] != next {
                     return false;
                 }
-                next = if d > n { self.ne[d] as usize * next } else { self.ne[d] as usize * self.nb[d] };
+                next = (self.ne[d] as usize).wrapping_mul(if d > n { next } else { self.nb[d] });
             }
         }
         true
@@ -94,7 +100,7 @@ pub unsafe extern "C" fn ggml_nbytes(tensor: Option<&ggml_tensor>) -> usize {
 /// The same up to a multiple of 16.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_nbytes_pad(tensor: Option<&ggml_tensor>) -> usize {
-    tensor.map_or(0, |t| t.n_bytes().next_multiple_of(ALIGN))
+    tensor.map_or(0, |t| t.padded(ALIGN))
 }
 
 /// Bytes of an element, or of a block.
@@ -188,7 +194,7 @@ pub unsafe extern "C" fn ggml_is_contiguous_2(tensor: Option<&ggml_tensor>) -> b
 /// No gaps; permuted or not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_is_contiguously_allocated(tensor: Option<&ggml_tensor>) -> bool {
-    let bytes = |t: &ggml_tensor| info(t.r#type).map(|i| t.n_elements() as usize * i.block_bytes / i.block_len.max(1));
+    let bytes = |t: &ggml_tensor| info(t.r#type).map(|i| (t.n_elements() as usize).wrapping_mul(i.block_bytes) / i.block_len.max(1));
     tensor.is_some_and(|t| bytes(t) == Some(t.n_bytes()))
 }
 
@@ -215,7 +221,7 @@ pub unsafe extern "C" fn ggml_are_same_stride(t0: Option<&ggml_tensor>, t1: Opti
 pub unsafe extern "C" fn ggml_can_repeat(t0: Option<&ggml_tensor>, t1: Option<&ggml_tensor>) -> bool {
     let whole = |(a, b): (&ggml_tensor, &ggml_tensor)| match a.ne.contains(&0) {
         true => b.ne.contains(&0),
-        false => a.ne.iter().zip(b.ne).all(|(a, b)| b % a == 0),
+        false => a.ne.iter().zip(b.ne).all(|(a, b)| b.wrapping_rem(*a) == 0),
     };
     t0.zip(t1).is_some_and(whole)
 }
@@ -304,12 +310,13 @@ const GRAPH: usize = 96;
 /// Bytes that a graph of `size` nodes takes of a context in the original: there are no graphs here, but callers count.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_graph_overhead_custom(size: usize, grads: bool) -> usize {
-    let nodes = size.saturating_mul(2);
+    // More than any memory holds; sums stay below what a number holds.
+    let nodes = size.min(1 << 40) * 2;
     let places = PRIMES.into_iter().find(|p| *p >= nodes).unwrap_or(nodes | 1);
     let per_place = 4 + 8 + if grads { 16 } else { 0 };
-    let counts = places.saturating_mul(per_place).next_multiple_of(8);
+    let counts = (places * per_place).next_multiple_of(8);
     let used = places.div_ceil(32) * 4;
-    let bytes = GRAPH.saturating_add(nodes.saturating_mul(8)).saturating_add(counts).saturating_add(used);
+    let bytes = GRAPH + nodes * 8 + counts + used;
     OBJECT_SIZE + bytes.next_multiple_of(ALIGN)
 }
 
