@@ -133,7 +133,7 @@ fn plan(cpu: &Cpu, s: &Shape, n_blocks: u32, store: u32) -> (Plan, Bound, usize)
     let spec = AttendSpec { n_head, n_head_kv, head_k: s.head, head_v: s.head, scale, ..AttendSpec::default() };
     let step = |il| Step { op: Op::Attend { q: T(0), group: GroupId(0), spec: spec.clone(), out: T(1) }, il, dev, seen_as: vec![] };
     let steps = (0..n_layers as i16).map(step).collect();
-    (Plan { values, steps }, Bound { weights: Arc::default(), kv: Arc::new(kv) }, n_layers)
+    (Plan { values, steps, watched: false }, Bound { weights: Arc::default(), kv: Arc::new(kv) }, n_layers)
 }
 
 fn checksum(out: &[f32]) -> u64 {

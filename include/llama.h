@@ -828,16 +828,16 @@ LLAMA_API int32_t llama_split_path(char *split_path, size_t maxlen, const char *
 // Writes what comes before the part number. Its length, or 0 where the path is not that part of that many.
 LLAMA_API int32_t llama_split_prefix(char *split_prefix, size_t maxlen, const char *split_path, int32_t split_no, int32_t split_count);
 
-// Loads a LoRA adapter; it lives at most as long as the model. NULL on failure.
+// Loads a LoRA adapter; it lives at most as long as the model. NULL on failure, with one log line that says why.
 LLAMA_API struct llama_adapter_lora *llama_adapter_lora_init(struct llama_model * model, const char *path_lora);
 
-// Loads a LoRA adapter that starts at the file's current position. NULL on failure.
+// Loads a LoRA adapter that starts at the file's current position. NULL on failure, with one log line that says why.
 LLAMA_API struct llama_adapter_lora *llama_adapter_lora_init_from_file_ptr(struct llama_model * model, FILE *file);
 
 // Writes the value of a metadata key as text. The length of the whole text, or -1 and an empty buffer.
 LLAMA_API int32_t llama_adapter_meta_val_str(const struct llama_adapter_lora *adapter, const char *key, char *buf, size_t buf_size);
 
-// How many metadata keys there are.
+// How many metadata keys there are, arrays left out.
 LLAMA_API int32_t llama_adapter_meta_count(const struct llama_adapter_lora *adapter);
 
 // Writes the name of the i-th key. The length of the whole text, or -1 and an empty buffer.
@@ -846,16 +846,16 @@ LLAMA_API int32_t llama_adapter_meta_key_by_index(const struct llama_adapter_lor
 // Writes the value of the i-th key as text. The length of the whole text, or -1 and an empty buffer.
 LLAMA_API int32_t llama_adapter_meta_val_str_by_index(const struct llama_adapter_lora *adapter, int32_t i, char *buf, size_t buf_size);
 
-// Frees an adapter before its model is freed.
+// Frees an adapter before its model is freed. NULL is nothing; a second time is a log line.
 LLAMA_API void llama_adapter_lora_free(struct llama_adapter_lora *adapter);
 
 // How many tokens switch an activated LoRA on.
 LLAMA_API uint64_t llama_adapter_get_alora_n_invocation_tokens(const struct llama_adapter_lora *adapter);
 
-// The tokens that switch an activated LoRA on; NULL for other adapters.
+// The tokens that switch an activated LoRA on, as long as it lives; NULL for other adapters.
 LLAMA_API const llama_token *llama_adapter_get_alora_invocation_tokens(const struct llama_adapter_lora *adapter);
 
-// Uses these adapters from now on, each with its scale. 0 on success.
+// Uses these adapters from now on, each with its scale, and no others; scale 0 leaves one out. 0 on success; -1 changes nothing.
 LLAMA_API
 int32_t llama_set_adapters_lora(struct llama_context * ctx,
                                 struct llama_adapter_lora **adapters,
@@ -1111,19 +1111,20 @@ LLAMA_API bool llama_batch_ext_add_seq(struct llama_batch_ext * batch, int32_t i
 // Gives a token an embedding beside its id.
 LLAMA_API bool llama_batch_ext_set_embd_token(struct llama_batch_ext * batch, int32_t idx, struct llama_embd embd);
 
-// Gives a token hidden states of an earlier stage (MTP, deepstack).
+// Gives a token hidden states of an earlier stage (MTP, deepstack). false: llama.h has this function before anything takes such states;
+// deepstack rows go into the embedding itself, behind the token's (`llama_model_n_embd_inp`).
 LLAMA_API bool llama_batch_ext_set_embd_state(struct llama_batch_ext * batch, int32_t idx, struct llama_embd embd);
 
-// Whether this token's embedding is wanted.
+// Whether this token's embedding is wanted; its logits are then too.
 LLAMA_API bool llama_batch_ext_set_output_embd(struct llama_batch_ext * batch, int32_t idx, bool value);
 
-// Whether this token's logits are wanted.
+// Whether this token's logits are wanted; its embedding is then too.
 LLAMA_API bool llama_batch_ext_set_output_logits(struct llama_batch_ext * batch, int32_t idx, bool value);
 
 // Sets a token's position; several numbers for M-RoPE embeddings.
 LLAMA_API bool llama_batch_ext_set_pos(struct llama_batch_ext * batch, int32_t idx, const llama_pos *pos);
 
-// Runs the encoder or the decoder over a batch. Returns what `llama_decode` returns.
+// Runs the encoder or the decoder over a batch. Returns what `llama_encode` and `llama_decode` return; -1 where `type` is neither.
 LLAMA_API int32_t llama_process(struct llama_context * ctx, enum llama_process_type type, struct llama_batch_ext * batch);
 
 // Logits of the last decode: a row of n_vocab floats per wanted token, in batch order. NULL where there are none.
@@ -1153,10 +1154,10 @@ LLAMA_API uint32_t llama_get_sampled_probs_count_ith(struct llama_context * ctx,
 // The logits of that pick; NULL where there are none.
 LLAMA_API float *llama_get_sampled_logits_ith(struct llama_context * ctx, int32_t i);
 
-// How many logits there are.
+// How many logits there are; n_vocab where no chain runs with this context.
 LLAMA_API uint32_t llama_get_sampled_logits_count_ith(struct llama_context * ctx, int32_t i);
 
-// The tokens these probabilities and logits belong to; NULL where there are none.
+// The tokens these probabilities and logits belong to; all tokens in order where a chain made no choice among them.
 LLAMA_API llama_token *llama_get_sampled_candidates_ith(struct llama_context * ctx, int32_t i);
 
 // How many candidates there are.

@@ -143,6 +143,8 @@ pub trait Backend: Send + Sync {
 /// A lowered part of a plan with its activation buffers.
 pub trait Exec: Send {
     fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop>;
+    /// The same in pieces, for plans that are watched: so many steps from the `first` of the lowered ones on.
+    fn run_steps(&mut self, io: &Io<'_>, first: usize, n: usize) -> std::result::Result<(), Stop>;
     /// Rows `rows` of value `t` after a run, `dst` is [rows][width].
     fn read(&self, t: T, rows: Range<usize>, dst: &mut [f32]) -> Result<()>;
     /// Rows from 0 on of value `t` before a run (a value that crosses devices).

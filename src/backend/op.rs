@@ -28,6 +28,8 @@ pub struct Value {
 pub struct Plan {
     pub values: Vec<Value>,
     pub steps: Vec<Step>,
+    /// Every step is run by itself, and its values are there when it is done.
+    pub watched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -349,6 +351,8 @@ pub enum Lookup {
     TokensOnly,
     /// Token ids; embeddings stand for token 0.
     TokensOrFirst,
+    /// Token ids; rows of embeddings are zeros.
+    TokensOrNothing,
     /// Learned positions; one beyond the table fails the run.
     Positions,
     /// The first row, for all tokens.
@@ -373,6 +377,34 @@ pub struct Cols {
     pub first: u32,
     pub step: u32,
     pub len: u32,
+}
+
+/// What a low rank adds to products with a weight: `scale * (x a^T) b`. `a` is a weight of `rank` rows like any other; `b` is f32, `[experts][rank][rows]`, and
+/// the weight's own rows are those from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LowRank {
+    pub a: WeightId,
+    pub b: WeightId,
+    pub rank: u32,
+    pub first: u32,
+    pub scale: f32,
+}
+
+/// `scale * z b`, of `b` [rank][..] the columns from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Low {
+    pub z: T,
+    pub b: WeightId,
+    pub first: u32,
+    pub scale: f32,
+}
+
+/// What is added to a value: the sum of `parts`, in that order, each times the number `by` where there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    pub out: T,
+    pub by: Option<WeightId>,
+    pub parts: Vec<Low>,
 }
 
 #[derive(Clone, Debug)]
@@ -401,6 +433,10 @@ pub enum Op {
         x: T,
         outs: Vec<Proj>,
         fine: bool,
+    },
+    /// In place: what adapters add to products.
+    AddLow {
+        deltas: Vec<Delta>,
     },
     /// In place: per-head norm, then rotation, on [n_head][width / n_head].
     Rope {
@@ -446,6 +482,10 @@ pub enum Op {
         mats: [ExpertMat; 3],
         act: Act,
         weigh_inputs: bool,
+        /// Beside each of `mats`.
+        lows: [Vec<LowRank>; 3],
+        /// For observers, per rank: gate, up, what goes into down and what comes out of it, [n_used][..] of each token.
+        shown: Option<[T; 4]>,
         out: T,
     },
     /// Each head by a matrix of its own: `[heads][k]` times `[heads][k, rows]` is `[heads][rows]`.
@@ -505,6 +545,7 @@ impl Op {
             Op::Embed { .. } => "embed",
             Op::Norm { .. } => "norm",
             Op::Linear { .. } => "linear",
+            Op::AddLow { .. } => "add_low",
             Op::Rope { .. } => "rope",
             Op::Store { .. } => "store",
             Op::Attend { .. } => "attend",
@@ -522,12 +563,24 @@ impl Op {
         }
     }
 
+    /// Weights that rows are multiplied with or looked up in.
+    pub fn matrices(&self) -> Vec<WeightId> {
+        match self {
+            Op::Linear { outs, .. } => outs.iter().map(|p| p.w).collect(),
+            Op::Embed { table, .. } => vec![*table],
+            Op::Heads { w, .. } => vec![*w],
+            Op::Experts { mats, lows, .. } => mats.iter().map(|m| m.w).chain(lows.iter().flatten().map(|l| l.a)).collect(),
+            _ => vec![],
+        }
+    }
+
     /// Values read.
     pub fn inputs(&self) -> Vec<T> {
         match self {
             Op::Embed { .. } | Op::Shift { .. } => vec![],
             Op::Norm { x, add, .. } => [Some(*x), *add].into_iter().flatten().collect(),
             Op::Linear { x, .. } | Op::Rope { x, .. } | Op::Rows { x, .. } | Op::Move { x, .. } => vec![*x],
+            Op::AddLow { deltas } => deltas.iter().flat_map(|d| d.parts.iter().map(|p| p.z).chain([d.out])).collect(),
             Op::Store { k, v, .. } => vec![*k, *v],
             Op::Attend { q, spec, .. } => [Some(*q), spec.among.map(|a| a.picks)].into_iter().flatten().collect(),
             Op::Pick { q, weights, .. } => [Some(*q), *weights].into_iter().flatten().collect(),
@@ -547,11 +600,23 @@ impl Op {
             Op::Store { .. } | Op::Shift { .. } => vec![],
             Op::Norm { sum, out, .. } => [*sum, Some(*out)].into_iter().flatten().collect(),
             Op::Linear { outs, .. } => outs.iter().map(|p| p.out).collect(),
+            Op::AddLow { deltas } => deltas.iter().map(|d| d.out).collect(),
             Op::Rope { x, .. } => vec![*x],
             Op::Route { ids, weights, .. } => vec![*ids, *weights],
-            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Experts { out, .. } | Op::Glu { out, .. } => vec![*out],
+            Op::Experts { shown, out, .. } => shown.iter().flatten().chain([out]).copied().collect(),
+            Op::Embed { out, .. } | Op::Attend { out, .. } | Op::Glu { out, .. } => vec![*out],
             Op::Pick { out, .. } | Op::Heads { out, .. } | Op::Gather { out, .. } | Op::Mix { out, .. } => vec![*out],
             Op::Map { out, .. } | Op::Rows { out, .. } | Op::Move { out, .. } => vec![*out],
+        }
+    }
+}
+
+impl Op {
+    /// Of the values made, those that are gone when the next step runs.
+    pub fn shown(&self) -> &[T] {
+        match self {
+            Op::Experts { shown: Some(all), .. } => all,
+            _ => &[],
         }
     }
 }

@@ -52,7 +52,9 @@ fn xielu(p: &Xielu, x: f32) -> f32 {
 pub fn row_of(ub: &Ubatch, by: Lookup, i: usize) -> usize {
     match by {
         Lookup::TokensOrFirst if ub.tokens.is_empty() => 0,
-        Lookup::Tokens | Lookup::TokensOnly | Lookup::TokensOrFirst => ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize),
+        Lookup::Tokens | Lookup::TokensOnly | Lookup::TokensOrFirst | Lookup::TokensOrNothing => {
+            ub.tokens.get(i).map_or(usize::MAX, |id| *id as usize)
+        }
         Lookup::Positions => ub.pos_of(i) as usize,
         Lookup::First => 0,
     }
@@ -157,6 +159,20 @@ pub fn mix(t: &float::Table, x: &[f32], coef: &[f32], width: usize, out: &mut [f
     for (out, coef) in out.chunks_exact_mut(width).zip(coef.chunks_exact(n)) {
         out.fill(0.0);
         x.chunks_exact(width).zip(coef).for_each(|(x, c)| t.add_scaled(out, x, *c));
+    }
+}
+
+/// Columns of a low rank's product that are summed at a time: they lie on the stack.
+pub const LOW_COLS: usize = 256;
+
+/// y += scale * z b, `b` being [rank][..], of which `y` is the columns from `at` on. Each sum goes in order of rank, then it is added as one.
+pub fn add_low(t: &float::Table, y: &mut [f32], z: &[f32], b: &[f32], at: usize, scale: f32) {
+    let width = b.len() / z.len().max(1);
+    for (i, y) in y.chunks_mut(LOW_COLS).enumerate() {
+        let (mut sum, at) = ([0.0; LOW_COLS], at + i * LOW_COLS);
+        let sum = &mut sum[..y.len()];
+        z.iter().zip(b.chunks_exact(width)).for_each(|(z, b)| t.add_scaled(sum, &b[at..at + y.len()], *z));
+        t.add_scaled(y, sum, scale);
     }
 }
 

@@ -10,6 +10,7 @@ pub fn layers(w: &mut Writer<'_>, stream: Stream, input: Input) -> Stream {
     for il in 0..w.m.layers.len() {
         let here = w.enter(il as i16, w.m.place[il], Stream { x: all, add: None, rows: Dim::Tokens });
         all = layer(w, il, here.x, input);
+        all = w.steered_each(all);
     }
     let head = w.enter(-1, w.m.head_place, Stream { x: all, add: None, rows: Dim::Tokens });
     Stream { x: merge(w, head.x), add: None, rows: Dim::Tokens }

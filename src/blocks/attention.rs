@@ -53,7 +53,7 @@ fn projected(w: &mut Writer<'_>, a: &Attention, x: T) -> Vec<T> {
     let rows = projections(a);
     let values: Vec<T> = rows.iter().map(|(_, n)| w.value(*n, Dim::Tokens)).collect();
     let outs = rows.iter().zip(&values).map(|((role, _), out)| w.proj(*role, *out)).collect();
-    let seen = if let [_, _, v] = values[..] { vec![(v, "Vcur")] } else { vec![] };
+    let seen: Vec<(T, &'static str)> = values.iter().copied().zip(["Qcur", "Kcur", "Vcur"]).collect();
     w.step(Op::Linear { x, outs, fine: false }, &seen);
     match a.clamp > 0.0 {
         true => values.into_iter().map(|t| w.map(t, None, MapFn::Clamp(a.clamp), "qkv_clamped")).collect(),

@@ -13,6 +13,7 @@ pub fn encoder_plan(m: &Model, s: &Settings) -> Planned {
     for (il, spec) in m.encoder.iter().enumerate() {
         stream = w.enter(il as i16, 0, stream);
         stream = sequential(&mut w, spec, stream, false);
+        stream = w.steered(stream);
     }
     w.at(-1, 0);
     w.leave_encoder();

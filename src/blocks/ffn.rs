@@ -124,7 +124,10 @@ fn experts(w: &mut Writer<'_>, m: &Moe, roles: [Role; 3], x: T, logits: T, each:
     let down = mat(roles[2], None, 0, w.m.hp.n_embd);
     let up = mat(roles[1], fused, up_at, m.n_ff);
     let mats = [if m.gated { mat(roles[0], fused, 0, m.n_ff) } else { up }, up, down];
-    w.step(Op::Experts { x, ids, weights, mats, act: m.act, weigh_inputs: m.weigh_inputs, out }, &[(out, "ffn_moe_out")]);
+    let per_rank = |w: &mut Writer<'_>, n: u32| w.value(m.n_used * n, rows);
+    let shown = w.s.watched.then(|| [m.n_ff, m.n_ff, m.n_ff, w.m.hp.n_embd].map(|n| per_rank(w, n)));
+    let op = Op::Experts { x, ids, weights, mats, act: m.act, weigh_inputs: m.weigh_inputs, lows: Default::default(), shown, out };
+    w.step(op, &[(out, "ffn_moe_out")]);
     out
 }
 

@@ -1,5 +1,6 @@
 //! Layer parts: a block reads one piece of a model's value and writes backend ops. No block knows CPU features, pointers or threads.
 #![forbid(unsafe_code)]
+mod adapted;
 mod altup;
 mod attention;
 mod cross;
@@ -13,11 +14,13 @@ mod writer;
 
 use crate::backend::{ByWeight, Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
 use crate::model::Model;
+use crate::model::adapter::Adapted;
 use crate::model::hparams::given;
 use crate::model::names::Role;
 use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFactors, Scale, Want};
 pub use encoder::{Finish, encoder_plan, finish_plan};
 use ffn::Inputs;
+use std::sync::Arc;
 use writer::{Stream, Writer};
 
 /// What a context decides about a model's plan.
@@ -35,6 +38,10 @@ pub struct Settings {
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
     pub compat: bool,
+    /// Somebody looks at what steps make.
+    pub watched: bool,
+    /// What adapters add.
+    pub adapted: Arc<Adapted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,7 +204,8 @@ fn layer(w: &mut Writer<'_>, il: usize, stream: Stream, input: Input) -> Stream 
         _ if spec.norms.parallel => parallel(w, spec, stream, last),
         _ => sequential(w, spec, stream, last),
     };
-    finish(w, spec, stream, input)
+    let stream = finish(w, spec, stream, input);
+    w.steered(stream)
 }
 
 /// What some architectures do to a layer's output.

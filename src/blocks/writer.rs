@@ -30,7 +30,8 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
-        Writer { m, s, plan: Plan::default(), norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
+        let plan = Plan { watched: s.watched, ..Plan::default() };
+        Writer { m, s, plan, norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
     }
     /// For the layers of an encoder beside a decoder.
     pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {
@@ -48,6 +49,9 @@ impl<'a> Writer<'a> {
     pub fn il(&self) -> i32 {
         i32::from(self.il)
     }
+    pub fn place(&self) -> usize {
+        self.place
+    }
     fn dev(&self) -> DeviceId {
         self.m.backends[self.place].device()
     }
@@ -56,7 +60,8 @@ impl<'a> Writer<'a> {
         self.plan.values.push(Value { width, rows, dev: self.dev() });
         T(self.plan.values.len() as u32 - 1)
     }
-    pub fn step(&mut self, op: Op, seen: &[(T, &'static str)]) {
+    /// A step as it is.
+    pub(super) fn push(&mut self, op: Op, seen: &[(T, &'static str)]) {
         let seen_as = seen.iter().map(|(t, name)| Seen { t: *t, name, il: self.il }).collect();
         self.plan.steps.push(Step { op, il: self.il, dev: self.dev(), seen_as });
     }

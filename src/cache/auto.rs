@@ -80,6 +80,10 @@ impl Auto {
             log::warn(format!("prefix cache: off for this context: {why}"));
             return None;
         }
+        if ctx.watched {
+            log::warn("prefix cache: off for this context: its callback wants to see everything computed");
+            return None;
+        }
         Some(Auto::new(Cache::open(&dir, bytes).map_err(log::error).ok()?, ctx))
     }
 

@@ -1,10 +1,13 @@
 //! llama.h: Batches: arrays that C fills, and the newer ones that are filled by calls.
-#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
-use super::boundary::guard;
-use super::stubs::stub;
+use super::boundary::{guard, with};
+use super::handles::with_context;
+use super::ptr;
 use super::types::*;
+use crate::session::batch_ext::{BatchExt, Refused, Shape};
+use llama_process_type::*;
 use platform::log;
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, TryLockError};
 
 /// A batch of one sequence that goes on where it ended. It borrows `tokens` and must not be freed.
 #[unsafe(no_mangle)]
@@ -36,79 +39,150 @@ pub unsafe extern "C" fn llama_batch_free(batch: llama_batch) {
 /// An empty batch for this context; room for n_batch tokens. NULL on failure.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_init(ctx: ContextPtr<'_>) -> *mut llama_batch_ext {
-    stub("llama_batch_ext_init", std::ptr::null_mut())
+    with("llama_batch_ext_init", ctx, std::ptr::null_mut(), |c| {
+        let h = &c.0;
+        let (n_tokens_max, n_seq_max) = (h.sizes.n_batch as usize, h.sizes.n_seq_max);
+        let shape = Shape { n_tokens_max, n_seq_max, n_vocab: h.n_vocab, n_embd: h.n_embd, n_pos: h.n_pos };
+        Box::into_raw(Box::new(llama_batch_ext(Mutex::new(BatchExt::new(shape)))))
+    })
 }
 
 /// Frees a batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_free(batch: *mut llama_batch_ext) {
-    stub("llama_batch_ext_free", ())
+    // SAFETY: NULL or a handle from here that the caller gives up.
+    guard((), || unsafe { drop((!batch.is_null()).then(|| Box::from_raw(batch))) })
 }
 
 /// Empties a batch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_clear(batch: BatchExtPtr<'_>) {
-    stub("llama_batch_ext_clear", ())
+    with_batch("llama_batch_ext_clear", batch, (), BatchExt::clear)
 }
 
 /// Adds a token without id, embedding or position. Its index, or -1: full, -2: bad token, -3: bad sequence.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_add(batch: BatchExtPtr<'_>, seq_id: llama_seq_id) -> i32 {
-    stub("llama_batch_ext_add", -1)
+    with_batch("llama_batch_ext_add", batch, -1, |b| index(b.add(seq_id)))
 }
 
 /// Adds a token id. Its index, or -1: full, -2: bad token, -3: bad sequence.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_add_token(batch: BatchExtPtr<'_>, seq_id: llama_seq_id, id: llama_token) -> i32 {
-    stub("llama_batch_ext_add_token", -1)
+    with_batch("llama_batch_ext_add_token", batch, -1, |b| index(b.add_token(seq_id, id)))
 }
 
 /// Adds an embedding. Its index, or -1: full, -2: bad embedding, -3: bad sequence.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_add_embd(batch: BatchExtPtr<'_>, seq_id: llama_seq_id, embd: llama_embd) -> i32 {
-    stub("llama_batch_ext_add_embd", -1)
+    with_batch("llama_batch_ext_add_embd", batch, -1, |b| {
+        // SAFETY: n_rows * n_embd floats, by the caller's promise.
+        let row = unsafe { row("llama_batch_ext_add_embd", b, &embd) };
+        index(b.add_embd(seq_id, row))
+    })
 }
 
 /// Puts a token into one more sequence, at the same position.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_add_seq(batch: BatchExtPtr<'_>, idx: i32, seq_id: llama_seq_id) -> bool {
-    stub("llama_batch_ext_add_seq", false)
+    with_entry("llama_batch_ext_add_seq", batch, idx, |b, i| b.add_seq(i, seq_id))
 }
 
 /// Gives a token an embedding beside its id.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_set_embd_token(batch: BatchExtPtr<'_>, idx: i32, embd: llama_embd) -> bool {
-    stub("llama_batch_ext_set_embd_token", false)
+    with_entry("llama_batch_ext_set_embd_token", batch, idx, |b, i| {
+        // SAFETY: n_rows * n_embd floats, by the caller's promise.
+        let row = unsafe { row("llama_batch_ext_set_embd_token", b, &embd) };
+        b.set_embd(i, row)
+    })
 }
 
-/// Gives a token hidden states of an earlier stage (MTP, deepstack).
+/// Gives a token hidden states of an earlier stage (MTP, deepstack). false: llama.h has this function before anything takes such states;
+/// deepstack rows go into the embedding itself, behind the token's (`llama_model_n_embd_inp`).
+#[expect(unused_variables, reason = "the names of llama.h")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_set_embd_state(batch: BatchExtPtr<'_>, idx: i32, embd: llama_embd) -> bool {
-    stub("llama_batch_ext_set_embd_state", false)
+    with_batch("llama_batch_ext_set_embd_state", batch, false, |_| false)
 }
 
-/// Whether this token's embedding is wanted.
+/// Whether this token's embedding is wanted; its logits are then too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_set_output_embd(batch: BatchExtPtr<'_>, idx: i32, value: bool) -> bool {
-    stub("llama_batch_ext_set_output_embd", false)
+    with_entry("llama_batch_ext_set_output_embd", batch, idx, |b, i| b.set_output(i, value))
 }
 
-/// Whether this token's logits are wanted.
+/// Whether this token's logits are wanted; its embedding is then too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_set_output_logits(batch: BatchExtPtr<'_>, idx: i32, value: bool) -> bool {
-    stub("llama_batch_ext_set_output_logits", false)
+    with_entry("llama_batch_ext_set_output_logits", batch, idx, |b, i| b.set_output(i, value))
 }
 
 /// Sets a token's position; several numbers for M-RoPE embeddings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_batch_ext_set_pos(batch: BatchExtPtr<'_>, idx: i32, pos: *const llama_pos) -> bool {
-    stub("llama_batch_ext_set_pos", false)
+    with_entry("llama_batch_ext_set_pos", batch, idx, |b, i| {
+        // SAFETY: as many positions as the entry takes, by the caller's promise.
+        let pos = b.n_pos(i).and_then(|n| unsafe { ptr::slice(pos, n) });
+        pos.is_some_and(|pos| b.set_pos(i, pos))
+    })
 }
 
-/// Runs the encoder or the decoder over a batch. Returns what `llama_decode` returns.
+/// Runs the encoder or the decoder over a batch. Returns what `llama_encode` and `llama_decode` return; -1 where `type` is neither.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_process(ctx: ContextPtr<'_>, r#type: llama_process_type_int, batch: BatchExtPtr<'_>) -> i32 {
-    stub("llama_process", -1)
+    const NAME: &str = "llama_process";
+    let (encode, decode) = (LLAMA_PROCESS_TYPE_ENCODE as c_int, LLAMA_PROCESS_TYPE_DECODE as c_int);
+    with(NAME, ctx, -1, |c| {
+        with_batch(NAME, batch, -1, |b| {
+            let view = b.arrays(c.0.n_pos).map_err(String::from);
+            let known = [encode, decode].contains(&r#type);
+            match view.and_then(|v| if known { Ok(v) } else { Err(format!("type is {type}, allowed are {encode} and {decode}")) }) {
+                Ok(arrays) if r#type == encode => with_context(NAME, Some(&c.0.ctx), -3, |ctx| ctx.encode(&b.view(&arrays))),
+                Ok(arrays) => with_context(NAME, Some(&c.0.ctx), -3, |ctx| c.0.decode(ctx, &b.view(&arrays))),
+                Err(e) => {
+                    log::error(format_args!("{NAME}: {e}"));
+                    -1
+                }
+            }
+        })
+    })
+}
+
+fn index(added: std::result::Result<usize, Refused>) -> i32 {
+    added.map_or_else(Refused::code, |i| i32::try_from(i).unwrap_or(i32::MAX))
+}
+
+/// The floats of an embedding; `None` for NULL, and, with a log line, where they are not as many as an embedding has.
+///
+/// # Safety
+/// NULL or n_rows * n_embd floats.
+unsafe fn row<'a>(name: &str, b: &BatchExt, embd: &llama_embd) -> Option<&'a [f32]> {
+    let n = embd.n_rows.checked_mul(embd.n_embd);
+    if !embd.data.is_null() && n != Some(b.n_embd()) {
+        log::error(format_args!("{name}: the embedding is {} rows of {}, expected are {} floats", embd.n_rows, embd.n_embd, b.n_embd()));
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ptr::slice(embd.data, b.n_embd()) }
+}
+
+/// Runs `f` on a batch; one that is being processed (the call comes from a callback or another thread) is left alone.
+fn with_batch<R>(name: &str, batch: BatchExtPtr<'_>, failure: R, f: impl FnOnce(&mut BatchExt) -> R) -> R {
+    let done = with(name, batch, None, |b| match b.0.try_lock() {
+        Ok(mut b) => Some(f(&mut b)),
+        Err(TryLockError::Poisoned(b)) => Some(f(&mut b.into_inner())),
+        Err(TryLockError::WouldBlock) => {
+            log::error(format_args!("{name}: the batch is in use by another call"));
+            None
+        }
+    });
+    done.unwrap_or(failure)
+}
+
+/// The same for one entry; a negative index names none.
+fn with_entry(name: &str, batch: BatchExtPtr<'_>, idx: i32, f: impl FnOnce(&mut BatchExt, usize) -> bool) -> bool {
+    with_batch(name, batch, false, |b| usize::try_from(idx).is_ok_and(|i| f(b, i)))
 }
 
 const EMPTY: llama_batch = llama_batch {

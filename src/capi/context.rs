@@ -2,7 +2,9 @@
 use super::boundary::{attempt, guard, with};
 use super::convert;
 use super::handles::{ContextHandle, with_context};
+use super::picking;
 use super::types::*;
+use super::watch;
 use crate::session::batch::BatchView;
 use crate::session::{Context, ContextParams};
 use llama_pooling_type::*;
@@ -68,8 +70,11 @@ pub(super) fn init(
     let m = model.ok_or_else(|| Error::invalid("the model is NULL"))?;
     let mut p = convert::context_params(params)?;
     more(&mut p);
-    let mut ctx = Context::new(m.0.model.clone(), p).map_err(|e| e.within("cannot make a context"))?;
+    let watch = watch::watcher(params.cb_eval, params.cb_eval_user_data);
+    let mut ctx = Context::watched(m.0.model.clone(), p, watch).map_err(|e| e.within("cannot make a context"))?;
     ctx.set_abort(convert::abort_callback(params.abort_callback, params.abort_callback_data));
+    // SAFETY: the caller of `llama_init_from_model` promises n_samplers entries of live samplers.
+    unsafe { picking::set_all(&mut ctx, params) }?;
     Ok(Box::into_raw(Box::new(llama_context(ContextHandle::new(ctx, m)))))
 }
 

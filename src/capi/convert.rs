@@ -8,7 +8,7 @@ use crate::quantize;
 use crate::session::ContextParams;
 use crate::session::batch::BatchView;
 use crate::session::context::AbortCallback;
-use platform::{Error, Result, log};
+use platform::{Error, Result};
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -64,7 +64,8 @@ pub fn load_mode(p: &llama_model_params) -> Result<LoadMode> {
     in_range("split_mode", p.split_mode, 0..=3)?;
     in_range("lazy_mode", p.lazy_mode, 0..=2)?;
     if p.no_alloc {
-        return Err(Error::unsupported("no_alloc is not built yet"));
+        // A mapped file takes no memory before it is read, and nothing reads it.
+        return Ok(LoadMode::Mmap);
     }
     LoadMode::from_number(p.load_mode).ok_or_else(|| Error::invalid(format!("load_mode is {}, allowed are -1 to 4", p.load_mode)))
 }
@@ -197,6 +198,8 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         n_batch: p.n_batch,
         n_ubatch: p.n_ubatch,
         n_seq_max: p.n_seq_max,
+        n_outputs_max: p.n_outputs_max,
+        n_outputs_max_per_seq: p.n_outputs_max_per_seq,
         n_threads: p.n_threads,
         n_threads_batch: p.n_threads_batch,
         rope_scaling: rope_scaling(p.rope_scaling_type)?,
@@ -225,15 +228,6 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
 fn refuse_what_is_missing(p: &llama_context_params) -> Result<()> {
     if in_range("ctx_type", p.ctx_type, 0..=1)? != 0 {
         return Err(Error::unsupported("ctx_type MTP is not built yet"));
-    }
-    if !p.ctx_other.is_null() {
-        return Err(Error::unsupported("ctx_other is not built yet"));
-    }
-    if p.cb_eval.is_some() {
-        log::error("cb_eval is not built yet: it will not be called");
-    }
-    if p.n_samplers > 0 {
-        log::error("samplers that run with the model are not built yet: llama_sampler_sample samples from the logits instead");
     }
     Ok(())
 }

@@ -74,6 +74,7 @@ pub struct ContextHandle {
     pub n_embd: usize,
     /// Positions per embedding.
     pub n_pos: usize,
+    pub n_vocab: u32,
     pub has_memory: bool,
     /// `CAMELID_PREFIX_CACHE`; only ever locked by who has `ctx`.
     auto: Mutex<Option<Auto>>,
@@ -83,10 +84,10 @@ impl ContextHandle {
     pub fn new(ctx: Context, model: *const llama_model) -> ContextHandle {
         let (sizes, pooling_type) = (ctx.sizes, ctx.pooling_type);
         let (n_embd, n_pos) = (ctx.model.hp.n_embd as usize, ctx.model.n_pos_per_embd() as usize);
-        let has_memory = ctx.has_memory();
+        let (has_memory, n_vocab) = (ctx.has_memory(), ctx.model.hp.n_vocab);
         let auto = Mutex::new(Auto::from_env(&ctx));
         let ctx = Arc::new(Mutex::new(ctx));
-        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd, n_pos, has_memory, auto }
+        ContextHandle { memory: llama_memory_i(ctx.clone()), ctx, model, sizes, pooling_type, n_embd, n_pos, n_vocab, has_memory, auto }
     }
 
     /// A decode, by way of the prefix cache where there is one.

@@ -15,7 +15,8 @@ pub fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
     global.or_else(|| LIBRARIES.iter().find_map(|library| within(library, name)))
 }
 
-fn within(library: &CStr, name: &CStr) -> Option<NonNull<c_void>> {
+/// The same in one library, by its name.
+pub fn within(library: &CStr, name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: a terminated string; a library that is not loaded is not loaded by this either.
     let handle = NonNull::new(unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) })?;
     // SAFETY: a handle that was just given; the program keeps the library open for itself, so the address outlives this handle.

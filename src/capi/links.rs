@@ -3,7 +3,7 @@
 use super::boundary::guard;
 use super::ptr;
 use super::types::*;
-use crate::sampling::{Candidates, Chain, Sampler, TokenData, TryClone};
+use crate::sampling::{Candidates, Chain, Row, Sampler, TokenData, TryClone};
 use platform::log;
 use std::any::Any;
 use std::ffi::{CStr, c_char};
@@ -21,7 +21,16 @@ struct Table(llama_sampler_i);
 unsafe impl Sync for Table {}
 
 static SINGLE: Table = Table(table::<Single>());
-static CHAIN: Table = Table(table::<LinkChain>());
+/// A chain says that it can run with a model. What would call these two brings a graph of ggml, which our samplers do not write.
+static CHAIN: Table = Table(llama_sampler_i { backend_init: Some(no_graph_init), backend_apply: Some(no_graph), ..table::<LinkChain>() });
+
+unsafe extern "C" fn no_graph_init(_: *mut llama_sampler, _: ggml_backend_buffer_type_t, _: u32) -> bool {
+    log::error("a sampler chain runs with the model by llama_set_sampler only: backend_init is refused");
+    false
+}
+unsafe extern "C" fn no_graph(_: *mut llama_sampler, _: *mut ggml_context, _: *mut ggml_cgraph, _: *mut llama_sampler_data) {
+    log::error("a sampler chain runs with the model by llama_set_sampler only: backend_apply does nothing");
+}
 
 const fn table<S: Sampler + TryClone>() -> llama_sampler_i {
     llama_sampler_i {
@@ -187,6 +196,18 @@ impl Sampler for Link {
     fn keeps_best(&self) -> Option<usize> {
         self.ours()?.keeps_best()
     }
+    fn attach(&mut self, outputs_per_seq: u32) -> bool {
+        self.ours_mut().is_some_and(|s| s.attach(outputs_per_seq))
+    }
+    fn detach(&mut self) {
+        self.ours_mut().into_iter().for_each(|s| s.detach());
+    }
+    fn begin(&mut self) {
+        self.ours_mut().into_iter().for_each(|s| s.begin());
+    }
+    fn run(&mut self, row: &mut Row) {
+        self.ours_mut().into_iter().for_each(|s| s.run(row));
+    }
     fn seed(&self) -> Option<u32> {
         self.ours()?.seed()
     }
@@ -204,6 +225,19 @@ impl Link {
                 _ => None,
             }
         }
+    }
+
+    /// The same, to change; a chain inside a chain runs apart.
+    fn ours_mut(&mut self) -> Option<&mut dyn Sampler> {
+        let s = self.sampler();
+        // SAFETY: a handle with our table has our state.
+        unsafe { if is(&s, &SINGLE) { Some(s.ctx.cast::<Single>().as_mut()?) } else { None } }
+    }
+
+    /// It can do its work in a graph of ggml and nowhere else.
+    pub fn needs_a_graph(&self) -> bool {
+        let t = self.table();
+        t.apply.is_none() && t.backend_apply.is_some()
     }
 
     /// The state of `src`, by the table's own function or by a clone that is put in the place of what was here.

@@ -116,8 +116,11 @@ pub unsafe extern "C" fn llama_free_model(model: *mut llama_model) {
 /// Frees a model. Its contexts must be freed before, its adapters go with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_model_free(model: *mut llama_model) {
-    // SAFETY: NULL or a handle from here that the caller gives up.
-    guard((), || unsafe { drop((!model.is_null()).then(|| Box::from_raw(model))) })
+    guard((), || {
+        super::adapter::forget(model);
+        // SAFETY: NULL or a handle from here that the caller gives up.
+        unsafe { drop((!model.is_null()).then(|| Box::from_raw(model))) }
+    })
 }
 
 /// Old name of `llama_model_n_ctx_train`.
@@ -393,8 +396,8 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
     let mut progress = |x| p.progress_callback.is_none_or(|f| unsafe { f(x, data.get()) });
     let how = LoadParams {
         vocab_only: p.vocab_only,
-        check_tensors: p.check_tensors,
-        extra_bufts: p.use_extra_bufts,
+        check_tensors: p.check_tensors && !p.no_alloc,
+        extra_bufts: p.use_extra_bufts && !p.no_alloc,
         far_layers: None,
         nodes: None,
         progress: &mut progress,

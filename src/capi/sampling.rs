@@ -1,19 +1,19 @@
 //! llama.h: Samplers: from logits to a token. A sampler is a table of functions and a state; C may bring its own.
-#![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::{guard, with};
 use super::handles::with_context;
-use super::links::{self, Link};
-use super::stubs::stub;
+use super::links::{self, Link, LinkChain};
+use super::picking;
 use super::types::*;
-use crate::sampling::{self, DEFAULT_SEED, Sampler, TryClone};
-use platform::log;
+use crate::sampling::{self, DEFAULT_SEED, Row, Sampler, TokenData, TryClone};
+use platform::{Error, Result, log};
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
 
 /// Runs a chain where the model runs, for one sequence; NULL removes it. false where that is not possible.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_set_sampler(ctx: ContextPtr<'_>, seq_id: llama_seq_id, smpl: *mut llama_sampler) -> bool {
-    stub("llama_set_sampler", false)
+    // SAFETY: NULL or a live sampler.
+    with_context("llama_set_sampler", ctx.map(|c| &c.0.ctx), false, |c| unsafe { picking::set(c, seq_id, smpl) })
 }
 
 /// A sampler with the caller's functions and state.
@@ -143,21 +143,41 @@ pub unsafe extern "C" fn llama_sampler_get_seed(smpl: *const llama_sampler) -> u
 /// Takes the logits of the idx-th output, applies the sampler, accepts and returns the token it selects; LLAMA_TOKEN_NULL on failure.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_sampler_sample(smpl: *mut llama_sampler, ctx: ContextPtr<'_>, idx: i32) -> llama_token {
+    const NAME: &str = "llama_sampler_sample";
     // SAFETY: NULL or a live sampler.
     let (chain, alone) = unsafe { (links::as_chain(smpl), links::borrow(smpl)) };
-    with_context("llama_sampler_sample", ctx.filter(|_| alone.is_some()).map(|c| &c.0.ctx), LLAMA_TOKEN_NULL, |c| {
-        let Some(logits) = c.outputs.logits_ith(idx) else {
-            log::error(format_args!("llama_sampler_sample: there are no logits for index {idx}"));
-            return LLAMA_TOKEN_NULL;
-        };
-        let token = match (chain, alone) {
-            (Some(chain), _) => chain.sample(logits),
-            (None, Some(mut s)) => sampling::sample(&mut *s, logits),
-            (None, None) => Ok(LLAMA_TOKEN_NULL),
+    with_context(NAME, ctx.filter(|_| alone.is_some()).map(|c| &c.0.ctx), LLAMA_TOKEN_NULL, |c| {
+        let row = c.outputs.sampled_ith(idx).ok().flatten();
+        let token = match (row, alone) {
+            (Some(row), Some(mut s)) => after_model(&mut s, row),
+            (None, alone) => match c.outputs.logits_ith(idx) {
+                Some(logits) => from_logits(chain, alone, logits),
+                None => Err(Error::invalid(format!("there are no logits for index {idx}"))),
+            },
+            (Some(_), None) => Ok(LLAMA_TOKEN_NULL),
         };
         token.unwrap_or_else(|e| {
-            log::error(format_args!("llama_sampler_sample: {e}"));
+            log::error(format_args!("{NAME}: {e}"));
             LLAMA_TOKEN_NULL
         })
     })
+}
+
+fn from_logits(chain: Option<&mut LinkChain>, alone: Option<ManuallyDrop<Link>>, logits: &[f32]) -> Result<i32> {
+    match (chain, alone) {
+        (Some(chain), _) => chain.sample(logits),
+        (None, Some(mut s)) => sampling::sample(&mut *s, logits),
+        (None, None) => Ok(LLAMA_TOKEN_NULL),
+    }
+}
+
+/// What a chain that ran with the model has picked, or a pick among what it has left.
+fn after_model(s: &mut Link, row: &Row) -> Result<i32> {
+    if let Some(token) = row.token {
+        s.accept(token);
+        return Ok(token);
+    }
+    let p = |i: usize| row.probs.as_ref().and_then(|p| p.get(i)).copied().unwrap_or(0.0);
+    let mut list: Vec<TokenData> = (0..).zip(&row.logits).map(|(i, logit)| TokenData { id: row.id(i), logit: *logit, p: p(i) }).collect();
+    sampling::sample_list(s, &mut list)
 }

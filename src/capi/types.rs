@@ -6,9 +6,10 @@
 //! while a call is running; what changes is behind a lock inside.
 #![allow(non_camel_case_types, reason = "the names of llama.h")]
 use super::handles::{ContextHandle, ModelHandle, SharedContext};
+use crate::session::batch_ext::BatchExt;
 use crate::vocab::Vocab;
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 // ---- handles
 
@@ -22,12 +23,17 @@ pub struct llama_context(pub(super) ContextHandle);
 pub struct llama_memory_i(pub(super) SharedContext);
 /// A LoRA adapter; belongs to its model.
 pub struct llama_adapter_lora {
-    _private: (),
+    /// Nobody asks: what counts is the address.
+    _number: u64,
+}
+
+impl llama_adapter_lora {
+    pub(super) fn new(number: u64) -> Self {
+        Self { _number: number }
+    }
 }
 /// A batch that is filled token by token.
-pub struct llama_batch_ext {
-    _private: (),
-}
+pub struct llama_batch_ext(pub(super) Mutex<BatchExt>);
 
 /// cbindgen:ignore
 pub type ModelPtr<'a> = Option<&'a llama_model>;
@@ -64,9 +70,27 @@ pub type ggml_numa_strategy_int = c_int;
 pub type ggml_opt_optimizer_type_int = c_int;
 /// cbindgen:ignore
 pub type ggml_log_level_int = c_int;
+/// A tensor as ggml.h lays it out; made for programs to look at (`cb_eval`) or to fill (`llama_model_init_from_user`).
+///
 /// cbindgen:ignore
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct ggml_tensor {
-    _private: (),
+    pub r#type: ggml_type_int,
+    pub buffer: *mut c_void,
+    pub ne: [i64; 4],
+    /// Strides in bytes.
+    pub nb: [usize; 4],
+    pub op: c_int,
+    pub op_params: [i32; 16],
+    pub flags: i32,
+    pub src: [*mut ggml_tensor; 10],
+    pub view_src: *mut ggml_tensor,
+    pub view_offs: usize,
+    pub data: *mut c_void,
+    pub name: [c_char; 64],
+    pub extra: *mut c_void,
+    pub padding: [c_char; 8],
 }
 /// cbindgen:ignore
 pub struct ggml_context {

@@ -62,6 +62,15 @@ impl Grammar {
         }
     }
 
+    /// Reads one character; whether it was allowed. After one that was not, none is.
+    pub fn read(&mut self, cp: u32) -> Result<bool> {
+        if self.machine.is_grown() {
+            self.forget()?;
+        }
+        self.state = self.machine.step(self.state, cp)?;
+        Ok(self.state != DEAD)
+    }
+
     /// Back to where nothing has been read.
     pub fn restart(&mut self) -> Result<()> {
         (self.state, self.partial) = (self.machine.start()?, Partial::default());

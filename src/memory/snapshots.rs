@@ -284,6 +284,11 @@ impl Memory {
         self.past = Some(Past { every, budget, windows, seqs, meter: Arc::default() });
     }
 
+    /// Tokens would be computed to other rows from now on than those that they have: none of them is known any more.
+    pub fn forget_tokens(&mut self) {
+        self.past.iter_mut().flat_map(|p| &mut p.seqs).for_each(|s| s.history = History::default());
+    }
+
     /// Snapshots of all sequences, and the bytes of all rows that are kept.
     pub fn kept(&self) -> Sizes {
         self.past.as_ref().map_or_else(Sizes::default, |p| Sizes {

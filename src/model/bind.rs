@@ -24,6 +24,8 @@ pub struct Binder<'a> {
     pub roles: Roles,
     /// The tensor that each weight is rows of.
     pub files: Vec<TensorInfo>,
+    /// And the first of them.
+    pub starts: Vec<u32>,
     used: HashSet<String>,
     /// The layer of the file that the layer at hand uses, and which of them is the first of an encoder.
     from: i32,
@@ -41,6 +43,7 @@ impl<'a> Binder<'a> {
             weights: Vec::new(),
             roles: Roles::new(),
             files: Vec::new(),
+            starts: Vec::new(),
             used: HashSet::new(),
             from: -1,
             encoder: None,
@@ -250,10 +253,12 @@ impl<'a> Binder<'a> {
             return Err(Error::invalid(format!("tensor '{name}' has wrong shape; expected {want:?}, got {:?}", info.shape)));
         }
         self.used.insert(name.clone());
+        let start = rows.start;
         let weight = if t.small { self.vector(info, dev, rows)? } else { self.matrix(info, shape, dev, rows)? };
         self.count(info)?;
         self.weights.push(weight);
         self.files.push(info.clone());
+        self.starts.push(start);
         Ok(Some(WeightId(self.weights.len() as u32 - 1)))
     }
 

@@ -1,5 +1,6 @@
 //! A loaded model: its architecture's value, hyper-parameters, weights by role, vocabulary. Immutable once loaded.
 #![forbid(unsafe_code)]
+pub mod adapter;
 pub mod arch;
 pub mod bind;
 mod check;
@@ -48,6 +49,8 @@ pub struct Model {
     pub vocab_only: bool,
     pub weights: Arc<Vec<Weight>>,
     roles: bind::Roles,
+    /// Of each weight the first row that it is of its tensor.
+    starts: Vec<u32>,
     pub backends: Vec<Arc<dyn Backend>>,
     /// Backend index of each layer, and of the head.
     pub place: Vec<usize>,
@@ -117,6 +120,7 @@ impl Model {
             vocab_only: p.vocab_only,
             weights: Arc::new(Vec::new()),
             roles: bind::Roles::new(),
+            starts: Vec::new(),
             backends: Vec::new(),
             place: Vec::new(),
             head_place: 0,
@@ -165,7 +169,7 @@ impl Model {
         let place: Vec<usize> = self.place.iter().copied().chain(self.encoder.iter().map(|_| 0)).collect();
         binder.bind(self.arch, &self.hp, &all, &place, self.head_place)?;
         let (mut weights, files) = (binder.weights, binder.files);
-        self.roles = binder.roles;
+        (self.roles, self.starts) = (binder.roles, binder.starts);
         let lookup_only = self.lookup_only();
         let mut s =
             settle::Settle { source, backends: &self.backends, files: &files, progress: &mut |x| (p.progress)(bound + x * (1.0 - bound)) };
@@ -187,9 +191,21 @@ impl Model {
         self.roles.get(&(il, name)).copied()
     }
 
+    /// What the file's tensor `name` is here, with the first of its rows that each is.
+    pub fn parts_of(&self, name: &str) -> Vec<(WeightId, u32)> {
+        let all = self.weights.iter().zip(&self.starts).enumerate();
+        all.filter(|(_, (w, _))| w.name == name).map(|(i, (_, start))| (WeightId(i as u32), *start)).collect()
+    }
+
     /// Architecture and size, e.g. "llama 1B"; the C face adds the file type.
     pub fn size_name(&self) -> &'static str {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
+    }
+
+    /// Bytes of weights, copies counted, also of those that stay in a mapped file.
+    pub fn held_bytes(&self) -> usize {
+        let of = |w: &Weight| w.shards.iter().map(|s| w.row_bytes() * s.rows.len() * w.shape[2] as usize).sum::<usize>();
+        self.weights.iter().map(of).sum()
     }
 
     /// Whether a batch is seen whole by an encoder: the only way of a model without a memory.

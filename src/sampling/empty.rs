@@ -16,6 +16,9 @@ impl Sampler for Empty {
         self.0
     }
     fn apply(&mut self, _: &mut Candidates<'_>) {}
+    fn attach(&mut self, _: u32) -> bool {
+        true
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
         Some(Box::new(self.clone()))
     }

@@ -1,5 +1,6 @@
 //! Adds to the logits of chosen tokens.
-use super::{Candidates, Sampler, empty, same_kind};
+use super::row::Place;
+use super::{Candidates, Row, Sampler, empty, same_kind};
 use std::any::Any;
 use std::ffi::CStr;
 
@@ -11,9 +12,9 @@ pub struct Bias {
     pub bias: f32,
 }
 
-#[derive(Clone)]
 struct LogitBias {
     biases: Vec<Bias>,
+    place: Place,
     /// Those whose token does not sit at its own index; kept for its memory.
     elsewhere: Vec<Bias>,
 }
@@ -22,12 +23,12 @@ pub fn logit_bias(biases: &[Bias]) -> Box<dyn Sampler> {
     if biases.is_empty() {
         return empty(c"?logit-bias");
     }
-    Box::new(LogitBias { biases: biases.to_vec(), elsewhere: Vec::new() })
+    Box::new(LogitBias { biases: biases.to_vec(), place: Place::Apart, elsewhere: Vec::new() })
 }
 
 impl Sampler for LogitBias {
     fn name(&self) -> &CStr {
-        c"logit-bias"
+        self.place.of([c"logit-bias", c"+logit-bias", c"-logit-bias"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         self.elsewhere.clear();
@@ -47,8 +48,25 @@ impl Sampler for LogitBias {
             }
         }
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.place = Place::WithModel;
+        true
+    }
+    /// Of several biases of one token the last counts.
+    fn run(&mut self, row: &mut Row) {
+        let last = |i: usize, b: &Bias| !self.biases[i + 1..].iter().any(|later| later.token == b.token);
+        for (_, b) in self.biases.iter().enumerate().filter(|(i, b)| last(*i, b)) {
+            let at = match &row.candidates {
+                Some(c) => c.iter().position(|t| *t == b.token),
+                None => usize::try_from(b.token).ok(),
+            };
+            if let Some(l) = at.and_then(|i| row.logits.get_mut(i)) {
+                *l += b.bias;
+            }
+        }
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(self.clone()))
+        Some(logit_bias(&self.biases))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)

@@ -19,6 +19,7 @@ mod mirostat;
 pub mod order;
 mod penalties;
 pub mod rng;
+pub mod row;
 mod temp;
 mod top;
 mod words;
@@ -26,7 +27,7 @@ mod xtc;
 
 pub use adaptive_p::adaptive_p;
 pub use candidates::{Candidates, TokenData};
-pub use chain::{Chain, Perf, TryClone, sample};
+pub use chain::{Attachment, Chain, Perf, TryClone, sample, sample_list};
 pub use dist::dist;
 pub use dry::{Breakers, breakers, dry};
 pub use empty::empty;
@@ -37,6 +38,7 @@ pub use logit_bias::{Bias, logit_bias};
 pub use mirostat::{mirostat, mirostat_v2};
 pub use penalties::penalties;
 pub use rng::DEFAULT_SEED;
+pub use row::Row;
 pub use temp::{temp, temp_ext};
 pub use top::{min_p, top_k, top_n_sigma, top_p, typical};
 pub use words::Words;
@@ -56,6 +58,16 @@ pub trait Sampler: Any + Send {
     }
     /// A token was taken: remember it.
     fn accept(&mut self, _token: i32) {}
+    /// Whether it can run with the model, for at most so many outputs of a sequence in a batch; it is told by its name from then on.
+    fn attach(&mut self, _outputs_per_seq: u32) -> bool {
+        false
+    }
+    /// It runs with no model any more.
+    fn detach(&mut self) {}
+    /// A batch begins: draws of the one before that nobody accepted did not happen.
+    fn begin(&mut self) {}
+    /// `apply` of those that can run with the model.
+    fn run(&mut self, _row: &mut Row) {}
     fn reset(&mut self) {}
     /// `None`: a sampler from outside that cannot be cloned.
     fn clone_box(&self) -> Option<Box<dyn Sampler>>;
@@ -79,6 +91,18 @@ impl Sampler for Box<dyn Sampler> {
     }
     fn accept(&mut self, token: i32) {
         (**self).accept(token);
+    }
+    fn attach(&mut self, outputs_per_seq: u32) -> bool {
+        (**self).attach(outputs_per_seq)
+    }
+    fn detach(&mut self) {
+        (**self).detach();
+    }
+    fn begin(&mut self) {
+        (**self).begin();
+    }
+    fn run(&mut self, row: &mut Row) {
+        (**self).run(row);
     }
     fn reset(&mut self) {
         (**self).reset();

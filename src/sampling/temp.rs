@@ -1,16 +1,16 @@
 //! Temperature: a fixed one, and one that follows the entropy.
-use super::{Candidates, Sampler, empty, same_kind};
+use super::row::Place;
+use super::{Candidates, Row, Sampler, empty, same_kind};
 use std::any::Any;
 use std::ffi::CStr;
 
-#[derive(Clone)]
-struct Temp(f32);
+struct Temp(f32, Place);
 
 pub fn temp(t: f32) -> Box<dyn Sampler> {
     if t == 1.0 {
         return empty(c"?temp");
     }
-    Box::new(Temp(t))
+    Box::new(Temp(t, Place::Apart))
 }
 
 /// Divides the logits; at zero and below only the first of the largest survives, the others become `-inf`.
@@ -27,15 +27,33 @@ fn scale(c: &mut Candidates<'_>, temp: f32) {
     }
 }
 
+/// With the model: the factor is what is rounded, and at zero and below the list has one entry.
+fn scale_row(row: &mut Row, temp: f32) {
+    if temp > 0.0 || temp.is_nan() {
+        let factor = 1.0 / temp;
+        return row.logits.iter_mut().for_each(|l| *l *= factor);
+    }
+    if let Some(best) = row.argmax() {
+        row.keep(&[best]);
+    }
+}
+
 impl Sampler for Temp {
     fn name(&self) -> &CStr {
-        c"temp"
+        self.1.of([c"temp", c"+temp", c"-temp"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         scale(c, self.0);
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.1 = Place::WithModel;
+        true
+    }
+    fn run(&mut self, row: &mut Row) {
+        scale_row(row, self.0);
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(self.clone()))
+        Some(Box::new(Temp(self.0, Place::Apart)))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)
@@ -48,13 +66,14 @@ struct TempExt {
     temp: f32,
     delta: f32,
     exponent: f32,
+    place: Place,
 }
 
 pub fn temp_ext(temp: f32, delta: f32, exponent: f32) -> Box<dyn Sampler> {
     if temp == 1.0 && delta <= 0.0 {
         return empty(c"?temp-ext");
     }
-    Box::new(TempExt { temp, delta, exponent })
+    Box::new(TempExt { temp, delta, exponent, place: Place::Apart })
 }
 
 impl TempExt {
@@ -64,9 +83,13 @@ impl TempExt {
         for t in c.data.iter().filter(|t| t.p > 0.0) {
             entropy -= t.p * t.p.ln();
         }
+        self.between(entropy / max_entropy)
+    }
+    /// The temperature of an entropy between 0 and 1.
+    fn between(&self, entropy: f32) -> f32 {
         let min = super::candidates::max(0.0, self.temp - self.delta);
         let max = self.temp + self.delta;
-        min + (max - min) * (entropy / max_entropy).powf(self.exponent)
+        min + (max - min) * entropy.powf(self.exponent)
     }
 }
 
@@ -84,7 +107,7 @@ fn softmax_f64(c: &mut Candidates<'_>) {
 
 impl Sampler for TempExt {
     fn name(&self) -> &CStr {
-        c"temp-ext"
+        self.place.of([c"temp-ext", c"+temp-ext", c"-temp-ext"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         if self.delta.is_nan() || self.delta <= 0.0 {
@@ -98,8 +121,22 @@ impl Sampler for TempExt {
         scale(c, temp);
         softmax_f64(c);
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.place = Place::WithModel;
+        true
+    }
+    fn run(&mut self, row: &mut Row) {
+        if !(self.delta > 0.0 && self.temp > 0.0) {
+            return scale_row(row, self.temp);
+        }
+        // What is masked counts with the least probability there is.
+        let surprise = |p: &f32| f64::from(p.max(1e-10)) * f64::from(p.max(1e-10).ln());
+        let entropy = -row.softmax().iter().map(surprise).sum::<f64>() as f32;
+        let temp = self.between(entropy / (row.logits.len() as f32).ln());
+        row.logits.iter_mut().for_each(|l| *l /= temp);
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(self.clone()))
+        Some(Box::new(TempExt { place: Place::Apart, ..*self }))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)

@@ -1,17 +1,17 @@
 //! The samplers that cut: keep the best by count, by mass, by ratio, by typicality, by distance from the best.
 use super::candidates::{bucket_sort, max};
 use super::order;
-use super::{Candidates, Sampler, TokenData, copy_whole, empty, same_kind};
+use super::row::{Place, softmax};
+use super::{Candidates, Row, Sampler, TokenData, copy_whole, empty, same_kind};
 use std::any::Any;
 use std::ffi::CStr;
 
-#[derive(Clone)]
-struct TopK(usize);
+struct TopK(usize, Place);
 
 /// Keeps the `k` largest logits, sorted.
 pub fn top_k(k: i32) -> Box<dyn Sampler> {
     match usize::try_from(k) {
-        Ok(k) if k > 0 => Box::new(TopK(k)),
+        Ok(k) if k > 0 => Box::new(TopK(k, Place::Apart)),
         _ => empty(c"?top-k"),
     }
 }
@@ -23,7 +23,7 @@ pub(super) fn keep_top(c: &mut Candidates<'_>, k: usize) {
 
 impl Sampler for TopK {
     fn name(&self) -> &CStr {
-        c"top-k"
+        self.1.of([c"top-k", c"+top-k", c"-top-k"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         keep_top(c, self.0);
@@ -31,18 +31,42 @@ impl Sampler for TopK {
     fn keeps_best(&self) -> Option<usize> {
         Some(self.0)
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.1 = Place::WithModel;
+        true
+    }
+    fn run(&mut self, row: &mut Row) {
+        let mut best = best_of(&row.logits, self.0);
+        // The first two change places: the original means to say that the order is nothing to rely on. Draws depend on it all the same.
+        if best.len() > 1 {
+            best.swap(0, 1);
+        }
+        row.keep(&best);
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(self.clone()))
+        Some(Box::new(TopK(self.0, Place::Apart)))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)
     }
 }
 
-#[derive(Clone)]
+/// Where the `k` largest are, the largest first.
+fn best_of(logits: &[f32], k: usize) -> Vec<usize> {
+    let mut short = Vec::new();
+    if let Some(c) = Candidates::best_of(logits, k, &mut short) {
+        return c.data.iter().map(|t| t.id as usize).collect();
+    }
+    let mut all: Vec<usize> = (0..logits.len()).collect();
+    order::partial_sort(&mut all, k, |a, b| logits[*a] > logits[*b]);
+    all.truncate(k);
+    all
+}
+
 struct TopP {
     p: f32,
     min_keep: usize,
+    place: Place,
     /// Kept between calls: the sorted head of a long list.
     buf: Vec<TokenData>,
 }
@@ -52,7 +76,7 @@ pub fn top_p(p: f32, min_keep: usize) -> Box<dyn Sampler> {
     if p >= 1.0 {
         return empty(c"?top-p");
     }
-    Box::new(TopP { p, min_keep, buf: Vec::new() })
+    Box::new(TopP { p, min_keep, place: Place::Apart, buf: Vec::new() })
 }
 
 /// Lists up to this length are sorted in place.
@@ -94,7 +118,7 @@ impl TopP {
 
 impl Sampler for TopP {
     fn name(&self) -> &CStr {
-        c"top-p"
+        self.place.of([c"top-p", c"+top-p", c"-top-p"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         c.softmax();
@@ -106,8 +130,39 @@ impl Sampler for TopP {
             c.truncate(keep);
         }
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.place = Place::WithModel;
+        true
+    }
+    /// The list keeps its length, sorted as far as it counts; `min_keep` says nothing here.
+    fn run(&mut self, row: &mut Row) {
+        let n = row.logits.len();
+        let p = softmax(&row.logits);
+        let mut sorted: Vec<usize> = (0..n).collect();
+        let mut keep = None;
+        for k in [FIRST_TRY.min(n), n].into_iter().skip(usize::from(n <= SORT_WHOLE)) {
+            match k == n {
+                true => order::sort(&mut sorted, |a, b| row.logits[*a] > row.logits[*b]),
+                false => order::partial_sort(&mut sorted, k, |a, b| row.logits[*a] > row.logits[*b]),
+            }
+            let mut sum = 0.0_f32;
+            // The first that brings the sum to p stays.
+            let below = sorted[..k].iter().position(|i| {
+                sum += p[*i];
+                // So does what makes it no number.
+                (self.p - sum).partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater)
+            });
+            keep = below.map(|i| i + 1);
+            if keep.is_some() {
+                break;
+            }
+        }
+        row.keep(&sorted);
+        let keep = keep.unwrap_or(n);
+        row.mask(|i, _| i < keep);
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(TopP { buf: Vec::new(), ..*self }))
+        Some(Box::new(TopP { buf: Vec::new(), place: Place::Apart, ..*self }))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)
@@ -118,6 +173,7 @@ impl Sampler for TopP {
 struct MinP {
     p: f32,
     min_keep: usize,
+    place: Place,
 }
 
 /// Keeps what is at least `p` times as probable as the best.
@@ -125,7 +181,7 @@ pub fn min_p(p: f32, min_keep: usize) -> Box<dyn Sampler> {
     if p <= 0.0 {
         return empty(c"?min-p");
     }
-    Box::new(MinP { p, min_keep })
+    Box::new(MinP { p, min_keep, place: Place::Apart })
 }
 
 impl MinP {
@@ -144,7 +200,7 @@ impl MinP {
 
 impl Sampler for MinP {
     fn name(&self) -> &CStr {
-        c"min-p"
+        self.place.of([c"min-p", c"+min-p", c"-min-p"])
     }
     fn apply(&mut self, c: &mut Candidates<'_>) {
         if !c.sorted && self.filter(c) {
@@ -158,8 +214,18 @@ impl Sampler for MinP {
             c.truncate(n);
         }
     }
+    fn attach(&mut self, _: u32) -> bool {
+        self.place = Place::WithModel;
+        true
+    }
+    /// The list keeps its length; `min_keep` says nothing here.
+    fn run(&mut self, row: &mut Row) {
+        let Some(best) = row.argmax() else { return };
+        let least = row.logits[best] + self.p.ln();
+        row.mask(|_, l| l - least > 0.0);
+    }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {
-        Some(Box::new(self.clone()))
+        Some(Box::new(MinP { place: Place::Apart, ..*self }))
     }
     fn copy_state(&mut self, src: &dyn Any) -> bool {
         same_kind(self, src)

@@ -6,13 +6,15 @@ use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
 use super::perf::Perf;
 use super::pooling::{Finish, Pool};
-use super::runner::{Lowered, Runner};
+use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
+use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
+use crate::model::adapter::{Adapted, Applied};
 use platform::pool::{Stop, Team};
 use platform::{Error, Result, log};
 use std::sync::Arc;
@@ -39,7 +41,7 @@ pub struct Context {
     pub perf: Perf,
     pub(super) kv: Kv,
     /// `None` where nothing is kept: a decode is an `encode` then.
-    decoder: Option<Decoder>,
+    pub(super) decoder: Option<Decoder>,
     pub(super) encoder: Option<Encoder>,
     /// What embeddings go through at last.
     finish: Option<Finish>,
@@ -51,16 +53,20 @@ pub struct Context {
     /// Set while an entry point works; still set at the next one when it panicked.
     pub(super) busy: bool,
     edits: u64,
+    /// Somebody looks at what decodes compute.
+    pub watched: bool,
+    pub(super) applied: Applied,
 }
 
-struct Decoder {
-    lowered: Lowered,
+pub(super) struct Decoder {
+    pub lowered: Lowered,
     shifter: Runner,
 }
 
 impl Decoder {
-    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits) -> Result<Decoder> {
-        let lowered = Lowered::new(blocks::plan(m, s), &m.backends, bound, limits)?;
+    fn new(m: &Model, s: &Settings, bound: &Bound, limits: Limits, watch: Option<Watcher>) -> Result<Decoder> {
+        let ground = Ground { plan: blocks::plan, settings: s.clone(), bound: bound.clone(), limits, watch };
+        let lowered = Lowered::new(m, ground)?;
         Ok(Decoder { lowered, shifter: Runner::new(&blocks::shift_plan(m, s), &m.backends, bound, limits)? })
     }
 }
@@ -103,10 +109,13 @@ pub(super) fn active(asked: i32) -> u32 {
 }
 
 impl Context {
+    /// Of a model without weights (vocab_only) too: it has sizes, and refuses every batch.
     pub fn new(model: Arc<Model>, params: ContextParams) -> Result<Context> {
-        if model.vocab_only {
-            return Err(Error::invalid("the model was loaded with vocab_only: it has no weights"));
-        }
+        Context::watched(model, params, None)
+    }
+
+    /// A context whose decodes somebody looks at: slower, with the same bits.
+    pub fn watched(model: Arc<Model>, params: ContextParams, watch: Option<Watcher>) -> Result<Context> {
         let sizes = Sizes::of(&model, &params)?;
         let pooling_type =
             [params.pooling_type, model.hp.pooling_type, pooling::NONE].into_iter().find(|t| *t >= 0).unwrap_or(pooling::NONE);
@@ -118,6 +127,7 @@ impl Context {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }
+        let has_weights = !model.vocab_only;
         let groups = Groups::of(if model.arch.memory { &model.layers } else { &[] });
         let kv = Kv::new(&model, &params, &sizes, &groups)?;
         let cross = encoder::cross(&model, &sizes)?;
@@ -128,6 +138,8 @@ impl Context {
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
+            watched: watch.is_some(),
+            adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
         let bound = Bound { weights: model.weights.clone(), kv: Arc::new(kv_groups) };
@@ -135,12 +147,18 @@ impl Context {
         let n = sizes.n_ubatch as usize;
         // Threads can be raised later: room for every core.
         let limits = Limits { tokens: n, outputs: n, workers: team.max().max(model.nodes().n_cpus() as u32) };
-        let decoder = if model.arch.memory { Some(Decoder::new(&model, &settings, &bound, limits)?) } else { None };
-        let encoder = match model.encodes() {
-            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits)?),
+        let decoder = match model.arch.memory && has_weights {
+            true => Some(Decoder::new(&model, &settings, &bound, limits, watch.clone())?),
             false => None,
         };
-        let finish = Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?;
+        let encoder = match model.encodes() && has_weights {
+            true => Some(Encoder::new(&model, &sizes, &settings, cross, &bound, limits, watch)?),
+            false => None,
+        };
+        let finish = match has_weights {
+            true => Finish::new(&model, &settings, pooling_type == pooling::RANK, &bound, limits)?,
+            false => None,
+        };
         if pooling_type == pooling::RANK && finish.is_none() {
             log::warn("pooling type rank: the model has no classifier, what it gives are no scores");
         }
@@ -162,6 +180,8 @@ impl Context {
             n_again: 0,
             busy: false,
             edits: 0,
+            watched: settings.watched,
+            applied: Applied::default(),
         };
         ctx.announce();
         Ok(ctx)
@@ -169,16 +189,13 @@ impl Context {
 
     fn announce(&self) {
         let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
+        let [kv, activations] = self.reserved();
         log::info(format!(
             "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
             s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
         ));
-        log::info(format!(
-            "context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used",
-            mib(self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes)),
-            mib(self.runners().map(Runner::bytes).sum())
-        ));
-        if s.n_ctx_seq > self.model.hp.n_ctx_train {
+        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(activations)));
+        if s.n_ctx_seq > self.model.hp.n_ctx_train && !self.model.vocab_only {
             log::warn(format!(
                 "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
                 s.n_ctx_seq, self.model.hp.n_ctx_train
@@ -232,6 +249,7 @@ impl Context {
         };
         let limits = self.limits();
         let batch = batch::check(b, &limits, self.kv.memory()).map_err(|e| said("", &e, code::INVALID))?;
+        self.check_outputs(&batch).map_err(|e| said("", &e, code::INVALID))?;
         self.flush().map_err(|s| said("K-shift: ", &s, code::FAILED))?;
         self.bring_back(batch.all_seqs().iter())?;
         let ubs = self.find_room(&batch, &limits)?;
@@ -239,12 +257,36 @@ impl Context {
             return Err(said("llama_encode must come first: there is no text of sequence ", &s, code::INVALID));
         }
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        self.outputs.sampled.begin(Some(batch.n_outputs()));
         let mut pool = Pool::default();
         for ub in &ubs {
             self.one(ub, &mut pool)?;
         }
         self.finish(pool)?;
         Ok(batch.n_tokens())
+    }
+
+    /// A chain that runs with the model takes so many outputs of its sequence and no more.
+    fn check_outputs(&self, batch: &batch::Batch) -> Result<()> {
+        let (most, mut n) = (self.outputs_per_seq(), std::collections::BTreeMap::new());
+        let wanted = batch.seqs.iter().zip(&batch.output).filter(|(_, o)| **o).flat_map(|(s, _)| s.iter());
+        for seq in wanted.filter(|s| self.outputs.sampled.has(*s)) {
+            let n: &mut u32 = n.entry(seq).or_default();
+            *n += 1;
+            if *n > most {
+                return Err(Error::invalid(format!("sequence {seq} has a sampler and more than {most} outputs (n_outputs_max_per_seq)")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Most outputs of a sequence in a batch, where a chain runs with the model.
+    pub fn outputs_per_seq(&self) -> u32 {
+        let all = match self.params.n_outputs_max {
+            n if n > 0 && self.model.encoder.is_empty() => n,
+            _ => self.sizes.n_batch,
+        };
+        if self.params.n_outputs_max_per_seq == 0 { all } else { self.params.n_outputs_max_per_seq.min(all) }
     }
 
     /// An encoder's outputs are embeddings, so are those of the decoder beside it.
@@ -378,6 +420,11 @@ impl Context {
     /// Grows when a sequence may hold something else than what decodes put there and cuts of its end left.
     pub fn edits(&self) -> u64 {
         self.edits
+    }
+    /// Bytes that K and V, and activations, may come to take.
+    pub fn reserved(&self) -> [usize; 2] {
+        let kv = self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes);
+        [kv, self.runners().map(Runner::bytes).sum()]
     }
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {

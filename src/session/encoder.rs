@@ -5,8 +5,9 @@ use super::context::{Context, active, code, stopped};
 use super::kv::Groups;
 use super::params::Sizes;
 use super::pooling::Pool;
-use super::runner::{Lowered, Runner};
+use super::runner::{Ground, Lowered, Runner};
 use super::ubatch::{self, Split};
+use super::watch::Watcher;
 use crate::backend::{Bound, DType, GroupId, Io, KvGroup, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::within::{Within, WithinLayer};
@@ -43,7 +44,15 @@ pub fn cross(m: &Model, s: &Sizes) -> Result<Option<Within>> {
 
 impl Encoder {
     /// `cross` as `cross` has made it; `settings` are the decoder's.
-    pub fn new(m: &Model, s: &Sizes, settings: &Settings, cross: Option<Within>, bound: &Bound, limits: Limits) -> Result<Encoder> {
+    pub fn new(
+        m: &Model,
+        s: &Sizes,
+        settings: &Settings,
+        cross: Option<Within>,
+        bound: &Bound,
+        limits: Limits,
+        watch: Option<Watcher>,
+    ) -> Result<Encoder> {
         let (layers, place) = match cross.is_some() {
             true => (&m.encoder, vec![0; m.encoder.len()]),
             false => (&m.layers, m.place.clone()),
@@ -55,11 +64,15 @@ impl Encoder {
         let at = GroupId(kv.len() as u16);
         kv.extend(cross.iter().flat_map(Within::groups).cloned());
         let settings = Settings { groups: groups.of, index: None, cross: cross.is_some().then_some(at), ..settings.clone() };
-        let planned = if cross.is_some() { blocks::encoder_plan(m, &settings) } else { blocks::plan(m, &settings) };
-        let lowered = Lowered::new(planned, &m.backends, &Bound { kv: Arc::new(kv), ..bound.clone() }, limits)?;
+        let plan = if cross.is_some() { blocks::encoder_plan } else { blocks::plan };
+        let bound = Bound { kv: Arc::new(kv), ..bound.clone() };
+        let lowered = Lowered::new(m, Ground { plan, settings, bound, limits, watch })?;
         Ok(Encoder { lowered, within, cross })
     }
 
+    pub(super) fn lowered(&mut self) -> &mut Lowered {
+        &mut self.lowered
+    }
     pub fn runner(&self) -> &Runner {
         &self.lowered.runner
     }
@@ -97,13 +110,15 @@ impl Context {
             rc
         };
         if self.encoder.is_none() {
-            return Err(said("the model has no encoder", &"", code::INVALID));
+            let why = if self.model.vocab_only { "the model was loaded with vocab_only" } else { "the model has no encoder" };
+            return Err(said(why, &"", code::INVALID));
         }
         // Texts are whole: every token is an output, sees both sides, and has no past.
         let limits = batch::Limits { causal: false, output_all: true, ..self.limits() };
         let batch = batch::check_alone(b, &limits).map_err(|e| said("", &e, code::INVALID))?;
         let ubs = ubatch::split_as(&batch, limits.n_ubatch, Split::Simple).map_err(|e| said("", &e, code::INVALID))?;
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
+        self.outputs.sampled.begin(None);
         let mut pool = Pool::default();
         for ub in &ubs {
             self.encode_ubatch(ub, &mut pool)?;

@@ -32,6 +32,7 @@ impl Context {
         // All that context size decides: which of its two lists of factors LongRoPE takes.
         let long = m.hp.rope.scaling == RopeScaling::LongRope && self.sizes.n_ctx_seq > m.hp.rope.n_ctx_orig;
         let _ = writeln!(s, "{:?} long {long}", rope_settings(m, p));
+        s += &self.applied.identity();
         Ok(s)
     }
 }

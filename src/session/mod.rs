@@ -1,6 +1,8 @@
 //! A context: batches in, logits out. Places a batch in memory, runs the plan, collects the outputs.
 #![forbid(unsafe_code)]
+mod adapters;
 pub mod batch;
+pub mod batch_ext;
 pub mod context;
 mod encoder;
 mod foresight;
@@ -13,7 +15,9 @@ pub mod perf;
 mod pooling;
 mod rewind;
 mod runner;
+pub mod sampled;
 pub mod ubatch;
+pub mod watch;
 pub use crate::backend::system_info;
 pub use context::Context;
 pub use params::ContextParams;

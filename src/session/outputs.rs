@@ -1,4 +1,7 @@
 //! Logits and embeddings of the last decode, by row and by the caller's batch index.
+use super::sampled::Sampled;
+use crate::backend::SeqSet;
+use crate::sampling::Row;
 use platform::Result;
 use platform::error::try_zeroed;
 use std::collections::BTreeMap;
@@ -15,15 +18,16 @@ pub struct Outputs {
     row_of: Vec<Option<u32>>,
     planned: Vec<Option<u32>>,
     n_rows: usize,
-    /// The batch at hand gave logits: an encoder gives none.
-    has_logits: bool,
+    /// Which rows of the batch at hand have logits: an encoder gives none, and those that only a chain reads stay with it.
+    has_logits: Vec<bool>,
+    pub sampled: Sampled,
     /// Pooled embeddings per sequence.
     seq: BTreeMap<u32, Vec<f32>>,
 }
 
 impl Outputs {
     pub fn new(n_vocab: usize, n_embd: usize) -> Outputs {
-        Outputs { n_vocab, n_embd, ..Outputs::default() }
+        Outputs { n_vocab, n_embd, sampled: Sampled::new(n_vocab), ..Outputs::default() }
     }
 
     /// Makes room for a batch in which token i is wanted where `wanted[i]`; refused memory changes nothing.
@@ -39,7 +43,8 @@ impl Outputs {
         self.planned = wanted.iter().map(|w| w.then(|| (next, next += 1).0)).collect();
         self.row_of = vec![None; wanted.len()];
         self.n_rows = n;
-        self.has_logits = false;
+        self.has_logits.clear();
+        self.has_logits.resize(n, false);
         self.seq.clear();
         Ok(())
     }
@@ -50,9 +55,15 @@ impl Outputs {
         self.row_of[i as usize] = Some(row);
         Some(row as usize)
     }
+    /// The logits of a row, which is of these sequences: to the chain of the first of them, and to the caller unless all have chains.
+    pub fn take_logits(&mut self, row: usize, first: u32, seqs: &SeqSet, read: impl Fn(&mut [f32]) -> Result<()>) -> Result<()> {
+        self.sampled.take(row, first, &read)?;
+        let taken = self.sampled.is_on() && seqs.iter().all(|s| self.sampled.has(s));
+        if taken { Ok(()) } else { read(self.logits_row(row)) }
+    }
     /// To be filled.
     pub fn logits_row(&mut self, row: usize) -> &mut [f32] {
-        self.has_logits = true;
+        self.has_logits[row] = true;
         &mut self.logits[row * self.n_vocab..(row + 1) * self.n_vocab]
     }
     pub fn embd_row(&mut self, row: usize) -> &mut [f32] {
@@ -81,8 +92,12 @@ impl Outputs {
     }
 
     pub fn logits_ith(&mut self, i: i32) -> Option<&mut [f32]> {
-        let row = self.row(i).filter(|_| self.has_logits)?;
+        let row = self.row(i).filter(|r| self.has_logits[*r])?;
         Some(self.logits_row(row))
+    }
+    /// What a chain made of index `i`. The error: there is no such output.
+    pub fn sampled_ith(&mut self, i: i32) -> std::result::Result<Option<&mut Row>, ()> {
+        self.row(i).map(|row| self.sampled.row(row)).ok_or(())
     }
     pub fn embd_ith(&mut self, i: i32) -> Option<&mut [f32]> {
         let row = self.row(i).filter(|r| (r + 1) * self.n_embd <= self.embd.len())?;
@@ -93,7 +108,7 @@ impl Outputs {
     }
     /// All rows; `None` before the first decode, and where it gave none.
     pub fn logits(&mut self) -> Option<&mut [f32]> {
-        self.has_logits.then_some(&mut self.logits[..self.n_rows * self.n_vocab])
+        self.has_logits.contains(&true).then_some(&mut self.logits[..self.n_rows * self.n_vocab])
     }
     pub fn embd(&mut self) -> Option<&mut [f32]> {
         let n = self.n_rows * self.n_embd;

@@ -13,6 +13,9 @@ pub struct ContextParams {
     pub n_batch: u32,
     pub n_ubatch: u32,
     pub n_seq_max: u32,
+    /// Outputs of a batch, 0: `n_batch`; and of each sequence that has a sampler, 0: as many.
+    pub n_outputs_max: u32,
+    pub n_outputs_max_per_seq: u32,
     pub n_threads: i32,
     pub n_threads_batch: i32,
     /// `None`: the model's.
@@ -51,6 +54,8 @@ impl Default for ContextParams {
             n_batch: 2048,
             n_ubatch: 512,
             n_seq_max: 1,
+            n_outputs_max: 0,
+            n_outputs_max_per_seq: 1,
             n_threads: 4,
             n_threads_batch: 4,
             rope_scaling: None,

@@ -1,8 +1,11 @@
 //! Runs a lowered plan: segments in order, values moved between devices where the plan says so.
 use super::outputs::Outputs;
 use super::pooling::Pool;
+use super::watch::{self, Nodes, Watcher};
 use crate::backend::*;
-use crate::blocks::Planned;
+use crate::blocks::{Planned, Settings};
+use crate::model::Model;
+use crate::model::adapter::Adapted;
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::{HashMap, HashSet};
@@ -11,6 +14,8 @@ use std::sync::Arc;
 enum Part {
     Run {
         exec: Box<dyn Exec>,
+        /// Where somebody looks.
+        nodes: Option<Nodes>,
         /// Values made by earlier parts that this one uses.
         incoming: Vec<T>,
         /// Values of this part that later ones use.
@@ -26,6 +31,7 @@ pub struct Runner {
     parts: Vec<Part>,
     /// Of the values that go from part to part.
     shapes: HashMap<T, (usize, Dim)>,
+    watch: Option<Watcher>,
 }
 
 /// What a part reads and makes.
@@ -52,16 +58,40 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
     all.iter().enumerate().map(|(i, p)| (sorted(&p.0, &|t| made_before(i, t)), sorted(&p.1, &|t| used_later(i, t)))).collect()
 }
 
+/// What a plan is made and lowered from.
+#[derive(Clone)]
+pub struct Ground {
+    pub plan: fn(&Model, &Settings) -> Planned,
+    pub settings: Settings,
+    pub bound: Bound,
+    pub limits: Limits,
+    pub watch: Option<Watcher>,
+}
+
 /// A plan that gives outputs, lowered, and where they are.
 pub struct Lowered {
     pub runner: Runner,
+    ground: Ground,
+    /// Weights that products are made with.
+    pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
 }
 
 impl Lowered {
-    pub fn new(p: Planned, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Lowered> {
-        Ok(Lowered { runner: Runner::new(&p.plan, backends, bound, limits)?, embd: p.embd, logits: p.logits })
+    pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
+        let p = (ground.plan)(m, &ground.settings);
+        let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
+        let runner = Runner { watch: ground.watch.clone(), ..runner };
+        let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
+    }
+
+    /// The same with what adapters add, whose weights stand behind the model's in `weights`.
+    pub fn with(&self, m: &Model, weights: &Arc<Vec<Weight>>, adapted: &Arc<Adapted>) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        (ground.bound.weights, ground.settings.adapted) = (weights.clone(), adapted.clone());
+        Lowered::new(m, ground)
     }
 
     /// The outputs of the last run, which was one of `ub` with `rows` wanted.
@@ -69,7 +99,8 @@ impl Lowered {
         for (o, i) in rows.iter().enumerate() {
             let Some(row) = out.place(ub.index[*i as usize]) else { continue };
             if let Some(t) = self.logits {
-                self.runner.read(t, o..o + 1, out.logits_row(row))?;
+                let i = *i as usize;
+                out.take_logits(row, ub.first_seq[i], &ub.seqs[i], |dst| self.runner.read(t, o..o + 1, dst))?;
             }
             if embeddings {
                 self.runner.read(self.embd, o..o + 1, out.embd_row(row))?;
@@ -84,6 +115,7 @@ impl Runner {
     pub fn new(plan: &Plan, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Runner> {
         let segments = plan.segments();
         let (mut parts, mut shapes) = (Vec::new(), HashMap::new());
+        let mut nodes = if plan.watched { watch::nodes(plan, bound) } else { Vec::new() }.into_iter();
         for (s, (incoming, outgoing)) in segments.iter().zip(carried(plan, &segments)) {
             let shape = |t: &T| (*t, (plan.value(*t).width as usize, plan.value(*t).rows));
             shapes.extend(outgoing.iter().map(shape));
@@ -91,12 +123,12 @@ impl Runner {
                 Segment::Run { dev, steps } => {
                     let b = backends.iter().find(|b| b.device() == *dev);
                     let b = b.ok_or_else(|| platform::Error::invalid(format!("no backend for device {}", dev.0)))?;
-                    Part::Run { exec: b.lower(plan, steps.clone(), bound, limits)?, incoming, outgoing }
+                    Part::Run { exec: b.lower(plan, steps.clone(), bound, limits)?, nodes: nodes.next(), incoming, outgoing }
                 }
                 Segment::Move { x, to } => Part::Move { x: *x, to: *to },
             });
         }
-        Ok(Runner { parts, shapes })
+        Ok(Runner { parts, shapes, watch: None })
     }
 
     pub fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
@@ -108,12 +140,15 @@ impl Runner {
                     let v = carried.get(x).cloned().ok_or_else(|| Stop::Failed(format!("{x:?} is moved before it is made")))?;
                     carried.insert(*to, v);
                 }
-                Part::Run { exec, incoming, outgoing } => {
+                Part::Run { exec, nodes, incoming, outgoing } => {
                     for t in incoming.iter() {
                         let v = carried.get(t).ok_or_else(|| Stop::Failed(format!("{t:?} is used before it is made")))?;
                         exec.write(*t, v).map_err(failed)?;
                     }
-                    exec.run(io)?;
+                    match (nodes, &self.watch) {
+                        (Some(nodes), Some(watch)) => nodes.run(exec.as_mut(), io, watch)?,
+                        _ => exec.run(io)?,
+                    }
                     for t in outgoing.iter() {
                         let (width, rows) = self.shapes[t];
                         let n = if rows == Dim::Tokens { io.ub.n_tokens() } else { io.outputs.len() };

@@ -17,7 +17,9 @@ fn exactly_the_listed_symbols() {
 fn the_list_is_the_contract_and_camelid_h() {
     let abi = abi();
     let contract: BTreeSet<&str> = members(&abi["functions"]).into_iter().map(|(n, _)| n).collect();
-    let (camelid, llama): (BTreeSet<&str>, BTreeSet<&str>) = LIST.lines().partition(|l| l.starts_with("camelid_"));
+    // C++ names are those that programs of the original import (tests/clients): no header of ours has them.
+    let c = LIST.lines().filter(|l| !l.starts_with("_Z"));
+    let (camelid, llama): (BTreeSet<&str>, BTreeSet<&str>) = c.partition(|l| l.starts_with("camelid_"));
     assert_eq!(llama, contract);
     let header = std::fs::read_to_string(crate::root().join("include/camelid.h")).expect("camelid.h");
     assert!(camelid.iter().all(|f| header.contains(&format!("{f}("))), "camelid.h lacks one of {camelid:?}");

@@ -130,7 +130,7 @@ fn attend(b: &dyn Backend, s: Shape, ub: &Ubatch, views: &Views, of: &[usize], w
     let value = |width| Value { width, rows: Dim::Tokens, dev };
     let index = s.index.iter().flat_map(|i| [i.n_head * i.head, i.n_head, i.width()].map(value));
     let values = [width, s.n_head * head_v].map(value).into_iter().chain(index).collect();
-    let plan = Plan { values, steps };
+    let plan = Plan { values, steps, watched: false };
     let n = ub.n_tokens();
     let limits = Limits { tokens: n, outputs: n, workers };
     let mut e = b.lower(&plan, 0..plan.steps.len(), &bound, limits).expect("lowers");

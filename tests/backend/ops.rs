@@ -569,7 +569,8 @@ impl Experts {
         let (up, down) = (mat(self.ty, 64, 96, at(96), false), mat(self.ty, 96, 64, None, true));
         let mats = [if self.gated { mat(self.gate_ty, 64, 96, at(0), true) } else { up }, up, down];
         let out = b.value(64, Dim::Tokens);
-        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, out });
+        let lows = Default::default();
+        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, lows, shown: None, out });
         out
     }
 }

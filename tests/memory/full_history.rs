@@ -141,6 +141,8 @@ impl FullHistory {
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,
+            watched: false,
+            adapted: Arc::default(),
         };
         let kv = Arc::new(stores.iter().map(|s| s.group().clone()).collect());
         let bound = Bound { weights: m.weights.clone(), kv };

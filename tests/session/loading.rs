@@ -68,3 +68,14 @@ fn the_pages_of_copied_weights_are_let_go() {
     assert!(!copied || rest < size / 8, "{rest} of {size} are there twice");
     let _ = std::fs::remove_file(&file);
 }
+
+/// A tokenizer's program makes a context of its vocabulary, because its library always does.
+#[test]
+fn a_context_of_a_vocabulary_has_sizes_and_refuses_batches() {
+    let p =
+        LoadParams { vocab_only: true, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true };
+    let m = std::sync::Arc::new(Model::load(&source(LLAMA, LoadMode::Mmap), p).expect("loads"));
+    let mut c = super::context(&m, |p| p.n_ctx = 512);
+    assert_eq!((c.sizes.n_ctx, c.has_memory(), m.held_bytes()), (512, false, 0));
+    assert_eq!((c.decode(&super::view(&[1, 2, 3])), c.encode(&super::view(&[1]))), (-1, -1));
+}

@@ -50,7 +50,8 @@ fn place(plan: &Plan, range: Range<usize>, limits: Limits) -> Result<(HashMap<T,
         }
     }
     // Values that nobody reads are results: they live to the end.
-    let read: std::collections::HashSet<T> = plan.steps.iter().flat_map(|s| s.op.inputs()).collect();
+    let read: std::collections::HashSet<T> =
+        plan.steps.iter().flat_map(|s| s.op.inputs().into_iter().chain(s.op.shown().iter().copied())).collect();
     let mut places = HashMap::new();
     let mut live: Vec<(usize, usize, usize)> = Vec::new(); // (at, end, dies)
     let mut total = 0;
@@ -191,7 +192,7 @@ mod tests {
             dev: DeviceId(0),
             seen_as: vec![],
         };
-        Plan { values: vec![value; n as usize + 1], steps: (0..n).map(step).collect() }
+        Plan { values: vec![value; n as usize + 1], steps: (0..n).map(step).collect(), watched: false }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 use super::arena::Arena;
 use super::audit::Audit;
 use super::homes::{Homes, Queue};
-use super::{attend, elementwise, experts, fuse, heads, linear, pick, rows};
+use super::{attend, elementwise, experts, fuse, heads, linear, low, pick, rows};
 use crate::backend::*;
 use kernels::Isa;
 use platform::numa::Nodes;
@@ -274,6 +274,7 @@ impl Lower<'_> {
                 Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
             }
             Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, linear::Before::Nothing, x, &outs, fine)?),
+            Op::AddLow { deltas } => Box::new(low::AddLow::lower(self, deltas)?),
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)?),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
@@ -302,7 +303,8 @@ impl CpuExec {
         let mut left = &plan.steps[range.clone()];
         while let Some(step) = left.first() {
             l.il = step.il;
-            let (op, n) = match fuse::lower(&mut l, left)? {
+            let fused = if plan.watched { None } else { fuse::lower(&mut l, left)? };
+            let (op, n) = match fused {
                 Some(fused) => fused,
                 None => (l.op(step.op.clone())?, 1),
             };
@@ -340,11 +342,16 @@ impl CpuExec {
 
 impl Exec for CpuExec {
     fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
+        self.run_steps(io, 0, self.steps.len())
+    }
+
+    fn run_steps(&mut self, io: &Io<'_>, first: usize, n: usize) -> std::result::Result<(), Stop> {
         let fault = self.fault.as_ref().filter(|f| f.run == self.n_runs).map(|f| f.worker);
         self.n_runs += 1;
         self.arena.begin();
         self.queues.iter().for_each(Pieces::reset);
         let this = &*self;
+        let steps = this.steps.get(first..first + n).ok_or_else(|| Stop::Failed(format!("no steps {first} to {}", first + n)))?;
         let seats = io.team.seats(io.active);
         if seats.len() != this.nodes.len() {
             return Err(Stop::Failed(format!("a team on {} nodes for work on {}", seats.len(), this.nodes.len())));
@@ -365,8 +372,8 @@ impl Exec for CpuExec {
         io.team.run(io.active, &|w| {
             let c = Ctx { node: w.node as usize, ..c };
             let mut since = (Instant::now(), 0);
-            for (i, s) in this.steps.iter().enumerate() {
-                assert!(fault != Some(w.id) || i < this.steps.len() / 2, "CAMELID_FAULT");
+            for (i, s) in steps.iter().enumerate() {
+                assert!(fault != Some(w.id) || i < steps.len() / 2, "CAMELID_FAULT");
                 // One worker asks for all, so that the callback is never entered twice at once.
                 if w.id == 0 && (io.stop)() {
                     return Err(Stop::Aborted);

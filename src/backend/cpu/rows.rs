@@ -72,6 +72,10 @@ impl CpuOp for Embed {
             }
             return Ok(());
         }
+        if self.by == Lookup::TokensOrNothing && ub.tokens.is_empty() {
+            w.share(n, 1).for_each(|i| c.arena.row_mut(w, self.out, i).fill(0.0));
+            return Ok(());
+        }
         let ids: Vec<usize> = (0..n).map(|i| terms::row_of(ub, self.by, i)).collect();
         if let Some(id) = ids.iter().find(|id| **id >= weight.shape[1] as usize) {
             return Err(Stop::Failed(format!("{} has no row {id}", weight.name)));

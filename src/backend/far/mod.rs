@@ -146,7 +146,11 @@ struct FarExec {
 
 impl Exec for FarExec {
     fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
-        let (plan, bound, range) = (&self.plan, &self.bound, self.range.clone());
+        self.run_steps(io, 0, self.range.len())
+    }
+    fn run_steps(&mut self, io: &Io<'_>, first: usize, n: usize) -> std::result::Result<(), Stop> {
+        let range = self.range.start + first..(self.range.start + first + n).min(self.range.end);
+        let (plan, bound) = (&self.plan, &self.bound);
         let values = Mutex::new(std::mem::take(&mut self.values));
         let done = io.team.run(1, &|_| {
             let mut v = values.lock().unwrap_or_else(|p| p.into_inner());

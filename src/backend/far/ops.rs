@@ -98,6 +98,7 @@ pub fn run(f: &mut Far<'_>, s: &Step) -> Result<()> {
         Op::Embed { table, by, scale, out } => embed(f, *table, *by, *scale, *out),
         Op::Norm { .. } => norm(f, &s.op),
         Op::Linear { x, outs, fine } => linear(f, *x, outs, *fine),
+        Op::AddLow { deltas } => deltas.iter().try_for_each(|d| add_low(f, d)),
         Op::Rope { x, n_head, norm, rope: r } => rope(f, *x, *n_head as usize, norm.as_ref(), r.as_ref()),
         Op::Store { group, k, v } => store(f, *group, s.il, [*k, *v]),
         Op::Attend { q, group, spec, out } => attend(f, *q, *group, s.il, spec, *out),
@@ -129,6 +130,10 @@ fn embed(f: &mut Far<'_>, w: WeightId, by: Lookup, scale: f32, out: T) -> Result
     let ub = f.io.ub;
     if by == Lookup::Tokens && ub.tokens.is_empty() {
         f.values.insert(out, ub.embd.clone());
+        return Ok(());
+    }
+    if by == Lookup::TokensOrNothing && ub.tokens.is_empty() {
+        f.values.insert(out, vec![0.0; ub.n_tokens() * f.width(out)]);
         return Ok(());
     }
     let weight = &f.bound.weights[w.0 as usize];
@@ -200,6 +205,19 @@ fn linear(f: &mut Far<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
         }
         f.values.insert(p.out, y);
     }
+    Ok(())
+}
+
+fn add_low(f: &mut Far<'_>, d: &Delta) -> Result<()> {
+    let (mut y, width) = (f.get(d.out)?.clone(), f.width(d.out));
+    let by = f.maybe(d.by)?.map_or(1.0, |s| s[0]);
+    for p in &d.parts {
+        let (b, z) = (f.floats(p.b)?, f.get(p.z)?);
+        for (y, z) in y.chunks_exact_mut(width).zip(z.chunks_exact(f.width(p.z))) {
+            terms::add_low(table(), y, z, &b, p.first as usize, p.scale * by);
+        }
+    }
+    f.values.insert(d.out, y);
     Ok(())
 }
 
@@ -413,7 +431,7 @@ fn route(f: &mut Far<'_>, logits: T, spec: &RouteSpec, ids: T, weights: T) -> Re
 }
 
 /// One expert's matrix on one row.
-fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
+fn expert(f: &Far<'_>, m: ExpertMat, lows: &[LowRank], e: usize, x: &[f32]) -> Result<Vec<f32>> {
     let scale = f.maybe(m.scale)?.map_or(1.0, |s| s[e]);
     let first = e * f.bound.weights[m.w.0 as usize].shape[1] as usize + m.first as usize;
     let mut y = f.matmul_rows(m.w, first..first + m.rows as usize, x, 1)?;
@@ -422,13 +440,20 @@ fn expert(f: &Far<'_>, m: ExpertMat, e: usize, x: &[f32]) -> Result<Vec<f32>> {
         let rows = y.len();
         table().add_to(&mut y, &b[e * rows..][..rows]);
     }
+    for low in lows {
+        let rank = low.rank as usize;
+        let (z, b) = (f.matmul_rows(low.a, e * rank..(e + 1) * rank, x, 1)?, f.floats(low.b)?);
+        let one = rank * f.bound.weights[low.b.0 as usize].shape[0] as usize;
+        terms::add_low(table(), &mut y, &z, &b[e * one..(e + 1) * one], low.first as usize, low.scale);
+    }
     Ok(y)
 }
 
 fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
-    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, out } = op else { return Ok(()) };
+    let Op::Experts { x, ids, weights, mats, act: a, weigh_inputs, lows, shown, out } = op else { return Ok(()) };
     let (n_used, k, width) = (f.width(*ids), f.width(*x), f.width(*out));
     let mut y = vec![0.0; f.n(*x) * width];
+    let mut parts: [Vec<f32>; 4] = Default::default();
     for (i, y) in y.chunks_exact_mut(width).enumerate() {
         for r in i * n_used..(i + 1) * n_used {
             let mut x = f.get(*x)?[i * k..][..k].to_vec();
@@ -437,16 +462,20 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let mut h = expert(f, mats[1], e, &x)?;
-            if mats[0] == mats[1] {
-                terms::activate(table(), *a, &mut h);
-            } else {
-                let (g, u) = (expert(f, mats[0], e, &x)?, h.clone());
-                terms::glu(table(), *a, &g, &u, &mut h);
+            let (g, u) = (expert(f, mats[0], &lows[0], e, &x)?, expert(f, mats[1], &lows[1], e, &x)?);
+            let mut h = u.clone();
+            match mats[0] == mats[1] {
+                true => terms::activate(table(), *a, &mut h),
+                false => terms::glu(table(), *a, &g, &u, &mut h),
             }
-            table().add_scaled(y, &expert(f, mats[2], e, &h)?, w);
+            let down = expert(f, mats[2], &lows[2], e, &h)?;
+            table().add_scaled(y, &down, w);
+            if shown.is_some() {
+                parts.iter_mut().zip([g, u, h, down]).for_each(|(to, row)| to.extend(row));
+            }
         }
     }
+    shown.iter().flatten().zip(parts).for_each(|(t, v)| drop(f.values.insert(*t, v)));
     f.values.insert(*out, y);
     Ok(())
 }

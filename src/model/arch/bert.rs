@@ -5,7 +5,7 @@ use crate::model::names::Role;
 use crate::model::spec::*;
 
 /// What is common to all of them.
-const ENCODER: Arch = Arch { memory: false, head: Head { logits: false, ..PLAIN.head }, ..PLAIN };
+const ENCODER: Arch = Arch { memory: false, steered: false, head: Head { logits: false, ..PLAIN.head }, ..PLAIN };
 
 /// What is common to those that norm sums, the embeddings' too.
 const POST: Arch = Arch {

@@ -172,6 +172,7 @@ pub static DOTS3NOTE: Arch = Arch {
 /// Hyper-connections, sinks, gates per channel, and experts whose activation is cut.
 pub static HY_V4: Arch = Arch {
     name: "hy_v4",
+    steered: false,
     keys: &[
         req(Key::RmsEps),
         req(Key::QLora),

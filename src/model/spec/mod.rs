@@ -40,6 +40,8 @@ pub struct Arch {
     pub v_by_channel: bool,
     /// Whatever the file says, tokens see both sides.
     pub both_sides: bool,
+    /// Layers take control vectors.
+    pub steered: bool,
     /// Fills in masked tokens instead of adding new ones.
     pub diffusion: bool,
     pub stacks: Stacks,
@@ -77,6 +79,7 @@ pub const PLAIN: Arch = Arch {
     memory: true,
     v_by_channel: false,
     both_sides: false,
+    steered: true,
     diffusion: false,
     stacks: Stacks::One,
     classifier: Classifier { rows: ClsRows::No, mean: false, out: false, gelu: false, softmax: false, dense: false },

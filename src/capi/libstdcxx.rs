@@ -1,0 +1,153 @@
+//! Objects of libstdc++ that C++ functions of the original give or take by value: its std::string read, a std::vector and a std::map made, in
+//! the layouts that its ABI has kept since GCC 5. Their memory comes from the program's own `operator new`, whose `delete` it is given to. Knows
+//! no llama type.
+use super::host;
+use std::ffi::{CStr, c_void};
+use std::ptr::{NonNull, null_mut};
+
+/// std::string, to read from.
+#[repr(C)]
+pub struct Text {
+    at: *const u8,
+    len: usize,
+    /// its capacity, or the text itself where it is short
+    _inside: [u64; 2],
+}
+
+impl Text {
+    /// # Safety
+    /// A std::string of libstdc++.
+    pub unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: the caller's promise: so many bytes are there, also of a text that lies inside.
+        if self.at.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(self.at, self.len) } }
+    }
+}
+
+/// std::vector<T>.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Vector<T> {
+    begin: *mut T,
+    end: *mut T,
+    room: *mut T,
+}
+
+impl<T: Copy> Vector<T> {
+    pub const EMPTY: Vector<T> = Vector { begin: null_mut(), end: null_mut(), room: null_mut() };
+
+    /// A vector that the program will delete; empty where there is no memory.
+    pub fn of(list: &[T]) -> Vector<T> {
+        let Some(begin) = new::<T>(list.len()).filter(|_| !list.is_empty()) else { return Self::EMPTY };
+        // SAFETY: room for so many was just taken.
+        unsafe { std::ptr::copy_nonoverlapping(list.as_ptr(), begin.as_ptr(), list.len()) };
+        Self::over(begin.as_ptr(), list.len())
+    }
+
+    /// One that shows memory of ours, and that nobody deletes or adds to.
+    pub fn over(begin: *mut T, n: usize) -> Vector<T> {
+        let end = begin.wrapping_add(n);
+        Vector { begin, end, room: end }
+    }
+}
+
+/// What a tree's nodes and its head begin with.
+#[repr(C)]
+struct Links {
+    /// 0: red, 1: black
+    color: u32,
+    parent: *mut Links,
+    left: *mut Links,
+    right: *mut Links,
+}
+
+/// std::map of pointers. Its head is linked to from the nodes, so it is made where the caller wants it and cannot be moved.
+#[repr(C)]
+pub struct Map {
+    /// std::less has no state, but a place.
+    compare: u64,
+    head: Links,
+    n: usize,
+}
+
+#[repr(C)]
+struct Node<V> {
+    links: Links,
+    key: *mut c_void,
+    value: V,
+}
+
+impl Map {
+    /// A map with one entry at `out`; without a key, or memory for it, an empty one.
+    ///
+    /// # Safety
+    /// Room for a map that the caller will look at as one, of values like `V`.
+    pub unsafe fn put<V>(out: *mut Map, key: Option<NonNull<c_void>>, value: V) {
+        let Some(key) = key.filter(|_| !out.is_null()) else {
+            // SAFETY: the caller's promise.
+            return unsafe { Self::put_empty(out) };
+        };
+        let Some(node) = new::<Node<V>>(1) else {
+            // SAFETY: the caller's promise.
+            return unsafe { Self::put_empty(out) };
+        };
+        // SAFETY: room for a map by the caller's promise, and for a node that was just taken.
+        unsafe {
+            let head = &raw mut (*out).head;
+            let root = Links { color: 1, parent: head, left: null_mut(), right: null_mut() };
+            node.write(Node { links: root, key: key.as_ptr(), value });
+            let root: *mut Links = node.as_ptr().cast();
+            out.write(Map { compare: 0, head: Links { color: 0, parent: root, left: root, right: root }, n: 1 });
+        }
+    }
+
+    /// # Safety
+    /// NULL, or room for a map.
+    unsafe fn put_empty(out: *mut Map) {
+        if !out.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let head = &raw mut (*out).head;
+                out.write(Map { compare: 0, head: Links { color: 0, parent: null_mut(), left: head, right: head }, n: 0 });
+            }
+        }
+    }
+}
+
+/// Room for `n` of T by the program's `operator new`; by malloc, which is what that is made of, where the program has no C++ that we can see.
+fn new<T>(n: usize) -> Option<NonNull<T>> {
+    const NEW: &CStr = c"_Znwm";
+    let bytes = size_of::<T>().checked_mul(n)?;
+    let Some(found) = host::symbol(NEW).or_else(|| host::within(c"libstdc++.so.6", NEW)) else {
+        // SAFETY: any size will do.
+        return NonNull::new(unsafe { libc::malloc(bytes) }.cast());
+    };
+    // SAFETY: the name says its type. It throws only where memory ends, which it does for no sizes that come from here.
+    let operator_new: unsafe extern "C" fn(usize) -> *mut c_void = unsafe { std::mem::transmute(found.as_ptr()) };
+    // SAFETY: as above.
+    NonNull::new(unsafe { operator_new(bytes) }.cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_links_are_those_of_libstdcxx() {
+        assert_eq!((size_of::<Text>(), size_of::<Vector<i32>>(), size_of::<Map>()), (32, 24, 48));
+        assert_eq!((size_of::<Links>(), std::mem::offset_of!(Map, head), std::mem::offset_of!(Map, n)), (32, 8, 40));
+        let mut map = std::mem::MaybeUninit::<Map>::uninit();
+        let mut thing = 0_u8;
+        // SAFETY: room for a map, which is read as one; the node is given back as it was taken.
+        unsafe {
+            Map::put(map.as_mut_ptr(), NonNull::new((&raw mut thing).cast()), [1_usize, 2, 3]);
+            let m = map.assume_init_ref();
+            let node: *mut Node<[usize; 3]> = m.head.parent.cast();
+            assert_eq!((m.n, (*node).value, (*node).key), (1, [1, 2, 3], (&raw mut thing).cast()));
+            assert_eq!(((*node).links.parent.cast_const(), m.head.left, m.head.right), (&raw const m.head, node.cast(), node.cast()));
+            libc::free(node.cast());
+            Map::put(map.as_mut_ptr(), None, ());
+            let m = map.assume_init_ref();
+            assert_eq!((m.n, m.head.left.cast_const(), m.head.parent), (0, &raw const m.head, null_mut()));
+        }
+    }
+}

@@ -1,0 +1,2 @@
+"""Other people's bindings on our library."""
+ALL = {}
