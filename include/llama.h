@@ -683,7 +683,8 @@ LLAMA_API enum llama_load_mode llama_load_mode_from_str(const char *str);
 // The parameters to start from.
 LLAMA_API struct llama_model_params llama_model_default_params(void);
 
-// A model from metadata alone; `set_tensor_data` fills every tensor. NULL on failure.
+// A model from metadata alone, a context of the program's libggml; `set_tensor_data` fills every tensor that the architecture has or may have,
+// F32 or what the context says of its name. NULL on failure.
 LLAMA_API
 struct llama_model *llama_model_init_from_user(struct gguf_context *metadata,
                                                llama_model_set_tensor_data_t set_tensor_data,

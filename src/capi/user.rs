@@ -14,6 +14,14 @@ use std::os::fd::FromRawFd;
 
 type Context = *const gguf_context;
 
+type Count = unsafe extern "C" fn(Context) -> i64;
+type Number = unsafe extern "C" fn(Context, i64) -> c_int;
+type Size = unsafe extern "C" fn(Context, i64) -> usize;
+type Text = unsafe extern "C" fn(Context, i64) -> *const c_char;
+type Data = unsafe extern "C" fn(Context, i64) -> *const c_void;
+type Element = unsafe extern "C" fn(Context, i64, usize) -> *const c_char;
+type Find = unsafe extern "C" fn(Context, *const c_char) -> i64;
+
 /// A function of the program's libggml.
 fn function(name: &CStr) -> Result<*mut c_void> {
     let found = host::symbol(name).map(|p| p.as_ptr());
@@ -22,17 +30,17 @@ fn function(name: &CStr) -> Result<*mut c_void> {
 
 /// The functions by which a gguf_context is read.
 struct Reader {
-    n_kv: unsafe extern "C" fn(Context) -> i64,
-    key: unsafe extern "C" fn(Context, i64) -> *const c_char,
-    kv_type: unsafe extern "C" fn(Context, i64) -> c_int,
-    val_data: unsafe extern "C" fn(Context, i64) -> *const c_void,
-    val_str: unsafe extern "C" fn(Context, i64) -> *const c_char,
-    arr_type: unsafe extern "C" fn(Context, i64) -> c_int,
-    arr_n: unsafe extern "C" fn(Context, i64) -> usize,
-    arr_data: unsafe extern "C" fn(Context, i64) -> *const c_void,
-    arr_str: unsafe extern "C" fn(Context, i64, usize) -> *const c_char,
-    find_tensor: unsafe extern "C" fn(Context, *const c_char) -> i64,
-    tensor_type: unsafe extern "C" fn(Context, i64) -> c_int,
+    n_kv: Count,
+    key: Text,
+    kv_type: Number,
+    val_data: Data,
+    val_str: Text,
+    arr_type: Number,
+    arr_n: Size,
+    arr_data: Data,
+    arr_str: Element,
+    find_tensor: Find,
+    tensor_type: Number,
 }
 
 impl Reader {
@@ -41,17 +49,17 @@ impl Reader {
         // SAFETY: ggml's functions of these names have these types (gguf.h).
         unsafe {
             Ok(Reader {
-                n_kv: typed::<*mut c_void, _>(function(c"gguf_get_n_kv")?),
-                key: typed::<*mut c_void, _>(function(c"gguf_get_key")?),
-                kv_type: typed::<*mut c_void, _>(function(c"gguf_get_kv_type")?),
-                val_data: typed::<*mut c_void, _>(function(c"gguf_get_val_data")?),
-                val_str: typed::<*mut c_void, _>(function(c"gguf_get_val_str")?),
-                arr_type: typed::<*mut c_void, _>(function(c"gguf_get_arr_type")?),
-                arr_n: typed::<*mut c_void, _>(function(c"gguf_get_arr_n")?),
-                arr_data: typed::<*mut c_void, _>(function(c"gguf_get_arr_data")?),
-                arr_str: typed::<*mut c_void, _>(function(c"gguf_get_arr_str")?),
-                find_tensor: typed::<*mut c_void, _>(function(c"gguf_find_tensor")?),
-                tensor_type: typed::<*mut c_void, _>(function(c"gguf_get_tensor_type")?),
+                n_kv: typed::<*mut c_void, Count>(function(c"gguf_get_n_kv")?),
+                key: typed::<*mut c_void, Text>(function(c"gguf_get_key")?),
+                kv_type: typed::<*mut c_void, Number>(function(c"gguf_get_kv_type")?),
+                val_data: typed::<*mut c_void, Data>(function(c"gguf_get_val_data")?),
+                val_str: typed::<*mut c_void, Text>(function(c"gguf_get_val_str")?),
+                arr_type: typed::<*mut c_void, Number>(function(c"gguf_get_arr_type")?),
+                arr_n: typed::<*mut c_void, Size>(function(c"gguf_get_arr_n")?),
+                arr_data: typed::<*mut c_void, Data>(function(c"gguf_get_arr_data")?),
+                arr_str: typed::<*mut c_void, Element>(function(c"gguf_get_arr_str")?),
+                find_tensor: typed::<*mut c_void, Find>(function(c"gguf_find_tensor")?),
+                tensor_type: typed::<*mut c_void, Number>(function(c"gguf_get_tensor_type")?),
             })
         }
     }

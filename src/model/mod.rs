@@ -12,7 +12,6 @@ mod settle;
 pub mod spec;
 mod wanted;
 
-pub use wanted::Wanted;
 use crate::backend::cpu::Cpu;
 use crate::backend::far::Far;
 use crate::backend::{Backend, DeviceId, Weight, WeightId};
@@ -24,6 +23,7 @@ use platform::numa::{self, Nodes};
 use platform::{Error, Result, log};
 use spec::{Arch, Ffn, LayerSpec};
 use std::sync::{Arc, OnceLock};
+pub use wanted::Wanted;
 
 /// What a caller may say about loading.
 pub struct LoadParams<'a> {
