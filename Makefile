@@ -13,7 +13,7 @@ CASES   ?= 20000
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
-EXAMPLES := build/simple build/chat build/batched build/prefix_cache
+EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar quantize)
 
 .PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa numa-map headers install dist tools test-differential test-conformance bench bench-kernels bench-plot bench-state bench-words clean
 
@@ -27,10 +27,18 @@ demo: build/simple
 
 examples: $(EXAMPLES)
 
+# The libraries under the names that the loader and the linker ask for.
+LINK_LIBS = ln -sf $(RELEASE)/libllama.so build/libllama.so.0; ln -sf libllama.so.0 build/libllama.so; \
+	ln -sf $(RELEASE)/libggml.so build/libggml.so.0; ln -sf libggml.so.0 build/libggml.so
+WITH_LIBS = -Iinclude $< -o $@ -Lbuild -Wl,--as-needed -lllama -lggml -Wl,-rpath,'$$ORIGIN'
+
 build/%: c_examples/%.c lib | build
-	@ln -sf $(RELEASE)/libllama.so build/libllama.so.0
-	@ln -sf libllama.so.0 build/libllama.so
-	$(CC) -O2 -std=c11 -Wall -Wextra -Werror -Iinclude $< -o $@ -Lbuild -lllama -Wl,-rpath,'$$ORIGIN'
+	@$(LINK_LIBS)
+	$(CC) -O2 -std=c11 -Wall -Wextra -Werror $(WITH_LIBS)
+
+build/%: c_examples/%.cpp lib | build
+	@$(LINK_LIBS)
+	$(CXX) -O2 -std=c++17 -Wall -Wextra -Werror $(WITH_LIBS)
 
 build:
 	@mkdir -p build
