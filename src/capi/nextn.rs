@@ -4,7 +4,7 @@ use super::boundary::{guard, with};
 use super::handles::with_context;
 use super::ptr;
 use super::types::*;
-use crate::blocks::NextRows;
+use crate::session::hidden::NextRows;
 use crate::session::table;
 use platform::log;
 

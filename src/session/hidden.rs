@@ -2,7 +2,8 @@
 use super::context::Context;
 use super::outputs::Outputs;
 use crate::backend::Ubatch;
-use crate::blocks::{NextRows, Tapped, Taps};
+pub use crate::blocks::NextRows;
+use crate::blocks::{Tapped, Taps};
 use crate::model::spec::Flow;
 use platform::error::try_zeroed;
 use platform::{Error, Result};

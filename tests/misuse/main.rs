@@ -2,6 +2,7 @@
 mod batches;
 mod calls;
 mod failing;
+mod hidden;
 mod picking;
 mod processes;
 mod sequences;
