@@ -4,7 +4,7 @@ use super::boundary::{guard, with};
 use super::handles::with_context;
 use super::ptr;
 use super::types::*;
-use crate::blocks::NextRows;
+use crate::session::hidden::NextRows;
 use crate::session::table;
 use platform::log;
 
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn llama_set_embeddings_nextn(ctx: ContextPtr<'_>, value: 
 /// All rows of it. NULL where it is not kept.
 #[unsafe(export_name = "_Z26llama_get_embeddings_nextnP13llama_context")]
 pub unsafe extern "C" fn llama_get_embeddings_nextn(ctx: ContextPtr<'_>) -> *mut f32 {
-    with_context("llama_get_embeddings_nextn", ctx_of(ctx), std::ptr::null_mut(), |c| first(c.hidden.next()))
+    with_context("llama_get_embeddings_nextn", ctx_of(ctx), std::ptr::null_mut(), |c| first(c.hidden.all_next()))
 }
 
 /// The row of the i-th token; where only outputs are kept as `llama_get_embeddings_ith` counts. NULL where there is none.

@@ -2,7 +2,8 @@
 use super::context::Context;
 use super::outputs::Outputs;
 use crate::backend::Ubatch;
-use crate::blocks::{NextRows, Tapped, Taps};
+pub use crate::blocks::NextRows;
+use crate::blocks::{Tapped, Taps};
 use crate::model::spec::Flow;
 use platform::error::try_zeroed;
 use platform::{Error, Result};
@@ -64,7 +65,7 @@ impl Hidden {
     pub fn layer(&mut self, layer: u32) -> Option<&mut [f32]> {
         self.layers.get_mut(&layer).map(Vec::as_mut_slice).filter(|v| !v.is_empty())
     }
-    pub fn next(&mut self) -> Option<&mut [f32]> {
+    pub fn all_next(&mut self) -> Option<&mut [f32]> {
         (!self.next.is_empty()).then_some(&mut self.next)
     }
     /// A row: by token where all are there, else by output.

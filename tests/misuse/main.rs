@@ -3,6 +3,7 @@ mod adapters;
 mod batches;
 mod calls;
 mod failing;
+mod hidden;
 mod picking;
 mod processes;
 mod sequences;
