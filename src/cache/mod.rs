@@ -109,6 +109,9 @@ impl Cache {
                 "{n} tokens of sequence {seq}, which goes to position {held}; at least {BLOCK}, and each once"
             )));
         }
+        if ctx.is_mixed(id) {
+            return Err(Error::invalid(format!("sequence {seq} has rows that were computed under other adapters")));
+        }
         let (name, blocks) = (Index::name(key.whole(tokens)), key.blocks(tokens));
         let new = New { seq, tokens, identity: &key.identity, present_from: present_from(memory, id) };
         // An entry of the same tokens is as good, unless windows had lost more by then.

@@ -48,6 +48,18 @@ impl Context {
             *e.lowered() = lowered;
         }
         self.applied = applied;
+        self.mixed = (0..self.sizes.n_seq_max).collect();
+        self.unmix();
         Ok(())
+    }
+
+    /// Whether other adapters than those of now may have had a part in rows of `seq`.
+    pub fn is_mixed(&self, seq: u32) -> bool {
+        self.mixed.contains(&seq)
+    }
+    /// What is empty now is filled anew.
+    pub(super) fn unmix(&mut self) {
+        let memory = self.kv.memory();
+        self.mixed.retain(|s| memory.pos_max(*s).is_some());
     }
 }

@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::model::adapter::{Adapted, Applied};
 use platform::pool::{Stop, Team};
 use platform::{Error, Result, log};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,6 +59,8 @@ pub struct Context {
     /// Somebody looks at what decodes compute.
     pub watched: bool,
     pub(super) applied: Applied,
+    /// Sequences with rows that other adapters than those of now had a part in, until they are empty.
+    pub(super) mixed: BTreeSet<u32>,
 }
 
 pub(super) struct Decoder {
@@ -186,6 +189,7 @@ impl Context {
             edits: 0,
             watched: settings.watched,
             applied: Applied::default(),
+            mixed: BTreeSet::new(),
         };
         ctx.announce();
         Ok(ctx)
@@ -453,17 +457,24 @@ impl Context {
     }
     pub fn memory_clear(&mut self) {
         self.kv.clear();
+        self.mixed.clear();
     }
     pub fn seq_rm(&mut self, seq: Option<u32>, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         self.edits += u64::from((0..i32::MAX).contains(&p1));
-        self.operate(|kv| kv.seq_rm(seq, p0, p1))
+        self.operate(|kv| kv.seq_rm(seq, p0, p1))?;
+        self.unmix();
+        Ok(())
     }
     pub fn seq_cp(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> std::result::Result<(), Refused> {
         self.edits += 1;
-        self.operate(|kv| kv.seq_cp(src, dst, p0, p1))
+        self.operate(|kv| kv.seq_cp(src, dst, p0, p1))?;
+        self.mixed.extend(self.mixed.contains(&src).then_some(dst));
+        Ok(())
     }
     pub fn seq_keep(&mut self, seq: u32) -> std::result::Result<(), Refused> {
-        self.operate(|kv| kv.seq_keep(seq))
+        self.operate(|kv| kv.seq_keep(seq))?;
+        self.unmix();
+        Ok(())
     }
     pub fn seq_add(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> std::result::Result<(), Refused> {
         self.edits += 1;

@@ -136,3 +136,54 @@ def steer(c, cvec):
     rc = engine.L.llama_set_adapter_cvec(c.p, p, data.size, data.shape[-1], first, last)
     assert rc == 0, engine.said()
     return rc
+
+
+def encoded(job):
+    """What a text becomes, through llama_encode: bare, with an adapter, with directions. Embeddings, or the logits of a decoder beside the encoder."""
+    import ctypes
+    import engine
+    L = engine.L
+    m = engine.Model(job["model"])
+    lora = L.llama_adapter_lora_init(m.p, job["lora"].encode())
+    assert lora, engine.said()
+    tokens, out = job["tokens"], []
+    c = m.context(n_ctx=256, n_batch=256, n_ubatch=256, embeddings=not job["t5"], pooling_type=0)
+    for scale, cvec in ((0.0, None), (0.9, None), (0.0, job["rows"])):
+        handle, scales = (L.llama_adapter_lora_p_ctypes * 1)(lora), (ctypes.c_float * 1)(scale)
+        assert L.llama_set_adapters_lora(c.p, handle, 1, scales) == 0, engine.said()
+        steer(c, (cvec, 1, 99))
+        b = engine.batch(tokens, range(len(tokens)), [0] * len(tokens), [1] * len(tokens))
+        assert L.llama_encode(c.p, b) == 0, engine.said()
+        if job["t5"]:
+            c.clear()
+            assert c.decode([0, 5, 7], [0, 1, 2]) == 0, engine.said()
+            out.append(np.array([c.logits(i) for i in range(3)]))
+        else:
+            row = L.llama_model_n_embd(m.p)
+            rows = [np.ctypeslib.as_array(L.llama_get_embeddings_ith(c.p, i), (row,)).copy() for i in range(len(tokens))]
+            out.append(np.array(rows))
+    c.free()
+    return out
+
+
+def told(job):
+    """An adapter's metadata by key, and its tokens; by index and by key they must be the same."""
+    import ctypes
+    import engine
+    L = engine.L
+    m = engine.Model(job["model"])
+    a = L.llama_adapter_lora_init(m.p, job["lora"].encode())
+    assert a, engine.said()
+    buf, out = ctypes.create_string_buffer(64), {}
+    for i in range(L.llama_adapter_meta_count(a)):
+        n = L.llama_adapter_meta_key_by_index(a, i, buf, 64)
+        key = buf.value
+        by_index = L.llama_adapter_meta_val_str_by_index(a, i, buf, 64), buf.value
+        assert n == len(key) and (L.llama_adapter_meta_val_str(a, key, buf, 64), buf.value) == by_index, key
+        out[key] = by_index
+    out["missing"] = [(f(a, k, buf, 64), buf.value) for f, k in ((L.llama_adapter_meta_val_str, b"no"), (L.llama_adapter_meta_key_by_index, 99))]
+    out["cut"] = L.llama_adapter_meta_val_str(a, b"general.type", buf, 3), buf.value
+    n = L.llama_adapter_get_alora_n_invocation_tokens(a)
+    out["tokens"] = list(L.llama_adapter_get_alora_invocation_tokens(a)[:n])
+    L.llama_adapter_lora_free(a)
+    return out

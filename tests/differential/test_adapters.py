@@ -87,6 +87,22 @@ class Bundled(Files):
             self.compare(model, files, runs)
 
 
+    def test_metadata(self):
+        model = sides.MODELS["llama"]
+        base = adapters.Base(model)
+        keys = [lambda w: w.add_string("adapter.lora.task_name", "a fox\n" * 20), lambda w: w.add_bool("x.flag", True),
+                lambda w: w.add_float32("x.third", 1 / 3), lambda w: w.add_int64("x.least", -2**63), lambda w: w.add_uint8("x.byte", 255)]
+        lora = adapters.random(self.path("told.gguf"), base, base.matrices("attn_q"), alpha=0.1, keys=keys)
+        tokens = self.path("tokens.gguf")
+        pairs = adapters.random_pairs(base, base.matrices("attn_q"))
+        adapters.write(tokens, base.arch, pairs, keys=[lambda w: w.add_key_value("adapter.alora.invocation_tokens", [7, 3, 9],
+                                                                             adapters.gguf.GGUFValueType.ARRAY, adapters.gguf.GGUFValueType.UINT32)])
+        for path in (lora, tokens):
+            ours, theirs = sides.both("adapters:told", {"model": model, "lora": path})
+            self.assertEqual(ours, theirs)
+        self.assertEqual(ours["tokens"], [7, 3, 9])
+
+
 class Specs(Files):
     @classmethod
     def setUpClass(cls):
@@ -135,6 +151,24 @@ class Specs(Files):
                     self.assertGreater(moved[1], 0.01)
             for j in jobs:
                 os.remove(j["model"])
+
+    def test_every_encoder(self):
+        import make_models
+        for spec in make_models.specs(r"^(x-t5|x-(.*bert.*|gemma-embedding|t5encoder)|dream|llada|rnd1)"):
+            with self.subTest(spec["name"]):
+                model = self.path("encoder.gguf")
+                make_models.build(spec, model)
+                base = adapters.Base(model)
+                names = [n for n in base.matrices() if "cls" not in n] + [adapters.TABLE]
+                lora = adapters.random(self.path("lora.gguf"), base, names, alpha=12.0, strength=0.2)
+                rng = np.random.default_rng(1)
+                job = {"model": model, "lora": lora, "rows": rng.normal(size=(30, base.shapes[adapters.TABLE][0])) * 0.3,
+                       "t5": spec["arch"] == "t5", "tokens": [int(t) for t in rng.integers(0, 100, 24)]}
+                ours, theirs = sides.both("adapters:encoded", job)
+                far, moved = [nmse(a, b) for a, b in zip(ours, theirs)], [nmse(b, theirs[0]) for b in theirs]
+                print(f"  {spec['name']}: nmse {far[1]:.1e} of {moved[1]:.1e} with an adapter, {far[2]:.1e} of {moved[2]:.1e} with directions")
+                self.assertLess(max(far), EXACT)
+                self.assertGreater(moved[1], 0.01)
 
     def test_as_if_it_were_in_the_weights(self):
         """What the original does not show: adapters beside all matrices of latent attention and indices are what they are merged."""

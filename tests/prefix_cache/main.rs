@@ -1,5 +1,6 @@
 //! The prefix cache on the bundled models: what comes from disk is what would have been computed, bit by bit, or does not come; whatever happens
 //! to the directory costs a computation and nothing else.
+mod adapters;
 mod auto;
 mod calls;
 mod damage;
