@@ -1,5 +1,5 @@
-//! C++ functions of the original that its common library and node-llama-cpp's addon import, by their mangled names: memory reports, names of
-//! architectures, grammars without a sampler. What a C++ object looks like is said in `libstdcxx`.
+//! C++ functions of the original that its common library, node-llama-cpp's addon and two of its tests import, by their mangled names: memory reports,
+//! names of architectures, grammars without a sampler. What a C++ object looks like is said in `libstdcxx`.
 //!
 //! A function that gives a C++ object has room for it as its first argument and gives that back, which is how x86-64 passes it.
 #![allow(non_camel_case_types, reason = "the names of llama-grammar.h")]
@@ -7,11 +7,13 @@ use super::boundary::{attempt, guard, with};
 use super::handles::with_context;
 use super::host;
 use super::libstdcxx::{Map, Text, Vector};
+use super::links;
 use super::ptr;
 use super::types::*;
 use crate::grammar::Grammar;
 use crate::model::arch;
-use crate::vocab::code_points;
+use crate::sampling;
+use crate::vocab::{code_points, encode_code_point};
 use platform::log;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -214,4 +216,37 @@ pub unsafe extern "C" fn unicode_cpts_from_utf8(utf8: Option<&Text>) -> Vector<u
     // SAFETY: the caller's promise: a std::string.
     let bytes = utf8.map_or(&b""[..], |t| unsafe { t.bytes() });
     guard(Vector::EMPTY, || Vector::of(&code_points(bytes).collect::<Vec<_>>()))
+}
+
+/// A code point as text: std::string. Empty for what is none.
+#[unsafe(export_name = "_Z19unicode_cpt_to_utf8B5cxx11j")]
+pub unsafe extern "C" fn unicode_cpt_to_utf8(out: *mut Text, cpt: u32) -> *mut Text {
+    let mut text = Vec::new();
+    if cpt <= 0x10_FFFF {
+        encode_code_point(cpt, &mut text);
+    }
+    // SAFETY: the caller's promise: room for this string.
+    unsafe { Text::put(out, &text) };
+    out
+}
+
+/// `llama_sampler_init_dry` with breakers in tokens, without a vocabulary.
+#[unsafe(export_name = "_Z30llama_sampler_init_dry_testingffiiRKSt6vectorIS_IiSaIiEESaIS1_EE")]
+pub unsafe extern "C" fn llama_sampler_init_dry_testing(
+    dry_multiplier: f32,
+    dry_base: f32,
+    dry_allowed_length: i32,
+    dry_penalty_last_n: i32,
+    seq_breakers: Option<&Vector<Vector<llama_token>>>,
+) -> *mut llama_sampler {
+    let mut breakers = sampling::Breakers::new();
+    // SAFETY: the caller's promise: a vector of vectors.
+    for breaker in seq_breakers.map_or(&[][..], |b| unsafe { b.elements() }) {
+        // SAFETY: as above.
+        if let Some((head, tail)) = unsafe { breaker.elements() }.split_first() {
+            breakers.entry(*head).or_default().push(tail.to_vec());
+        }
+    }
+    let make = || sampling::dry(dry_multiplier, dry_base, dry_allowed_length, dry_penalty_last_n, || breakers);
+    guard(std::ptr::null_mut(), || links::single(make()))
 }

@@ -5,13 +5,13 @@ use super::host;
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
 
-/// std::string, to read from.
+/// std::string.
 #[repr(C)]
 pub struct Text {
     at: *const u8,
     len: usize,
     /// its capacity, or the text itself where it is short
-    _inside: [u64; 2],
+    inside: [u8; 16],
 }
 
 impl Text {
@@ -20,6 +20,20 @@ impl Text {
     pub unsafe fn bytes(&self) -> &[u8] {
         // SAFETY: the caller's promise: so many bytes are there, also of a text that lies inside.
         if self.at.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(self.at, self.len) } }
+    }
+
+    /// A short text at `out`, inside the object; cut to what finds room there.
+    ///
+    /// # Safety
+    /// NULL, or room for a string that the caller will look at as one.
+    pub unsafe fn put(out: *mut Text, text: &[u8]) {
+        let mut inside = [0; 16];
+        let len = text.len().min(inside.len() - 1);
+        inside[..len].copy_from_slice(&text[..len]);
+        if !out.is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { out.write(Text { at: (&raw const (*out).inside).cast(), len, inside }) }
+        }
     }
 }
 
@@ -41,6 +55,14 @@ impl<T: Copy> Vector<T> {
         // SAFETY: room for so many was just taken.
         unsafe { std::ptr::copy_nonoverlapping(list.as_ptr(), begin.as_ptr(), list.len()) };
         Self::over(begin.as_ptr(), list.len())
+    }
+
+    /// # Safety
+    /// A vector of the program, whose elements are T's.
+    pub unsafe fn elements(&self) -> &[T] {
+        let n = (self.end as usize).saturating_sub(self.begin as usize) / size_of::<T>();
+        // SAFETY: the caller's promise.
+        if self.begin.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(self.begin, n) } }
     }
 
     /// One that shows memory of ours, and that nobody deletes or adds to.
@@ -130,6 +152,19 @@ fn new<T>(n: usize) -> Option<NonNull<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_can_be_read() {
+        let mut text = std::mem::MaybeUninit::<Text>::uninit();
+        // SAFETY: room for a string, which is read as one; the vector's memory is given back as it was taken.
+        unsafe {
+            Text::put(text.as_mut_ptr(), "déjà".as_bytes());
+            assert_eq!(text.assume_init_ref().bytes(), "déjà".as_bytes());
+            let v = Vector::of(&[3, 1, 2]);
+            assert_eq!((v.elements(), Vector::<i32>::EMPTY.elements()), (&[3, 1, 2][..], &[][..]));
+            libc::free(v.begin.cast());
+        }
+    }
 
     #[test]
     fn sizes_and_links_are_those_of_libstdcxx() {

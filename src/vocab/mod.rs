@@ -51,7 +51,7 @@ use std::sync::OnceLock;
 pub use texts::Map;
 use texts::Texts;
 use ugm::Ugm;
-pub use unicode::code_points;
+pub use unicode::{code_points, encode as encode_code_point};
 use wpm::Wpm;
 
 /// Longest text in bytes: three times as much, which is what replacement characters may need, still counts in u32.

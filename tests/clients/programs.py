@@ -2,7 +2,7 @@
 import json, os, re
 
 import numpy as np
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 from sides import GEMMA, HELDOUT, MODEL, SIDES, Failed, both, close, each, folder, is_json, run, same_text
 
 PROMPT = "Once upon a time there was a little fox who"
@@ -206,6 +206,57 @@ def passkey():
     return same_text(*texts(both("llama-passkey", *GREEDY, "--junk", 10, "-c", 1024)), least=8)
 
 
+def lora(path, seed, scale=0.05):
+    """Low-rank differences of every layer's query and gate, from a seed; strong enough to change what is said."""
+    rng, rank = np.random.default_rng(seed), 4
+    reader = GGUFReader(MODEL)
+    w = GGUFWriter(path, "llama")
+    w.add_type("adapter")
+    w.add_string("adapter.type", "lora")
+    w.add_float32("adapter.lora.alpha", float(rank))
+    for t in reader.tensors:
+        if re.fullmatch(r"blk\.\d+\.(attn_q|ffn_gate)\.weight", t.name):
+            n_in, n_out = int(t.shape[0]), int(t.shape[1])
+            w.add_tensor(t.name + ".lora_a", rng.standard_normal((rank, n_in)).astype(np.float32))
+            w.add_tensor(t.name + ".lora_b", (scale * rng.standard_normal((n_out, rank))).astype(np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return path
+
+
+def adapters():
+    with folder() as d:
+        a, b = (lora(os.path.join(d, f"{s}.gguf"), s) for s in (1, 2))
+        plain = run("ours", "llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT, "-n", 32).ok().out
+        said = []
+        for more in (["--lora", a], ["--lora-scaled", f"{a}:0.5,{b}:-0.25"]):
+            ours, original = both("llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT, "-n", 32, *more)
+            said.append(same_text(ours.out, original.out, least=8))
+            if original.out == plain:
+                raise Failed("the adapter changes nothing: it compares nothing")
+    return f"one and two adapters: {'; '.join(said)}"
+
+
+def control_vectors():
+    """Made by the one program, on both libraries, and used by another."""
+    with folder() as d:
+        for name, text in (("good", "I am happy\nWhat a good day\n"), ("bad", "I am sad\nWhat a bad day\n")):
+            with open(os.path.join(d, name), "w") as f:
+                f.write(text)
+        made = [os.path.join(d, s + ".gguf") for s in SIDES]
+        for r in each([lambda s=s, m=m: run(s, "llama-cvector-generator", "-m", MODEL, "--positive-file", os.path.join(d, "good"), "--negative-file",
+                                            os.path.join(d, "bad"), "-o", m, "-t", 1, "--method", "mean") for s, m in zip(SIDES, made)]):
+            r.ok()
+        ours, original = ({t.name: np.array(t.data, dtype=np.float64) for t in GGUFReader(m).tensors} for m in made)
+        cosine = min(float((ours[n] * v).sum() / np.sqrt((ours[n] ** 2).sum() * (v ** 2).sum())) for n, v in original.items())
+        if list(ours) != list(original) or cosine < 0.99:
+            raise Failed(f"cosine {cosine}")
+        pair = both("llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT, "-n", 32, "--control-vector-scaled", f"{made[1]}:8")
+        return f"{len(ours)} directions, cosine at least {cosine:.4f}; used: {same_text(*texts(pair), least=8)}"
+
+
 ALL = {
     "llama-simple": simple,
     "llama-simple-chat": simple_chat,
@@ -214,6 +265,8 @@ ALL = {
     "llama-bench": bench,
     "llama-batched-bench": batched_bench,
     "llama-completion": completion,
+    "llama-completion, LoRA": adapters,
+    "llama-cvector-generator, control vectors": control_vectors,
     "llama-cli": cli,
     "llama-perplexity": perplexity,
     "llama-imatrix": imatrix,

@@ -19,7 +19,7 @@ EXAMPLES="llama-simple llama-simple-chat llama-batched llama-embedding llama-par
     llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
 # Those that need nothing but the exported names; test-llama-archs makes the models of the last two.
 TESTS="test-c test-tokenizer-0 test-tokenizer-1-bpe test-tokenizer-1-spm test-thread-safety test-state-restore-fragmented
-    test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-arg-parser test-llama-archs
+    test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-llama-archs
     test-save-load-state test-recurrent-state-rollback"
 
 here=$(cd "$(dirname "$0")" && pwd)
