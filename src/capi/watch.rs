@@ -3,9 +3,9 @@
 use super::convert::UserData;
 use super::tensor::{HostBuffer, four};
 use super::types::*;
-use crate::backend::{Act, NormKind};
+
 use crate::gguf::DType;
-use crate::session::watch::{Content, Kind, Node, Tensor, Watch, Watcher};
+use crate::session::watch::{Act, Content, Kind, Node, NormKind, Tensor, Watch, Watcher};
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 

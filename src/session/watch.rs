@@ -1,6 +1,7 @@
 //! What an observer sees of a run: the values of a watched plan, as the nodes of the original's graph that make them, by its names. Nodes are
 //! written down once per plan; their values are copied out of the backend only where somebody wants them. Knows nothing of C.
-use crate::backend::{Act, Bound, ByWeight, Dim, Exec, Io, Lookup, MapFn, NormKind, Op, Plan, Proj, Step, T, Ubatch, WeightId};
+pub use crate::backend::{Act, NormKind};
+use crate::backend::{Bound, ByWeight, Dim, Exec, Io, Lookup, MapFn, Op, Plan, Proj, Step, T, Ubatch, WeightId};
 use platform::Result;
 use platform::pool::Stop;
 use std::collections::HashMap;
