@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, headers, install PREFIX=..., dist, test-conformance (needs ../shared), bench,
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, headers, install PREFIX=..., dist (GLIBC=2.28), test-conformance (needs ../shared), bench,
 #          bench-kernels, bench-plot, bench-state, bench-words, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -89,9 +89,10 @@ headers:
 install: lib
 	sh packaging/install.sh $(RELEASE) '$(PREFIX)' '$(DESTDIR)'
 
-# dist/: what people download. Says which glibc it needs.
-dist: lib
-	sh packaging/dist.sh $(RELEASE) dist
+# dist/: what people download. Says which glibc it needs: this machine's, unless GLIBC=2.28 asks for an older one.
+GLIBC ?=
+dist: $(if $(GLIBC),,lib)
+	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET) $(abspath build/tools))",$(RELEASE)) dist
 
 # What takes gigabytes or minutes: the same tests, larger.
 test-slow:

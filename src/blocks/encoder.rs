@@ -1,6 +1,6 @@
 //! What encoders have that decoders lack: norms of sums, a stack of layers of their own beside a decoder, matrices behind their embeddings.
 use super::writer::{Stream, Writer};
-use super::{Planned, Settings, cross, embed, ffn, sequential};
+use super::{Planned, Settings, Tapped, cross, embed, ffn, sequential};
 use crate::backend::{Act, Dim, MapFn, Op, Plan, T};
 use crate::model::Model;
 use crate::model::names::Role;
@@ -24,7 +24,7 @@ pub fn encoder_plan(m: &Model, s: &Settings) -> Planned {
         cross::remember(&mut w, &spec.attn, stream.x);
     }
     let embd = w.rows(stream.x);
-    Planned { plan: w.plan, embd, logits: None }
+    Planned { plan: w.plan, embd, logits: None, tapped: Tapped::default() }
 }
 
 /// The rest of a layer that norms its sums.

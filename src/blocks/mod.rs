@@ -10,6 +10,7 @@ mod hyper;
 mod index;
 mod mla;
 mod per_layer;
+mod taps;
 mod writer;
 
 use crate::backend::{ByWeight, Dim, GroupId, Lookup, MapFn, Op, Plan, RopeSpec, Sections, T};
@@ -21,6 +22,7 @@ use crate::model::spec::{Attention, Flow, Halves, LayerSpec, RopeBase, RopeFacto
 pub use encoder::{Finish, encoder_plan, finish_plan};
 use ffn::Inputs;
 use std::sync::Arc;
+pub use taps::{NextRows, Tapped, Taps};
 use writer::{Stream, Writer};
 
 /// What a context decides about a model's plan.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub n_ctx_seq: u32,
     /// `CAMELID_COMPAT`
     pub compat: bool,
+    /// Hidden states that are wanted beside the outputs.
+    pub taps: Taps,
     /// Somebody looks at what steps make.
     pub watched: bool,
     /// What adapters add.
@@ -62,6 +66,7 @@ pub struct Planned {
     pub embd: T,
     /// [n_outputs][n_vocab], where the model makes them.
     pub logits: Option<T>,
+    pub tapped: Tapped,
 }
 
 /// The rotation of one layer, if it has one.
@@ -117,17 +122,24 @@ struct Input {
 /// The plan of a decode.
 pub fn plan(m: &Model, s: &Settings) -> Planned {
     let mut w = Writer::new(m, s);
-    let mut stream = embed(&mut w);
+    let (mut stream, mut tapped) = (embed(&mut w), Tapped::default());
     let input = Input { embd: stream.x, parts: per_layer::parts(&mut w, stream.x) };
     stream = match m.arch.flow {
-        Flow::Plain => (0..m.layers.len()).fold(stream, |stream, il| layer(&mut w, il, stream, input)),
+        Flow::Plain => {
+            let through = |stream, il| {
+                let stream = taps::layer(&mut w, il, stream, &mut tapped);
+                layer(&mut w, il, stream, input)
+            };
+            let stream = (0..m.layers.len()).fold(stream, through);
+            taps::layer(&mut w, m.layers.len(), stream, &mut tapped)
+        }
         Flow::Hrm => two_speeds(&mut w, stream, input),
         Flow::AltUp => altup::layers(&mut w, stream, input),
         Flow::Hyper => hyper::layers(&mut w, stream),
     };
-    let embd = last_norm(&mut w, stream);
+    let embd = taps::last_norm(&mut w, stream, &mut tapped);
     let logits = m.arch.head.logits.then(|| head(&mut w, embd));
-    Planned { plan: w.plan, embd, logits }
+    Planned { plan: w.plan, embd, logits, tapped }
 }
 
 /// Stacks of layers in turns: so many of the fast one, then the slow one. Each gets the sum of both streams and makes its own anew.
@@ -196,7 +208,7 @@ fn layer(w: &mut Writer<'_>, il: usize, stream: Stream, input: Input) -> Stream 
     let m = w.m;
     let stream = w.enter(il as i16, m.place[il], stream);
     // Only wanted rows go on: the last FFN and the head are the dearest steps of a prefill.
-    let last = il + 1 == m.layers.len() && m.arch.flow == Flow::Plain;
+    let last = il + 1 == m.layers.len() && m.arch.flow == Flow::Plain && !w.s.taps.all_rows(m.layers.len());
     let spec = &m.layers[il];
     let stream = match spec.halves {
         Halves::Nothing if last => rows(w, stream),
@@ -308,12 +320,6 @@ fn parallel(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, last: bool) ->
     Stream { x, add: Some(w.scaled(both, spec.residual_scale, "ffn_out_scaled")), rows: w.plan.value(both).rows }
 }
 
-fn last_norm(w: &mut Writer<'_>, stream: Stream) -> T {
-    let stream = w.enter(-1, w.m.head_place, stream);
-    let stream = rows(w, stream);
-    w.add_norm(stream, w.m.arch.head.norm, "l_out", "result_norm").1
-}
-
 fn head(w: &mut Writer<'_>, embd: T) -> T {
     let m = w.m;
     let mut logits = w.value(m.hp.n_vocab, Dim::Outputs);
@@ -329,6 +335,14 @@ fn head(w: &mut Writer<'_>, embd: T) -> T {
         logits = w.map(logits, None, MapFn::Hide { from, to, first_only: w.s.compat }, "result_output");
     }
     logits
+}
+
+/// The plan that looks tokens up in the table of embeddings, and nothing else.
+pub fn table_plan(m: &Model, s: &Settings) -> (Plan, T) {
+    let mut w = Writer::new(m, s);
+    w.at(-1, 0);
+    let out = lookup(&mut w, Role::TokenEmbd, Lookup::TokensOnly, 1.0, "inp_embd");
+    (w.plan, out)
 }
 
 /// The plan that applies pending K rotations. Magnitudes (YaRN) were applied when K was stored, so they are taken out here.

@@ -132,7 +132,7 @@ impl Auto {
 
     /// The batch by sequences; `None` where it is not made of tokens that have one sequence each and rows that depend on nothing else.
     fn parts(&mut self, ctx: &Context, b: &BatchView<'_>) -> Option<Vec<Part>> {
-        let plain = ctx.causal() && !ctx.params.embeddings && ctx.pooling_type == pooling::NONE && b.embd.is_none();
+        let plain = ctx.causal() && !ctx.params.embeddings && ctx.taps().is_empty() && ctx.pooling_type == pooling::NONE && b.embd.is_none();
         let tokens = b.tokens.filter(|t| plain && t.len() == b.n_tokens)?;
         let mut parts: Vec<Part> = Vec::new();
         for (i, token) in tokens.iter().enumerate() {

@@ -227,7 +227,7 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
 
 fn refuse_what_is_missing(p: &llama_context_params) -> Result<()> {
     if in_range("ctx_type", p.ctx_type, 0..=1)? != 0 {
-        return Err(Error::unsupported("ctx_type MTP is not built yet"));
+        return Err(Error::unsupported("ctx_type MTP: the heads for further tokens of a model are not loaded"));
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub mod ggml_table;
 pub mod ggml_types;
 pub mod memory;
 pub mod model;
+pub mod nextn;
 mod numa;
 pub mod opt;
 pub mod outputs;

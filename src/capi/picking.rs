@@ -4,7 +4,7 @@ use super::ptr;
 use super::types::*;
 use crate::sampling::{Attachment, Row, Sampler};
 use crate::session::Context;
-use crate::session::sampled::Picker;
+use crate::session::sampled::{self, Picker};
 use platform::{Error, Result, log};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Drop for Set {
 /// # Safety
 /// NULL or a live sampler that nobody else is using.
 pub unsafe fn set(ctx: &mut Context, seq: llama_seq_id, smpl: *mut llama_sampler) -> bool {
-    let Some(at) = u32::try_from(seq).ok().filter(|s| *s < crate::backend::SeqSet::MAX) else {
+    let Some(at) = sampled::seq(seq) else {
         log::error(format_args!("llama_set_sampler: there is no sequence {seq}"));
         return false;
     };

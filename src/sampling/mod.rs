@@ -134,4 +134,6 @@ fn copy_whole<T: Clone + 'static>(dst: &mut T, src: &dyn Any) -> bool {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_row;
+#[cfg(test)]
 mod tests_words;

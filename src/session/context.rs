@@ -1,6 +1,7 @@
 //! A context over a model: its memory, its lowered plan, its team. `decode` is the whole story of a batch.
 use super::batch::{self, BatchView};
 use super::encoder::{self, Encoder};
+use super::hidden::Hidden;
 use super::kv::{Groups, Kv, NoPlace};
 use super::outputs::Outputs;
 use super::params::{ContextParams, Sizes, rope_settings};
@@ -10,7 +11,7 @@ use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
 use super::watch::Watcher;
 use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
-use crate::blocks::{self, Settings};
+use crate::blocks::{self, Settings, Taps};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
 use crate::model::Model;
@@ -39,6 +40,7 @@ pub struct Context {
     pub params: ContextParams,
     pub pooling_type: i32,
     pub outputs: Outputs,
+    pub hidden: Hidden,
     pub perf: Perf,
     pub(super) kv: Kv,
     /// `None` where nothing is kept: a decode is an `encode` then.
@@ -141,6 +143,7 @@ impl Context {
             cross: cross.is_some().then_some(GroupId(kv.groups().len() as u16)),
             n_ctx_seq: sizes.n_ctx_seq,
             compat: platform::env::flag("CAMELID_COMPAT"),
+            taps: Taps::default(),
             watched: watch.is_some(),
             adapted: Arc::new(Adapted::default()),
         };
@@ -168,6 +171,7 @@ impl Context {
         let n_vocab = if model.arch.head.logits { model.hp.n_vocab } else { 0 };
         let ctx = Context {
             outputs: Outputs::new(n_vocab as usize, model.hp.n_embd as usize),
+            hidden: Hidden::new(model.hp.n_embd as usize),
             perf: Perf::new(model.load_us),
             causal: sizes.causal,
             model,
@@ -262,6 +266,8 @@ impl Context {
         }
         self.outputs.begin(&batch.output, self.keeps_embd()).map_err(|e| said("", &e, code::NO_MEMORY))?;
         self.outputs.sampled.begin(Some(batch.n_outputs()));
+        let kept = self.hidden.begin(&self.taps(), batch.n_tokens(), batch.n_outputs());
+        kept.map_err(|e| said("", &e, code::NO_MEMORY))?;
         let mut pool = Pool::default();
         for ub in &ubs {
             self.one(ub, &mut pool)?;
@@ -291,6 +297,19 @@ impl Context {
             _ => self.sizes.n_batch,
         };
         if self.params.n_outputs_max_per_seq == 0 { all } else { self.params.n_outputs_max_per_seq.min(all) }
+    }
+
+    /// Hidden states that are kept.
+    pub fn taps(&self) -> Taps {
+        self.decoder.as_ref().map_or(Taps::default(), |d| d.lowered.taps().clone())
+    }
+    /// Another decoder, which leaves these hidden states; memory is as it was. On failure the old one stays.
+    pub(super) fn tap(&mut self, taps: Taps) -> Result<()> {
+        let Some(d) = &mut self.decoder else { return Err(Error::unsupported("hidden states of a context without a memory")) };
+        if taps != *d.lowered.taps() {
+            d.lowered = d.lowered.tapping(&self.model, taps)?;
+        }
+        Ok(())
     }
 
     /// An encoder's outputs are embeddings, so are those of the decoder beside it.
@@ -354,6 +373,8 @@ impl Context {
                 self.perf.n_reused += 1;
                 let (embd, mut pool) = (self.keeps_embd(), (self.pooling_type != pooling::NONE).then_some(pool));
                 let done = self.decoder.iter().try_for_each(|d| d.lowered.collect(ub, &rows, embd, &mut self.outputs, pool.as_deref_mut()));
+                let hidden = self.decoder.iter().try_for_each(|d| d.lowered.hidden(ub, &rows, &self.outputs, &mut self.hidden));
+                let done = done.and(hidden);
                 done.map_err(|e| {
                     log::error(format!("decode: {e}"));
                     code::FAILED

@@ -91,6 +91,15 @@ impl Outputs {
         self.row_of.contains(&Some(row as u32)).then_some(row)
     }
 
+    /// The same, for rows that are kept beside these.
+    pub fn row_at(&self, i: i32) -> Option<usize> {
+        self.row(i)
+    }
+    /// The row of batch token `i`, which was wanted.
+    pub fn row_of(&self, i: u32) -> Option<usize> {
+        self.planned.get(i as usize).copied().flatten().map(|r| r as usize)
+    }
+
     pub fn logits_ith(&mut self, i: i32) -> Option<&mut [f32]> {
         let row = self.row(i).filter(|r| self.has_logits[*r])?;
         Some(self.logits_row(row))

@@ -1,9 +1,10 @@
 //! Runs a lowered plan: segments in order, values moved between devices where the plan says so.
+use super::hidden::Hidden;
 use super::outputs::Outputs;
 use super::pooling::Pool;
 use super::watch::{self, Nodes, Watcher};
 use crate::backend::*;
-use crate::blocks::{Planned, Settings};
+use crate::blocks::{Planned, Settings, Tapped, Taps};
 use crate::model::Model;
 use crate::model::adapter::Adapted;
 use platform::Result;
@@ -76,6 +77,7 @@ pub struct Lowered {
     pub matrices: HashSet<WeightId>,
     embd: T,
     logits: Option<T>,
+    tapped: Tapped,
 }
 
 impl Lowered {
@@ -84,7 +86,7 @@ impl Lowered {
         let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
         let runner = Runner { watch: ground.watch.clone(), ..runner };
         let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
-        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits })
+        Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits, tapped: p.tapped })
     }
 
     /// The same with what adapters add, whose weights stand behind the model's in `weights`.
@@ -92,6 +94,21 @@ impl Lowered {
         let mut ground = self.ground.clone();
         (ground.bound.weights, ground.settings.adapted) = (weights.clone(), adapted.clone());
         Lowered::new(m, ground)
+    }
+
+    /// The same with these hidden states left behind.
+    pub fn tapping(&self, m: &Model, taps: Taps) -> Result<Lowered> {
+        let mut ground = self.ground.clone();
+        ground.settings.taps = taps;
+        Lowered::new(m, ground)
+    }
+    pub fn taps(&self) -> &Taps {
+        &self.ground.settings.taps
+    }
+
+    /// Hidden states of the last run.
+    pub fn hidden(&self, ub: &Ubatch, rows: &[u32], outputs: &Outputs, to: &mut Hidden) -> Result<()> {
+        to.take(&self.tapped, ub, rows, outputs, &|t, rows, dst| self.runner.read(t, rows, dst))
     }
 
     /// The outputs of the last run, which was one of `ub` with `rows` wanted.

@@ -1,5 +1,6 @@
 //! Chains that run with the model: which sequence has one, and what they made of the last batch, by row of the outputs. Knows no sampler and not
 //! who owns one.
+use crate::backend::SeqSet;
 use crate::sampling::Row;
 use platform::Result;
 use std::collections::BTreeMap;
@@ -9,6 +10,11 @@ pub trait Picker: Send {
     fn is_gone(&self) -> bool;
     fn begin(&mut self);
     fn run(&mut self, row: &mut Row);
+}
+
+/// A sequence as callers name it.
+pub fn seq(id: i32) -> Option<u32> {
+    u32::try_from(id).ok().filter(|s| *s < SeqSet::MAX)
 }
 
 #[derive(Default)]

@@ -141,6 +141,7 @@ impl FullHistory {
             groups: of,
             n_ctx_seq: llama::session::params::Sizes::of(m, p).expect("sizes").n_ctx_seq,
             compat: false,
+            taps: blocks::Taps::default(),
             watched: false,
             adapted: Arc::default(),
         };

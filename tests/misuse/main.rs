@@ -3,6 +3,8 @@ mod adapters;
 mod batches;
 mod calls;
 mod failing;
+mod hidden;
+mod picking;
 mod processes;
 mod sequences;
 #[path = "../hostile/tiny.rs"]

@@ -115,6 +115,7 @@ pub static MIMO2: Arch = Arch {
         req(Key::SwaPattern(1)),
         opt(Key::RopeBaseSwa(Some(10_000.0))),
     ],
+    head: Head { next_bare: true, ..PLAIN.head },
     looks_for: &[Role::Router, Role::Sinks],
     layer: |hp, il| {
         let a = sliding_rope(hp, il, attention(hp, il, RopeKind::Neox), RopeBase::Swa);
@@ -227,6 +228,7 @@ pub static STEP35: Arch = Arch {
         opt(Key::RopeBaseSwa(Some(10_000.0))),
         opt(Key::SwigluCut),
     ],
+    head: Head { next_bare: true, ..PLAIN.head },
     looks_for: &[Role::QNorm, Role::AttnGate, Role::Router],
     layer: |hp, il| {
         let a = sliding_rope(hp, il, attention(hp, il, RopeKind::Neox), RopeBase::Swa);

@@ -5,6 +5,7 @@ pub static GPT_OSS: Arch = Arch {
     name: "gpt-oss",
     keys: &[req(Key::RmsEps), req(Key::ExpertFf), req(Key::SlidingWindow(0)), opt(Key::SwaPattern(2)), opt(Key::RopeBaseSwa(None))],
     rot_is_head: true,
+    head: Head { next_bare: true, ..PLAIN.head },
     layer: |hp, il| {
         let a = sliding(hp, il, attention(hp, il, RopeKind::Neox));
         let rope_base = if a.window == Window::All { RopeBase::Context } else { RopeBase::Swa };

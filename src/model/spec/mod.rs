@@ -75,6 +75,7 @@ pub const PLAIN: Arch = Arch {
         scale: |_| 1.0,
         scaled: true,
         hidden: None,
+        next_bare: false,
     },
     memory: true,
     v_by_channel: false,
@@ -219,6 +220,8 @@ pub struct Head {
     pub scaled: bool,
     /// Logits of tokens that are not to be said.
     pub hidden: Option<(u32, u32)>,
+    /// Heads for further tokens take the stream as it is, not as the last norm leaves it.
+    pub next_bare: bool,
 }
 
 /// A second FFN whose output is added to the first's.
