@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, test-clients, headers, install PREFIX=..., test-conformance (needs ../shared), bench,
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, test-clients, headers, install PREFIX=..., dist (GLIBC=2.28), test-conformance (needs ../shared), bench,
 #          bench-kernels, bench-plot, bench-state, bench-words, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -12,11 +12,10 @@ CASES   ?= 20000
 
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
-VERSION := 0.5.0
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
-EXAMPLES := build/simple build/chat build/batched build/prefix_cache
+EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar quantize)
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa numa-map headers install tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa numa-map headers install dist tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
 
 all: lib examples
 
@@ -28,10 +27,18 @@ demo: build/simple
 
 examples: $(EXAMPLES)
 
+# The libraries under the names that the loader and the linker ask for.
+LINK_LIBS = ln -sf $(RELEASE)/libllama.so build/libllama.so.0; ln -sf libllama.so.0 build/libllama.so; \
+	ln -sf $(RELEASE)/libggml.so build/libggml.so.0; ln -sf libggml.so.0 build/libggml.so
+WITH_LIBS = -Iinclude $< -o $@ -Lbuild -Wl,--as-needed -lllama -lggml -Wl,-rpath,'$$ORIGIN'
+
 build/%: c_examples/%.c lib | build
-	@ln -sf $(RELEASE)/libllama.so build/libllama.so.0
-	@ln -sf libllama.so.0 build/libllama.so
-	$(CC) -O2 -std=c11 -Wall -Wextra -Werror -Iinclude $< -o $@ -Lbuild -lllama -Wl,-rpath,'$$ORIGIN'
+	@$(LINK_LIBS)
+	$(CC) -O2 -std=c11 -Wall -Wextra -Werror $(WITH_LIBS)
+
+build/%: c_examples/%.cpp lib | build
+	@$(LINK_LIBS)
+	$(CXX) -O2 -std=c++17 -Wall -Wextra -Werror $(WITH_LIBS)
 
 build:
 	@mkdir -p build
@@ -78,14 +85,14 @@ headers:
 	$(CARGO) xtask headers
 	$(CARGO) xtask matrix
 
+# Libraries with versions and links, headers, llama.pc, CMake packages. A libggml of somebody else under PREFIX stays.
 install: lib
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 755 $(RELEASE)/libllama.so $(DESTDIR)$(PREFIX)/lib/libllama.so.$(VERSION)
-	ln -sf libllama.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libllama.so.0
-	ln -sf libllama.so.0 $(DESTDIR)$(PREFIX)/lib/libllama.so
-	install -m 644 include/*.h $(DESTDIR)$(PREFIX)/include
-	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: llama\nDescription: the C API of llama.cpp, by Camelid\nVersion: %s\nLibs: -L$${libdir} -lllama\nCflags: -I$${includedir}\n' \
-		'$(PREFIX)' '$(VERSION)' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/llama.pc
+	sh packaging/install.sh $(RELEASE) '$(PREFIX)' '$(DESTDIR)'
+
+# dist/: what people download. Says which glibc it needs: this machine's, unless GLIBC=2.28 asks for an older one.
+GLIBC ?=
+dist: $(if $(GLIBC),,lib)
+	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET) $(abspath build/tools))",$(RELEASE)) dist
 
 # What takes gigabytes or minutes: the same tests, larger.
 test-slow:

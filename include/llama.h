@@ -665,7 +665,7 @@ LLAMA_API const char *llama_print_system_info(void);
 // The callback that gets log lines, and its user data.
 LLAMA_API void llama_log_get(ggml_log_callback *log_callback, void **user_data);
 
-// Sends log lines to a callback; NULL: to stderr. Lines come from any thread, also from several at once.
+// Sends log lines to a callback; NULL: to stderr. Lines come from any thread, also from several at once. The program's libggml is told too.
 LLAMA_API void llama_log_set(ggml_log_callback log_callback, void *user_data);
 
 // The name of a file type, like "Q4_K - Medium"; with "(guessed) " before it where the flag is set.

@@ -2,6 +2,7 @@
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::guard;
 use super::handles::with_context;
+use super::host;
 use super::ptr;
 use super::types::*;
 use crate::gguf::FType;
@@ -134,14 +135,26 @@ pub unsafe extern "C" fn llama_log_get(log_callback: *mut ggml_log_callback, use
     }
 }
 
-/// Sends log lines to a callback; NULL: to stderr. Lines come from any thread, also from several at once.
+/// Sends log lines to a callback; NULL: to stderr. Lines come from any thread, also from several at once. The program's libggml is told too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_log_set(log_callback: ggml_log_callback, user_data: *mut c_void) {
     guard((), || {
         let c = Callback { call: log_callback, user_data };
         *CALLBACK.lock().unwrap_or_else(|p| p.into_inner()) = c;
         log::set_sink(log_callback.map(|_| -> log::Sink { Arc::new(move |level, line| c.write(level, line)) }));
+        pass_on(c);
     })
+}
+
+/// To the libggml of the program, whose lines come to the same place in the original.
+fn pass_on(c: Callback) {
+    if let Some(set) = host::symbol(c"ggml_log_set") {
+        // SAFETY: every libggml has this function with this type.
+        unsafe {
+            let set = std::mem::transmute::<*mut c_void, unsafe extern "C" fn(ggml_log_callback, *mut c_void)>(set.as_ptr());
+            set(c.call, c.user_data);
+        }
+    }
 }
 
 /// The name of a file type, like "Q4_K - Medium"; with "(guessed) " before it where the flag is set.

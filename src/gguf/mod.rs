@@ -12,11 +12,11 @@ mod write;
 pub use check::check_data;
 pub use kernels::DType;
 pub use meta::{Array, Meta, Override, OverrideValue, Value};
-pub use read::{parse, tensor_bytes};
+pub use read::{parse, parse_header, parse_key, parse_value, tensor_bytes};
 pub use source::{LoadMode, Source};
 pub use split::{split_path, split_prefix};
 pub use text::FType;
-pub use write::{Layout, NewTensor};
+pub use write::{Layout, NewTensor, type_number};
 
 /// One tensor of a model: where it is and what it is. Checked: its bytes lie in its file and belong to nobody else.
 #[derive(Clone, Debug, PartialEq)]

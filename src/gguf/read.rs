@@ -21,6 +21,16 @@ const INFO_BYTES: u64 = 8 + 4 + 4 + 8;
 /// Parses a header that starts at `start` of a file (alignment counts from there) with `len` bytes from there to the file's end.
 /// The tensors carry `file` as their split index.
 pub fn parse(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<Gguf> {
+    let gguf = parse_header(stream, start, len, file)?;
+    let end = |t: &TensorInfo| t.offset + t.bytes;
+    match gguf.tensors.iter().find(|t| end(t) > start + len) {
+        Some(t) => Err(Error::invalid(format!("tensor {}: data ends at {}, file at {}", t.name, end(t), start + len))),
+        None => Ok(gguf),
+    }
+}
+
+/// The same for a file whose data need not be there, such as one that holds the key/values only.
+pub fn parse_header(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<Gguf> {
     let mut c = Cursor { stream, at: 0, len };
     let (version, n_tensors, n_kv) = header(&mut c)?;
     let meta = key_values(&mut c, n_kv)?;
@@ -30,7 +40,7 @@ pub fn parse(stream: &mut dyn Read, start: u64, len: u64, file: u16) -> Result<G
         true => c.at,
         false => c.at.next_multiple_of(alignment),
     };
-    place(&mut tensors, start, data, len, alignment)?;
+    place(&mut tensors, start, data, alignment)?;
     Ok(Gguf { meta, tensors, version, alignment, data_offset: start + data })
 }
 
@@ -88,16 +98,28 @@ impl Cursor<'_> {
         if n == 0 || n > max as u64 {
             return Err(Error::invalid(format!("a name of {n} bytes (1 to {max} are allowed)")));
         }
-        let name = String::from_utf8(self.bytes(n, "bytes of a name")?).map_err(|e| {
-            let lossy = String::from_utf8_lossy(e.as_bytes()).into_owned();
-            Error::invalid(format!("the name {lossy:?} is not UTF-8"))
-        })?;
-        // C would cut it at a NUL; the others would let a file write to a terminal through a message.
-        match name.contains(char::is_control) {
-            true => Err(Error::invalid(format!("the name {name:?} holds a control character"))),
-            false => Ok(name),
-        }
+        named(self.bytes(n, "bytes of a name")?)
     }
+}
+
+fn named(bytes: Vec<u8>) -> Result<String> {
+    let name = String::from_utf8(bytes).map_err(|e| {
+        let lossy = String::from_utf8_lossy(e.as_bytes()).into_owned();
+        Error::invalid(format!("the name {lossy:?} is not UTF-8"))
+    })?;
+    // C would cut it at a NUL; the others would let a file write to a terminal through a message.
+    match name.contains(char::is_control) {
+        true => Err(Error::invalid(format!("the name {name:?} holds a control character"))),
+        false => Ok(name),
+    }
+}
+
+/// A key by itself, by the rules of one in a file.
+pub fn parse_key(bytes: &[u8]) -> Result<String> {
+    let mut long = (bytes.len() as u64).to_le_bytes().to_vec();
+    long.extend(bytes);
+    let len = long.len() as u64;
+    Cursor { stream: &mut &long[..], at: 0, len }.name(MAX_KEY)
 }
 
 /// Magic, version and the two counts.
@@ -257,20 +279,30 @@ pub fn tensor_bytes(ty: DType, shape: [u64; 4]) -> Result<u64> {
 }
 
 /// Makes offsets absolute. Tensors must stand in order, each at the first aligned place after the one before, as the original
-/// demands: then none is misaligned, none overlaps another, and a damaged type or shape shows. The last must end inside the file.
-fn place(tensors: &mut [TensorInfo], start: u64, data: u64, len: u64, alignment: u64) -> Result<()> {
+/// demands: then none is misaligned, none overlaps another, and a damaged type or shape shows.
+fn place(tensors: &mut [TensorInfo], start: u64, data: u64, alignment: u64) -> Result<()> {
     let mut expected = 0u64;
     for t in tensors {
         if t.offset != expected {
             return Err(Error::invalid(format!("tensor {}: offset {}, expected {expected}", t.name, t.offset)));
         }
-        // `expected` is at most the file's size plus an alignment, and `bytes` fits an i64: no overflow.
-        let end = data + expected + t.bytes;
-        if end > len {
-            return Err(Error::invalid(format!("tensor {}: data ends at {}, file at {}", t.name, start.saturating_add(end), start + len)));
-        }
+        let next = expected.checked_add(t.bytes).and_then(|end| end.checked_next_multiple_of(alignment));
+        // Below 2^63, so that the sums that follow do not overflow: `start` and `data` are inside a file.
+        let next =
+            next.filter(|n| *n <= i64::MAX as u64).ok_or_else(|| Error::invalid(format!("tensor {}: the data is too large", t.name)))?;
         t.offset = start + data + expected;
-        expected = (expected + t.bytes).next_multiple_of(alignment);
+        expected = next;
     }
     Ok(())
+}
+
+/// A value by itself, as it stands in a file: number of its type, then its bytes, all of them.
+pub fn parse_value(mut bytes: &[u8]) -> Result<Value> {
+    let len = bytes.len() as u64;
+    let mut c = Cursor { stream: &mut bytes, at: 0, len };
+    let value = value(&mut c)?;
+    match c.left() {
+        0 => Ok(value),
+        n => Err(Error::invalid(format!("{n} bytes behind a value"))),
+    }
 }

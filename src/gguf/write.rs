@@ -41,6 +41,10 @@ impl Layout {
         let gguf = parse(&mut &out[..], 0, len.ok_or_else(|| Error::invalid("the file would be too large"))?, 0)?;
         Ok(Layout { header: out, gguf })
     }
+    /// What comes before the data, without the zeroes that align it.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
     /// What a reader of the file will see.
     pub fn gguf(&self) -> &Gguf {
         &self.gguf
@@ -150,8 +154,8 @@ fn put_array(out: &mut Vec<u8>, a: &Array) {
     }
 }
 
-/// GGUF's number of a type is its place here.
-fn type_number(name: &str) -> u32 {
+/// GGUF's number of a type, by its name: its place here.
+pub fn type_number(name: &str) -> u32 {
     const NAMES: [&str; 13] = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "str", "arr", "u64", "i64", "f64"];
     NAMES.iter().position(|n| *n == name).map_or(u32::MAX, |i| i as u32)
 }

@@ -15,6 +15,12 @@ use plan::Plan;
 use platform::{Error, Result, log};
 use std::collections::HashMap;
 use std::path::Path;
+pub use write::{read_row, write_row};
+
+/// Whether rows of this type are written with importance only.
+pub fn needs_importance(ty: DType) -> bool {
+    kernels::quant::needs_importance(ty)
+}
 
 /// What `llama_model_quantize_params` asks for.
 #[derive(Default)]

@@ -203,18 +203,28 @@ impl<'a> Work<'a> {
 
     fn one_row(&self, r: usize, old: &[u8], row: &mut [f32], out: &mut [u8]) -> Result<()> {
         let (t, new) = (&self.item.from, self.item.ty);
-        let fast = float::table(Isa::detect());
         let no = |what: &str, ty: DType| Error::invalid(format!("tensor {}: {} {what}", t.name, ty.name()));
-        if !fast.decode_row(t.ty, old, row) && !quant::to_f32(t.ty, old, row) {
+        if !read_row(t.ty, old, row) {
             return Err(no("cannot be read as floats", t.ty));
         }
         let expert = r / (t.shape[1] as usize).max(1);
         let importance = self.importance.and_then(|w| w.chunks_exact(self.ne0).nth(expert));
-        let done = match new {
-            DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 => fast.encode_row(new, row, out),
-            _ => quant::quantize(new, row, importance, out),
-        };
-        if done { Ok(()) } else { Err(no("cannot be written", new)) }
+        if write_row(new, row, importance, out) { Ok(()) } else { Err(no("cannot be written", new)) }
+    }
+}
+
+/// A row of any type as floats; false: the lengths do not fit, or nothing reads this type.
+pub fn read_row(ty: DType, row: &[u8], out: &mut [f32]) -> bool {
+    ty.row_bytes(out.len()) == Some(row.len()) && (float::table(Isa::detect()).decode_row(ty, row, out) || quant::to_f32(ty, row, out))
+}
+
+/// Floats as a row of any type; false: the lengths do not fit, nothing writes this type, or it asks for an importance that is not there.
+pub fn write_row(ty: DType, x: &[f32], importance: Option<&[f32]>, out: &mut [u8]) -> bool {
+    match ty {
+        DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 => {
+            ty.row_bytes(x.len()) == Some(out.len()) && float::table(Isa::detect()).encode_row(ty, x, out)
+        }
+        _ => quant::quantize(ty, x, importance, out),
     }
 }
 

@@ -168,6 +168,54 @@ fn linear(fine: bool) {
 }
 
 #[test]
+fn low_ranks_beside_products_and_rows() {
+    // Wider than what is summed at a time, and no whole number of it.
+    agree(64, 1e-4, |b, x| {
+        let (w, bias, by) = (b.weight(DType::Q8_0, [64, 600, 1]), b.weight(DType::F32, [600, 1, 1]), b.weight(DType::F32, [1, 1, 1]));
+        let (a, a2) = (b.weight(DType::F16, [64, 12, 1]), b.weight(DType::Q8_0, [64, 3, 1]));
+        let (wide, wide2) = (b.weight(DType::F32, [700, 12, 1]), b.weight(DType::F32, [600, 3, 1]));
+        let [y, z, z2] = [600, 12, 3].map(|n| b.value(n, Dim::Tokens));
+        let outs = vec![Proj { bias: Some(bias), ..Proj::plain(w, y) }, Proj::plain(a, z), Proj::plain(a2, z2)];
+        b.step(Op::Linear { x, outs, fine: false });
+        let parts = vec![Low { z, b: wide, first: 100, scale: 0.5 }, Low { z: z2, b: wide2, first: 0, scale: -2.0 }];
+        let other = vec![Low { z: z2, b: wide2, first: 7, scale: 1.0 }];
+        b.step(Op::AddLow { deltas: vec![Delta { out: y, by: Some(by), parts }, Delta { out: x, by: None, parts: other }] });
+        let back = b.weight(DType::F32, [600, 64, 1]);
+        let out = b.value(64, Dim::Tokens);
+        b.step(Op::Linear { x: y, outs: vec![Proj::plain(back, out)], fine: false });
+        let sum = b.value(64, Dim::Tokens);
+        b.step(Op::Map { x: out, y: Some(x), f: MapFn::Add, out: sum });
+        (sum, vec![])
+    });
+}
+
+#[test]
+fn low_ranks_that_do_not_fit_are_refused() {
+    let cpu = Cpu::new(DeviceId(0), Isa::Scalar);
+    for (shape, first, ty) in
+        [([64, 3, 1], 0, DType::F32), ([64, 4, 1], 1, DType::F32), ([64, 4, 1], u32::MAX, DType::F32), ([64, 4, 1], 0, DType::F16)]
+    {
+        let mut b = Bench::new(&cpu);
+        let (wide, z, out) = (b.weight(ty, shape), b.value(4, Dim::Tokens), b.value(64, Dim::Tokens));
+        b.step(Op::AddLow { deltas: vec![Delta { out, by: None, parts: vec![Low { z, b: wide, first, scale: 1.0 }] }] });
+        let bound = Bound { weights: Arc::new(b.weights.clone()), kv: Arc::new(vec![]) };
+        let e = cpu.lower(&b.plan, 0..1, &bound, Limits { tokens: 1, outputs: 1, workers: 1 }).err();
+        assert!(e.is_some_and(|e| e.to_string().contains("does not fit")), "{shape:?} {first} {ty:?}");
+    }
+}
+
+#[test]
+fn rows_of_a_low_rank_are_zeros_where_embeddings_come_in() {
+    agree(64, 0.0, |b, x| {
+        let (table, z) = (b.weight(DType::F32, [64, 9, 1]), b.value(64, Dim::Tokens));
+        b.step(Op::Embed { table, by: Lookup::TokensOrNothing, scale: 3.0, out: z });
+        let out = b.value(64, Dim::Tokens);
+        b.step(Op::Map { x, y: Some(z), f: MapFn::Add, out });
+        (out, vec![])
+    });
+}
+
+#[test]
 fn norm_with_residual() {
     agree(100, 1e-5, |b, x| {
         let (sum, out) = (b.value(100, Dim::Tokens), b.value(100, Dim::Tokens));
@@ -533,6 +581,8 @@ struct Experts {
     gated: bool,
     biased: bool,
     weigh_inputs: bool,
+    /// Types of narrow matrices beside gate, up and down.
+    low: [Option<DType>; 3],
     /// Experts that share a chunk.
     each: u32,
 }
@@ -569,7 +619,18 @@ impl Experts {
         let (up, down) = (mat(self.ty, 64, 96, at(96), false), mat(self.ty, 96, 64, None, true));
         let mats = [if self.gated { mat(self.gate_ty, 64, 96, at(0), true) } else { up }, up, down];
         let out = b.value(64, Dim::Tokens);
-        let lows = Default::default();
+        let mut low = |i: usize, k, rows| {
+            // Two of different ranks beside each; of what shares a tensor the narrow one is shared, and so is the wide one.
+            let all = self.low[i].into_iter().flat_map(|ty| [(ty, 4, 0.5), (DType::F32, 16, -0.25)]);
+            let first = if self.fused { self.low[0].map_or(0, |_| 96 * u32::from(i == 1)) } else { 0 };
+            let columns = if self.fused && i < 2 { 192 } else { rows };
+            all.map(|(ty, rank, scale)| {
+                let (a, b) = (b.weight(ty, [k, rank, 6]), b.weight(DType::F32, [columns, rank * 6, 1]));
+                LowRank { a, b, rank, first, scale }
+            })
+            .collect::<Vec<_>>()
+        };
+        let lows = [low(0, 64, 96), low(1, 64, 96), low(2, 96, 64)];
         b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, lows, shown: None, out });
         out
     }
@@ -586,6 +647,7 @@ fn experts() {
         gated: true,
         biased: false,
         weigh_inputs: false,
+        low: [None; 3],
         each: 1,
     };
     for e in [
@@ -597,6 +659,10 @@ fn experts() {
         Experts { gate_ty: DType::Q8_0, weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
         Experts { weigh_inputs: true, fused: true, ..plain(DType::Q8_0, Gate::Sigmoid) },
         Experts { biased: true, fused: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { low: [Some(DType::F32), None, Some(DType::Q8_0)], ..plain(DType::Q8_0, Gate::Softmax) },
+        Experts { low: [Some(DType::F16), Some(DType::Q8_0), None], fused: true, biased: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { low: [Some(DType::Q8_0); 3], weigh_inputs: true, ..plain(DType::F32, Gate::Sigmoid) },
+        Experts { low: [None, Some(DType::F32), Some(DType::F16)], gated: false, act: Act::Gelu, ..plain(DType::Q8_0, Gate::Softmax) },
         Experts { each: 2, ..plain(DType::F32, Gate::Softmax) },
         Experts { gated: false, act: Act::Gelu, ..plain(DType::Q8_0, Gate::Softmax) },
     ] {

@@ -6,10 +6,10 @@ import json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import bindings, page, programs, server, theirs
+import bindings, install, page, programs, server, theirs
 from sides import SCRATCH, Failed, Skipped
 
-GROUPS = {"Programs and examples": programs.ALL, "llama-server": server.ALL, "Tests of the original": theirs.ALL, "Bindings": bindings.ALL}
+GROUPS = {"Programs and examples": programs.ALL, "llama-server": server.ALL, "Tests of the original": theirs.ALL, "Bindings": bindings.ALL, "Install": install.ALL}
 
 
 def one(check):

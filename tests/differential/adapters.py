@@ -1,5 +1,6 @@
-"""Adapters: files of them, written from a model's own tensors, and what a library makes of them. `logits` runs in the processes that sides.run starts."""
-import re
+"""Adapters: files of them, written from a model's own tensors, and what a library makes of them. What is below the line runs in the processes that
+sides.run starts."""
+import re, shutil
 import numpy as np
 import gguf
 
@@ -62,10 +63,24 @@ def add(w, name, x, kind):
 
 
 def random(path, base, names, rank=8, strength=0.3, seed=1, **more):
-    rng = np.random.default_rng(seed)
-    pairs = {n: low_rank(rng, base.shapes[n], rank, strength, n == TABLE) for n in names}
-    return write(path, base.arch, pairs, **more)
+    return write(path, base.arch, random_pairs(base, names, rank, strength, seed), **more)
 
+
+
+def merge(base, path, pairs, scale):
+    """A copy of an f32 model with the products in its weights."""
+    shutil.copy(base, path)
+    r = gguf.GGUFReader(path, "r+")
+    for t in r.tensors:
+        if t.name in pairs:
+            a, b = pairs[t.name]
+            t.data[:] += scale * (b @ a).reshape(t.data.shape)
+    r.data.flush()
+
+
+def random_pairs(base, names, rank=8, strength=0.3, seed=1):
+    rng = np.random.default_rng(seed)
+    return {n: low_rank(rng, base.shapes[n], rank, strength, n == TABLE) for n in names}
 
 
 # ---- in a library's process

@@ -85,6 +85,11 @@ pub fn available(root: &Path) -> u64 {
     meminfo(root, "MemAvailable").map_or(u64::MAX, |a| a.saturating_add(swap_free(root)))
 }
 
+/// What the machine has in all; 0 where that cannot be read.
+pub fn total(root: &Path) -> u64 {
+    meminfo(root, "MemTotal").unwrap_or(0)
+}
+
 /// A cgroup with a limit.
 struct Limit {
     max: u64,

@@ -1,4 +1,4 @@
-//! include/llama.h and include/camelid.h from the declarations in src/capi, through cbindgen.
+//! include/llama.h and include/camelid.h from the declarations in src/capi, through cbindgen; those of ggml are made in `ggml`.
 use crate::Result;
 use cbindgen::{Builder, Config};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ const SECTIONS: [&str; 17] = [
 
 pub fn make(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let include = root.join("include");
-    Ok(vec![(include.join("llama.h"), llama(root)?), (include.join("camelid.h"), camelid(root)?)])
+    let ours = [(include.join("llama.h"), llama(root)?), (include.join("camelid.h"), camelid(root)?)];
+    Ok(ours.into_iter().chain(crate::ggml::make(root)?).collect())
 }
 
 fn llama(root: &Path) -> Result<String> {
@@ -45,7 +46,7 @@ fn llama(root: &Path) -> Result<String> {
 fn camelid(root: &Path) -> Result<String> {
     let mut config = Config::from_file(root.join("cbindgen.toml"))?;
     config.header = Some(
-        "// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache,numa}.rs by `cargo xtask headers`: change it there."
+        "// What libllama of Camelid has beyond llama.h. Made from src/capi/{ext,cache,numa,ggml_table,ggml_types}.rs by `cargo xtask headers`: change it there."
             .into(),
     );
     config.include_guard = Some("CAMELID_H".into());
@@ -57,7 +58,7 @@ fn camelid(root: &Path) -> Result<String> {
     for known in ["llama_context", "llama_context_params"] {
         config.export.rename.insert(known.into(), format!("struct {known}"));
     }
-    generate(root, config, &["ext", "cache", "numa"])
+    generate(root, config, &["ext", "cache", "numa", "ggml_types", "ggml_table"])
 }
 
 fn generate(root: &Path, config: Config, files: &[&str]) -> Result<String> {

@@ -1,4 +1,5 @@
 //! Developer chores: `cargo xtask headers [--check]`, `cargo xtask matrix [--check]`. Writes committed files; a test runs both with `--check`.
+mod ggml;
 mod headers;
 mod matrix;
 use std::path::{Path, PathBuf};

@@ -32,6 +32,10 @@ fn functions(dir: &Path) -> Result<BTreeMap<String, Function>> {
         let section = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for part in text.split("pub unsafe extern \"C\" fn ").skip(1) {
             let name = part.split('(').next().unwrap_or_default().to_owned();
+            // The others stand in a table, under no name of their own.
+            if !["llama_", "camelid_"].iter().any(|p| name.starts_with(p)) {
+                continue;
+            }
             // rustfmt puts the closing brace of a function alone at the start of a line.
             let body = part.split("\n}").next().unwrap_or_default().to_owned();
             all.insert(name, Function { section: section.clone(), body });
