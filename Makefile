@@ -1,4 +1,4 @@
-# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-properties, test-numa (needs ../shared), numa-map, test-differential, test-clients, headers, install PREFIX=..., dist (GLIBC=2.28), test-conformance (needs ../shared), bench,
+# Targets: demo, examples, test, test-slow, test-no-mmap, test-memory, test-calls, test-properties, test-numa (needs ../shared), numa-map, test-differential, test-clients, headers, install PREFIX=..., dist (GLIBC=2.28), test-conformance (needs ../shared), bench,
 #          bench-kernels, bench-plot, bench-state, bench-words, clean
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -15,7 +15,7 @@ RELEASE := $(TARGET)/release
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
 EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar quantize)
 
-.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-properties test-numa numa-map headers install dist tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
+.PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-calls test-properties test-numa numa-map headers install dist tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
 
 all: lib examples
 
@@ -63,6 +63,12 @@ test-numa:
 # Ten thousand random sequences of memory operations against a memory that forgets nothing; minutes. SEEDS=a..b picks some.
 test-memory:
 	CAMELID_TEST_SEEDS=$(SEEDS) $(CARGO) test --test memory -- --include-ignored --nocapture
+
+# A hundred thousand random sequences of calls (ten minutes), and a thousand under valgrind, where that is installed (ten more). CALLS=a..b picks some.
+CALLS ?= 0..100000
+test-calls:
+	CAMELID_TEST_CALLS=$(CALLS) $(CARGO) test --test campaign -- --nocapture
+	command -v valgrind && CAMELID_TEST_CALLS=0..1000 $(CARGO) test --test campaign --config "target.'cfg(all())'.runner='valgrind --error-exitcode=9 --leak-check=no -q'" -- --nocapture --test-threads=1
 
 # The properties on many more cases, other ones each time: what it finds becomes a test. CASES=n.
 test-properties:
