@@ -31,11 +31,14 @@ impl Counts {
     }
 }
 
+/// Whether it did what was asked.
+type Call = fn(&mut World<'_>) -> bool;
+
 pub fn one(w: &mut World<'_>, counts: &mut Counts) {
     if w.contexts.is_empty() {
         w.new_context();
     }
-    let kinds: [(&'static str, fn(&mut World<'_>) -> bool); 18] = [
+    let kinds: [(&'static str, Call); 18] = [
         ("decode", decode),
         ("decode", decode),
         ("context", context),
