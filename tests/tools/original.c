@@ -12,9 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void   ggml_backend_load_all_from_path(const char * dir);
-void * ggml_backend_load(const char * path);
-
 __attribute__((constructor)) static void load_backends(void) {
     Dl_info self;
     char here[4096], path[8192];
