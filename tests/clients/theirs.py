@@ -50,6 +50,11 @@ def models():
     return made
 
 
+def loads(model):
+    """Whether ours loads one of them; they have no tokenizer."""
+    return run("ours", "llama-bench", "-m", os.path.join(models(), f"{model}.gguf"), "-p", 1, "-n", 0, "-r", 1, "-t", 1).rc == 0
+
+
 def over_models(name):
     """A row per model, with what its parts came to; all of them skipped: the model does not load."""
     r = run("ours", name, "--models", models(), "-t", 1, timeout=900)
@@ -58,8 +63,8 @@ def over_models(name):
     failed = [m for m, parts in rows.items() if "FAIL" in parts]
     passed = [m for m, parts in rows.items() if "PASS" in parts and "FAIL" not in parts]
     absent = [m for m, parts in rows.items() if set(parts) == {"SKIP"}]
-    if rows and not passed and "failed to load model" in text:
-        raise Skipped(f"recurrent models are not built yet: {' '.join(rows)}")
+    if failed and not passed and not any(loads(m) for m in failed):
+        raise Skipped(f"recurrent models are not built yet: {' '.join(failed)}")
     if failed or not rows:
         raise Failed(f"fail: {' '.join(failed)}" if rows else f"exit status {r.rc}: {text[-200:]!r}")
     if not passed:
