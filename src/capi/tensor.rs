@@ -5,6 +5,13 @@ use crate::gguf::DType;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
+// As ggml.h has it; libggml's is held to the same numbers.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<ggml_tensor>() == 336 && offset_of!(ggml_tensor, op) == 80 && offset_of!(ggml_tensor, src) == 152);
+    assert!(offset_of!(ggml_tensor, data) == 248 && offset_of!(ggml_tensor, name) == 256);
+};
+
 impl ggml_tensor {
     /// Named as ggml would cut the name, without sources, buffer or data. `nb` are bytes.
     pub fn new(name: &str, ty: i32, ne: [i64; 4], nb: [usize; 4]) -> ggml_tensor {

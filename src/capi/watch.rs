@@ -101,3 +101,62 @@ fn glu(act: Act) -> i32 {
         Act::SiluCut(_) | Act::CutSilu(_) => 6,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a name stands in an enum of the header, which the original's list was held against.
+    fn number(of: &str, name: &str) -> i32 {
+        let header = include_str!("../../include/ggml.h");
+        let list = header.split(&format!("enum {of} {{")).nth(1).and_then(|s| s.split('}').next()).expect("an enum of the header");
+        let (mut next, mut found) = (0, None);
+        for item in
+            list.lines().map(|l| l.split("//").next().unwrap_or("")).flat_map(|l| l.split(',')).map(str::trim).filter(|i| !i.is_empty())
+        {
+            let (constant, value) = item.split_once('=').unwrap_or((item, ""));
+            next = value.trim().parse().unwrap_or(next);
+            found = found.or((constant.trim() == name).then_some(next));
+            next += 1;
+        }
+        found.unwrap_or_else(|| panic!("{of} has no {name}"))
+    }
+
+    #[test]
+    fn numbers_are_the_headers() {
+        for (kind, name) in [
+            (Kind::Add, "ADD"),
+            (Kind::Sub, "SUB"),
+            (Kind::Mul, "MUL"),
+            (Kind::Div, "DIV"),
+            (Kind::Concat, "CONCAT"),
+            (Kind::Norm(NormKind::Layer), "NORM"),
+            (Kind::Norm(NormKind::Rms), "RMS_NORM"),
+            (Kind::MatMul, "MUL_MAT"),
+            (Kind::MatMulId, "MUL_MAT_ID"),
+            (Kind::Scale, "SCALE"),
+            (Kind::GetRows, "GET_ROWS"),
+            (Kind::Rope, "ROPE"),
+            (Kind::Clamp, "CLAMP"),
+            (Kind::TopK, "TOP_K"),
+            (Kind::Attend, "FLASH_ATTN_EXT"),
+            (Kind::Tanh, "UNARY"),
+            (Kind::Custom, "CUSTOM"),
+            (Kind::Glu(Act::Silu), "GLU"),
+        ] {
+            assert_eq!(op(kind).0, number("ggml_op", &format!("GGML_OP_{name}")), "{kind:?}");
+        }
+        for (got, name) in [
+            (op(Kind::Tanh).1, "TANH"),
+            (unary(Act::Relu), "RELU"),
+            (unary(Act::Sigmoid), "SIGMOID"),
+            (unary(Act::Gelu), "GELU"),
+            (unary(Act::Silu), "SILU"),
+        ] {
+            assert_eq!(got, number("ggml_unary_op", &format!("GGML_UNARY_OP_{name}")), "{name}");
+        }
+        for (act, name) in [(Act::Relu, "REGLU"), (Act::Gelu, "GEGLU"), (Act::Silu, "SWIGLU"), (Act::SwigluOai, "SWIGLU_OAI")] {
+            assert_eq!(glu(act), number("ggml_glu_op", &format!("GGML_GLU_OP_{name}")), "{name}");
+        }
+    }
+}

@@ -278,6 +278,9 @@ impl Context {
 
     /// A chain that runs with the model takes so many outputs of its sequence and no more.
     fn check_outputs(&self, batch: &batch::Batch) -> Result<()> {
+        if self.outputs.sampled.is_empty() {
+            return Ok(());
+        }
         let (most, mut n) = (self.outputs_per_seq(), std::collections::BTreeMap::new());
         let wanted = batch.seqs.iter().zip(&batch.output).filter(|(_, o)| **o).flat_map(|(s, _)| s.iter());
         for seq in wanted.filter(|s| self.outputs.sampled.has(*s)) {

@@ -40,6 +40,10 @@ impl Sampled {
     pub fn remove(&mut self, seq: u32) {
         self.pickers.remove(&seq);
     }
+    /// No sequence has a chain.
+    pub fn is_empty(&self) -> bool {
+        self.pickers.is_empty()
+    }
     /// Whether `seq` has a chain.
     pub fn has(&self, seq: u32) -> bool {
         self.pickers.contains_key(&seq)

@@ -588,7 +588,8 @@ struct Experts {
 }
 
 impl Experts {
-    fn build(&self, b: &mut Bench<'_>, x: T) -> T {
+    /// The sum, and what observers are shown.
+    fn build(&self, b: &mut Bench<'_>, x: T, watched: bool) -> (T, [T; 4]) {
         let (logits, ids, weights) = (b.value(6, Dim::Tokens), b.value(3, Dim::Tokens), b.value(3, Dim::Tokens));
         let w = b.weight(DType::F32, [64, 6, 1]);
         let (renorm, n_group) = (self.gate != Gate::SoftmaxWeight, if self.biased { 3 } else { 0 });
@@ -618,7 +619,7 @@ impl Experts {
         let at = |first| self.fused.then_some(first);
         let (up, down) = (mat(self.ty, 64, 96, at(96), false), mat(self.ty, 96, 64, None, true));
         let mats = [if self.gated { mat(self.gate_ty, 64, 96, at(0), true) } else { up }, up, down];
-        let out = b.value(64, Dim::Tokens);
+        let (out, shown) = (b.value(64, Dim::Tokens), [96, 96, 96, 64].map(|n| b.value(3 * n, Dim::Tokens)));
         let mut low = |i: usize, k, rows| {
             // Two of different ranks beside each; of what shares a tensor the narrow one is shared, and so is the wide one.
             let all = self.low[i].into_iter().flat_map(|ty| [(ty, 4, 0.5), (DType::F32, 16, -0.25)]);
@@ -631,8 +632,18 @@ impl Experts {
             .collect::<Vec<_>>()
         };
         let lows = [low(0, 64, 96), low(1, 64, 96), low(2, 96, 64)];
-        b.step(Op::Experts { x, ids, weights, mats, act: self.act, weigh_inputs: self.weigh_inputs, lows, shown: None, out });
-        out
+        b.step(Op::Experts {
+            x,
+            ids,
+            weights,
+            mats,
+            act: self.act,
+            weigh_inputs: self.weigh_inputs,
+            lows,
+            shown: watched.then_some(shown),
+            out,
+        });
+        (out, shown)
     }
 }
 
@@ -666,7 +677,10 @@ fn experts() {
         Experts { each: 2, ..plain(DType::F32, Gate::Softmax) },
         Experts { gated: false, act: Act::Gelu, ..plain(DType::Q8_0, Gate::Softmax) },
     ] {
-        agree(64, 2e-5, |b, x| (e.build(b, x), vec![]));
+        agree(64, 2e-5, |b, x| (e.build(b, x, false).0, vec![]));
+        if e.fused || !e.gated {
+            (0..4).for_each(|i| agree(64, 2e-5, |b, x| (e.build(b, x, true).1[i], vec![])));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What callers look into: layouts of the original's structs (tests/abi holds them against its list). Nothing else.
+//! What callers look into: layouts of the original's structs. Nothing else.
 use crate::buffer::Buffer;
 use std::ffi::{c_char, c_int, c_void};
 
@@ -27,6 +27,13 @@ pub struct ggml_tensor {
     pub extra: *mut c_void,
     pub padding: [c_char; 8],
 }
+
+// As ggml.h has it; libllama's is held to the same numbers.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<ggml_tensor>() == 336 && offset_of!(ggml_tensor, op) == 80 && offset_of!(ggml_tensor, src) == 152);
+    assert!(offset_of!(ggml_tensor, data) == 248 && offset_of!(ggml_tensor, name) == 256);
+};
 
 #[repr(C)]
 #[derive(Clone, Copy)]

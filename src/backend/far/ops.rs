@@ -462,11 +462,14 @@ fn experts(f: &mut Far<'_>, op: &Op) -> Result<()> {
                 table().scale(&mut x, w);
                 w = 1.0;
             }
-            let (g, u) = (expert(f, mats[0], &lows[0], e, &x)?, expert(f, mats[1], &lows[1], e, &x)?);
-            let mut h = u.clone();
+            let u = expert(f, mats[1], &lows[1], e, &x)?;
+            let (mut g, mut h) = (u.clone(), u.clone());
             match mats[0] == mats[1] {
                 true => terms::activate(table(), *a, &mut h),
-                false => terms::glu(table(), *a, &g, &u, &mut h),
+                false => {
+                    g = expert(f, mats[0], &lows[0], e, &x)?;
+                    terms::glu(table(), *a, &g, &u, &mut h);
+                }
             }
             let down = expert(f, mats[2], &lows[2], e, &h)?;
             table().add_scaled(y, &down, w);
