@@ -5,11 +5,14 @@
 pub mod buffer;
 pub mod codec;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod far;
 pub mod io;
 pub mod kv;
 pub mod op;
 mod picks;
+mod places;
 mod system;
 mod terms;
 pub use buffer::*;
