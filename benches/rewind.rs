@@ -16,8 +16,14 @@ const ASKED: usize = 120;
 
 fn model() -> Arc<Model> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tinystories-gemma3-q8_0.gguf");
-    let p =
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, offload: Offload::default(), nodes: None, progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     Arc::new(Model::load(&Source::open(&path, LoadMode::Auto).expect("bundled model"), p).expect("loads"))
 }
 

@@ -47,7 +47,14 @@ pub fn model(name: &str) -> Model {
     let source = Source::open(&file.0, LoadMode::Auto).expect("well formed");
     Model::load(
         &source,
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, offload: Offload::default(), nodes: None, progress: &mut |_| true },
+        LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts: true,
+            offload: Offload::default(),
+            nodes: None,
+            progress: &mut |_| true,
+        },
     )
     .expect("loads")
 }
