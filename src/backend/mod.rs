@@ -7,6 +7,7 @@ pub mod codec;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod device;
 pub mod far;
 pub mod io;
 pub mod kv;
@@ -16,6 +17,7 @@ mod places;
 mod system;
 mod terms;
 pub use buffer::*;
+pub use device::{Device, DeviceKind, DeviceMemory, gpus};
 pub use io::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
@@ -28,6 +30,9 @@ use platform::pool::{Stop, Team};
 use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Most devices that a model can be divided over, as in the original.
+pub const MAX_DEVICES: u16 = 16;
 
 /// Largest row counts a lowered plan will be run with.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! Op by op: the CPU at every ISA level against the far backend.
 use kernels::{DType, Isa};
 use llama::backend::cpu::Cpu;
+use llama::backend::device::gpus;
 use llama::backend::far::Far;
 use llama::backend::*;
 use platform::pool::Team;
@@ -109,6 +110,34 @@ fn ubatch(n: usize, width: usize) -> Ubatch {
     }
 }
 
+/// Devices of another kind round inputs of products in other places (to int8 for every 32 numbers) and have other functions.
+const ROUNDED: f32 = 1e-2;
+const EXACT: f32 = 4e-5;
+
+/// The same plan on every GPU of this process: near what is wanted, and no token's bits depend on how many are beside it.
+fn on_gpus(width: usize, n: usize, want: &[f32], build: &impl Fn(&mut Bench<'_>, T) -> (T, Vec<Views>)) {
+    for gpu in gpus() {
+        let b = gpu.open().expect("a device");
+        let run = |n: usize| {
+            let mut bench = Bench::new(b.as_ref());
+            let (table, x) = (bench.weight(DType::F32, [width as u32, 1, 1]), bench.value(width as u32, Dim::Tokens));
+            bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+            let (t, views) = build(&mut bench, x);
+            let tolerance = if bench.weights.iter().any(|w| w.ty.is_quantized()) { ROUNDED } else { EXACT };
+            (bench.run(&ubatch(n, width), &views, 1, t), tolerance, bench.plan.value(t).rows, views.is_empty())
+        };
+        let (got, tolerance, rows, alone) = run(n);
+        let scale = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (i, (a, b)) in got.iter().zip(want).enumerate() {
+            assert!((a - b).abs() <= tolerance * scale, "{}: element {i} of {}: {a} and {b}", gpu.name(), want.len());
+        }
+        if n > 1 && rows == Dim::Tokens && alone {
+            let one = run(1).0;
+            assert!(one.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()), "{}: other bits with {n} tokens", gpu.name());
+        }
+    }
+}
+
 /// Builds the same plan on the far backend and on the CPU at every level, for several sizes and teams.
 fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, Vec<Views>)) {
     for n in [1, 5, 33] {
@@ -137,6 +166,7 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
                 assert!(same, "{isa:?}: other bits with three workers, another layout: {relaid}");
             }
         }
+        on_gpus(width, n, &want, &build);
     }
 }
 
@@ -537,6 +567,11 @@ impl Kept {
             let got = self.run(&Cpu::new(DeviceId(0), isa), 1, n);
             assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {self:?} {n}");
             assert_eq!(got, self.run(&Cpu::new(DeviceId(0), isa), 3, n), "{isa:?} {self:?} {n}: other bits with three workers");
+        }
+        for gpu in gpus() {
+            let got = self.run(gpu.open().expect("a device").as_ref(), 1, n);
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < if self.ty.is_quantized() { 5e-3 } else { 5e-5 }, "{} {self:?} {n}: {worst}", gpu.name());
         }
         want
     }

@@ -25,7 +25,6 @@ const NEEDED: &[&str] = &[
     "cuMemFreeHost",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
-    "cuMemcpy2DAsync_v2",
     "cuMemsetD8Async",
     "cuMemAddressReserve",
     "cuMemAddressFree",
@@ -61,6 +60,10 @@ pub struct Info {
     pub bytes: u64,
     /// Compute capability times ten.
     pub capability: i32,
+    /// Its memory is the host's.
+    pub integrated: bool,
+    /// "0000:01:00.0"
+    pub bus_id: String,
 }
 
 /// The devices of this process, asked for once: none without a driver, silently; none with a line where there is one of no use.
@@ -105,7 +108,9 @@ fn find() -> Result<Vec<Info>> {
     done("cuDeviceGetCount", unsafe { cu::cuDeviceGetCount(&mut n) })?;
     let all = (0..n).map(info).collect::<Result<Vec<Info>>>()?;
     let (fit, old): (Vec<Info>, Vec<Info>) = all.into_iter().partition(|d| d.capability >= LEAST_DEVICE);
-    old.iter().for_each(|d| log::warn(format!("CUDA: {} is left out: compute capability {} is below 7.5", d.name, f64::from(d.capability) / 10.0)));
+    old.iter().for_each(|d| {
+        log::warn(format!("CUDA: {} is left out: compute capability {} is below 7.5", d.name, f64::from(d.capability) / 10.0))
+    });
     Ok(fit)
 }
 
@@ -114,20 +119,31 @@ fn dotted(version: c_int) -> String {
 }
 
 fn info(ordinal: i32) -> Result<Info> {
-    use cu::CUdevice_attribute::{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR};
+    use cu::CUdevice_attribute as A;
+    const ASKED: [A; 6] = [
+        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        A::CU_DEVICE_ATTRIBUTE_INTEGRATED,
+        A::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID,
+        A::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID,
+        A::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID,
+    ];
     let (mut dev, mut name, mut bytes) = (0, [0; 256], 0);
-    let mut capability = [0; 2];
+    let mut said = [0; ASKED.len()];
     // SAFETY: places for what is asked, and how long the name may be.
     unsafe {
         done("cuDeviceGet", cu::cuDeviceGet(&mut dev, ordinal))?;
         done("cuDeviceGetName", cu::cuDeviceGetName(name.as_mut_ptr(), name.len() as c_int - 1, dev))?;
         done("cuDeviceTotalMem", cu::cuDeviceTotalMem_v2(&mut bytes, dev))?;
-        done("cuDeviceGetAttribute", cu::cuDeviceGetAttribute(&mut capability[0], MAJOR, dev))?;
-        done("cuDeviceGetAttribute", cu::cuDeviceGetAttribute(&mut capability[1], MINOR, dev))?;
+        for (said, asked) in said.iter_mut().zip(ASKED) {
+            done("cuDeviceGetAttribute", cu::cuDeviceGetAttribute(said, asked, dev))?;
+        }
     }
     // SAFETY: the last byte is 0.
     let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
-    Ok(Info { ordinal, name, bytes: bytes as u64, capability: 10 * capability[0] + capability[1] })
+    let [major, minor, integrated, domain, bus, device] = said;
+    let bus_id = format!("{domain:04x}:{bus:02x}:{device:02x}.0");
+    Ok(Info { ordinal, name, bytes: bytes as u64, capability: 10 * major + minor, integrated: integrated != 0, bus_id })
 }
 
 /// What a call said, by its name.
@@ -227,27 +243,6 @@ impl Context {
         self.enter()?;
         // SAFETY: the caller's contract.
         done("cuMemcpyDtoH", unsafe { cu::cuMemcpyDtoHAsync_v2(to.cast(), from, len, self.stream) })
-    }
-
-    /// Starts a copy of `rows` runs of `width` bytes, to the device or from it.
-    ///
-    /// # Safety
-    /// As `write` and `read` of every run.
-    pub unsafe fn copy_rows(&self, host: *mut u8, host_pitch: usize, at: u64, pitch: usize, (width, rows): (usize, usize), to_device: bool) -> Result<()> {
-        self.enter()?;
-        // SAFETY: plain numbers and null pointers.
-        let mut c: cu::CUDA_MEMCPY2D = unsafe { std::mem::zeroed() };
-        (c.WidthInBytes, c.Height) = (width, rows);
-        let (on_host, on_device) = (cu::CUmemorytype::CU_MEMORYTYPE_HOST, cu::CUmemorytype::CU_MEMORYTYPE_DEVICE);
-        if to_device {
-            (c.srcMemoryType, c.srcHost, c.srcPitch) = (on_host, host.cast(), host_pitch);
-            (c.dstMemoryType, c.dstDevice, c.dstPitch) = (on_device, at, pitch);
-        } else {
-            (c.dstMemoryType, c.dstHost, c.dstPitch) = (on_host, host.cast(), host_pitch);
-            (c.srcMemoryType, c.srcDevice, c.srcPitch) = (on_device, at, pitch);
-        }
-        // SAFETY: the caller's contract.
-        done("cuMemcpy2DAsync", unsafe { cu::cuMemcpy2DAsync_v2(&c, self.stream) })
     }
 
     /// Starts filling with zeros.
@@ -362,7 +357,10 @@ impl Lazy {
         self.ctx.enter()?;
         let (size, mut handle) = (self.ctx.granule, 0);
         let at = self.at + (i * size) as u64;
-        let access = cu::CUmemAccessDesc { location: self.ctx.properties().location, flags: cu::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
+        let access = cu::CUmemAccessDesc {
+            location: self.ctx.properties().location,
+            flags: cu::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+        };
         // SAFETY: the range is reserved and has nothing behind it; what is made is released if it cannot be used.
         unsafe {
             done("cuMemCreate", cu::cuMemCreate(&mut handle, size, &self.ctx.properties(), 0))?;

@@ -22,7 +22,6 @@ pub struct CudaExec {
     plan: Plan,
     range: Range<usize>,
     bound: Bound,
-    limits: Limits,
     places: HashMap<T, Place>,
     /// Of the activations, then of scratch.
     memory: Memory,
@@ -69,7 +68,9 @@ impl CudaExec {
         let (places, total) = place(plan, range.clone(), limits)?;
         let mut factors = HashMap::new();
         for s in &plan.steps[range.clone()] {
-            let (Op::Rope { rope: Some(RopeSpec { factors: Some(w), .. }), .. } | Op::Shift { rope: RopeSpec { factors: Some(w), .. }, .. }) = &s.op else {
+            let (Op::Rope { rope: Some(RopeSpec { factors: Some(w), .. }), .. }
+            | Op::Shift { rope: RopeSpec { factors: Some(w), .. }, .. }) = &s.op
+            else {
                 continue;
             };
             factors.insert(*w, floats(&bound.weights[w.0 as usize])?);
@@ -97,7 +98,7 @@ impl CudaExec {
         let most = run.scratch.most;
         let (total, most) = (total.next_multiple_of(ALIGN), most.next_multiple_of(ALIGN));
         let memory = Memory::new(&gpu.ctx, total + most, "activations")?;
-        Ok(CudaExec { gpu: gpu.clone(), plan: plan.clone(), range, bound: bound.clone(), limits, places, memory, scratch: total, inputs, factors })
+        Ok(CudaExec { gpu: gpu.clone(), plan: plan.clone(), range, bound: bound.clone(), places, memory, scratch: total, inputs, factors })
     }
 
     /// Where rows from `first` on of a value are, `n` of them.
@@ -276,7 +277,15 @@ impl Run<'_> {
     ///
     /// # Safety
     /// `args` are what the kernel takes, and the addresses in them are those of rows, weights and scratch of this step, as large as it makes of them.
-    pub unsafe fn launch(&self, module: Module, name: &'static str, grid: [usize; 3], threads: u32, shared: usize, args: &[Arg]) -> Result<()> {
+    pub unsafe fn launch(
+        &self,
+        module: Module,
+        name: &'static str,
+        grid: [usize; 3],
+        threads: u32,
+        shared: usize,
+        args: &[Arg],
+    ) -> Result<()> {
         let f = self.gpu.function(module, name)?;
         if shared > super::gpu::SHARED as usize {
             return Err(Error::unsupported(format!("{name}: rows too wide for the device's shared memory")));

@@ -15,10 +15,56 @@ mod views;
 
 pub use driver::{Info, devices};
 
+use super::device::{Device, DeviceKind, DeviceMemory};
 use super::{Backend, Bound, Buffer, DType, DeviceId, Exec, HostBytes, Limits, Plan};
 use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Numbers of devices begin here: behind those of any host and any test.
+const FIRST: u16 = 256;
+
+/// A device that is not used yet.
+struct Listed {
+    i: usize,
+    name: String,
+    info: &'static Info,
+}
+
+/// The devices of this process.
+pub fn list() -> Vec<Arc<dyn Device>> {
+    let listed = |(i, info)| Arc::new(Listed { i, name: format!("CUDA{i}"), info }) as Arc<dyn Device>;
+    devices().iter().enumerate().map(listed).collect()
+}
+
+impl Device for Listed {
+    fn id(&self) -> DeviceId {
+        DeviceId(FIRST + self.i as u16)
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn family(&self) -> &str {
+        "CUDA"
+    }
+    fn description(&self) -> &str {
+        &self.info.name
+    }
+    fn kind(&self) -> DeviceKind {
+        if self.info.integrated { DeviceKind::Integrated } else { DeviceKind::Gpu }
+    }
+    fn bus_id(&self) -> Option<&str> {
+        Some(&self.info.bus_id)
+    }
+    fn memory(&self) -> DeviceMemory {
+        // A device that cannot be opened has no memory to give.
+        let asked = gpu::Gpu::open(self.i).and_then(|g| g.ctx.memory());
+        asked.map_or(DeviceMemory { free: 0, total: self.info.bytes }, |(free, total)| DeviceMemory { free, total })
+    }
+    fn open(&self) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Cuda::new(self.id(), self.i)?))
+    }
+}
 
 pub struct Cuda {
     device: DeviceId,
@@ -30,10 +76,6 @@ impl Cuda {
     /// Device `i` of those that `devices` tells.
     pub fn new(device: DeviceId, i: usize) -> Result<Cuda> {
         Ok(Cuda { device, name: format!("CUDA{i}"), gpu: gpu::Gpu::open(i)? })
-    }
-    /// (free, total) bytes.
-    pub fn memory(&self) -> Result<(u64, u64)> {
-        self.gpu.ctx.memory()
     }
 }
 

@@ -180,7 +180,19 @@ fn expert(r: &mut Run<'_>, m: ExpertMat, lows: &[LowRank], (x, x_per, k): (u64, 
     let ty = r.bound.weights[m.w.0 as usize].ty;
     let of_x = Input { per: x_per, ..input(r, ty, x, (rows_in, k), None)? };
     let (scale, bias) = (r.maybe(m.scale)?, r.maybe(m.bias)?);
-    let p = Product { w: m.w, first: m.first, rows: m.rows, y, y_stride: m.rows, ids, each: true, scale, bias, scale_after_bias: false, add: false };
+    let p = Product {
+        w: m.w,
+        first: m.first,
+        rows: m.rows,
+        y,
+        y_stride: m.rows,
+        ids,
+        each: true,
+        scale,
+        bias,
+        scale_after_bias: false,
+        add: false,
+    };
     multiply(r, p, of_x, n)?;
     for low in lows {
         let (a, b) = (&r.bound.weights[low.a.0 as usize], &r.bound.weights[low.b.0 as usize]);
@@ -189,7 +201,19 @@ fn expert(r: &mut Run<'_>, m: ExpertMat, lows: &[LowRank], (x, x_per, k): (u64, 
         let of_x = Input { per: x_per, ..input(r, ty, x, (rows_in, k), None)? };
         let p = Product { w: low.a, first: 0, rows: low.rank, y: z, y_stride: low.rank, scale: 0, bias: 0, ..p };
         multiply(r, p, of_x, n)?;
-        let low = rows::Low { y, z, b: r.weight(low.b)?, by: 0, ids, width: m.rows, rank: low.rank, b_width, first: low.first, n_mat, scale: low.scale };
+        let low = rows::Low {
+            y,
+            z,
+            b: r.weight(low.b)?,
+            by: 0,
+            ids,
+            width: m.rows,
+            rank: low.rank,
+            b_width,
+            first: low.first,
+            n_mat,
+            scale: low.scale,
+        };
         rows::add_one(r, low, n)?;
     }
     Ok(())
@@ -206,7 +230,9 @@ pub fn experts(r: &mut Run<'_>, op: &Op) -> Result<()> {
     if *weigh_inputs {
         let weighed = r.scratch(4 * n * k as usize)?;
         // SAFETY: a row for each rank of each token.
-        unsafe { r.launch(module("rows")?, "weigh", [n, 1, 1], 256, 0, &[arg(&at.0), arg(&of_weights), arg(&weighed), arg(&k), arg(&n_used)]) }?;
+        unsafe {
+            r.launch(module("rows")?, "weigh", [n, 1, 1], 256, 0, &[arg(&at.0), arg(&of_weights), arg(&weighed), arg(&k), arg(&n_used)])
+        }?;
         at = (weighed, 1, k);
     }
     let mut places = [0; 4];

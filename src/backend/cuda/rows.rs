@@ -141,7 +141,16 @@ pub fn act(r: &mut Run<'_>, gate: u64, up: u64, out: u64, n: usize, act: Option<
     };
     let args = (n as u64, activation(act));
     // SAFETY: as above.
-    unsafe { r.launch(module("rows")?, "glu", [n.div_ceil(THREADS as usize), 1, 1], THREADS, 0, &[arg(&gate), arg(&up), arg(&out), arg(&args.0), arg(&args.1)]) }
+    unsafe {
+        r.launch(
+            module("rows")?,
+            "glu",
+            [n.div_ceil(THREADS as usize), 1, 1],
+            THREADS,
+            0,
+            &[arg(&gate), arg(&up), arg(&out), arg(&args.0), arg(&args.1)],
+        )
+    }
 }
 
 /// `Map` of `rows.cu`.
@@ -260,7 +269,9 @@ pub fn mix(r: &mut Run<'_>, x: T, coef: T, width: u32, out: T) -> Result<()> {
     let (n, n_out) = (r.width(x) / width.max(1), r.width(out) / width.max(1));
     let (x, coef, y) = (r.at(x)?, r.at(coef)?, r.at(out)?);
     // SAFETY: parts of rows.
-    unsafe { r.launch(module("rows")?, "mix", [r.n(out), 1, 1], THREADS, 0, &[arg(&x), arg(&coef), arg(&y), arg(&n), arg(&width), arg(&n_out)]) }
+    unsafe {
+        r.launch(module("rows")?, "mix", [r.n(out), 1, 1], THREADS, 0, &[arg(&x), arg(&coef), arg(&y), arg(&n), arg(&width), arg(&n_out)])
+    }
 }
 
 /// `Low` of `rows.cu`.

@@ -41,7 +41,8 @@ pub fn seen(r: &mut Run<'_>, g: GroupId) -> Result<Seen> {
     }
     let v = io.views.get(g.0 as usize).ok_or_else(|| Error::invalid(format!("nothing is seen of group {}", g.0)))?;
     let (span_of, starts) = spans(&v.leaves);
-    let of_row = |q: &QueryRow| if q.leaves.is_empty() { 1 } else { span_of[q.leaves.end as usize - 1] - span_of[q.leaves.start as usize] + 1 };
+    let of_row =
+        |q: &QueryRow| if q.leaves.is_empty() { 1 } else { span_of[q.leaves.end as usize - 1] - span_of[q.leaves.start as usize] + 1 };
     let leaves: Vec<[u32; 4]> =
         v.leaves.iter().map(|l| [l.tile as u32, l.segs.start, l.segs.end, u32::from(l.from) | u32::from(l.to) << 8]).collect();
     let segs: Vec<[u32; 2]> =
