@@ -170,6 +170,51 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
     }
 }
 
+/// Rows of every weight type as a GPU reads them: looked up they are what the CPU makes of them, multiplied they are within the rounding of inputs.
+#[test]
+fn gpus_read_every_weight_type() {
+    let (k, n_rows) = (512usize, 37u32);
+    for gpu in gpus() {
+        let b = gpu.open().expect("a device");
+        for ty in DType::ALL.iter().copied().filter(|t| b.supports(*t)) {
+            let x = Rng::new(ty as u64).floats(k * n_rows as usize);
+            let mut raw = vec![0u8; ty.row_bytes(x.len()).expect("whole blocks")];
+            let important = vec![1.0; k];
+            assert!(kernels::quant::quantize(ty, &x, Some(&important), &mut raw) || kernels::quant::from_f32(ty, &x, &mut raw), "{ty:?}");
+            let mut rows = vec![0.0; x.len()];
+            raw.chunks_exact(raw.len() / n_rows as usize).zip(rows.chunks_exact_mut(k)).for_each(|(r, to)| assert!(kernels::quant::to_f32(ty, r, to)));
+            let bench = |lookup: bool| {
+                let mut bench = Bench::new(b.as_ref());
+                let buf = b.alloc(raw.len(), "test").expect("small");
+                buf.write(&[Copy2d::flat(0, 0, raw.len())], &raw).expect("fits");
+                let shards = vec![Shard { node: 0, rows: 0..n_rows, layout: Layout::File, buf, at: 0 }];
+                bench.weights.push(Weight { name: format!("{ty:?}"), ty, shape: [k as u32, n_rows, 1], shards });
+                let out = bench.value(if lookup { k as u32 } else { n_rows }, Dim::Tokens);
+                if lookup {
+                    bench.step(Op::Embed { table: WeightId(0), by: Lookup::Positions, scale: 1.0, out });
+                } else {
+                    let (table, x) = (bench.weight(DType::F32, [k as u32, 1, 1]), bench.value(k as u32, Dim::Tokens));
+                    bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+                    bench.step(Op::Linear { x, outs: vec![Proj::plain(WeightId(0), out)], fine: false });
+                }
+                bench.run(&ubatch(11, k), &[], 1, out)
+            };
+            let looked_up = bench(true);
+            let worst = looked_up.iter().zip(&rows).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-6 && looked_up.iter().any(|v| *v != 0.0), "{ty:?}: rows differ by {worst}");
+            let input = ubatch(11, k).embd;
+            let want: Vec<f64> = input
+                .chunks_exact(k)
+                .flat_map(|x| rows.chunks_exact(k).map(|w| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()))
+                .collect();
+            let got = bench(false);
+            let (error, size) = got.iter().zip(&want).fold((0.0, 0.0), |(e, s), (g, w)| (e + (f64::from(*g) - w).powi(2), s + w * w));
+            let nmse = error / size;
+            assert!(nmse < if ty.is_quantized() { 5e-5 } else { 1e-12 }, "{ty:?}: nmse {nmse:e}");
+        }
+    }
+}
+
 #[test]
 fn linear_with_bias_and_several_types() {
     linear(false);

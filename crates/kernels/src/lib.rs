@@ -3,7 +3,6 @@
 //! Knows nothing of allocation, threads or errors: every buffer is passed in, every length is a contract.
 //! The order of every floating-point sum is a property of (format, length); see `README.md`, "Same order, same bits".
 pub mod attn;
-pub mod cuda;
 pub mod dtype;
 pub mod float;
 pub mod isa;

@@ -302,9 +302,9 @@ impl Run<'_> {
     }
 }
 
-pub type Module = &'static (&'static str, &'static str);
+pub type Module = &'static ::cuda::Module;
 
 /// One of the modules that have no format.
 pub fn module(name: &str) -> Result<Module> {
-    kernels::cuda::module(name).ok_or_else(|| Error::invalid(format!("no kernels {name}")))
+    ::cuda::module(name).ok_or_else(|| Error::invalid(format!("no kernels {name}")))
 }

@@ -5,6 +5,7 @@ use crate::backend::Copy2d;
 use platform::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Bytes on either side of the link: a copy of that size takes a millisecond, and there are two.
@@ -33,10 +34,10 @@ struct Staging {
 pub type Books = [u64; 6];
 
 /// An argument of a kernel, by its address.
-pub struct Arg(*mut c_void);
+pub struct Arg<'a>(*mut c_void, PhantomData<&'a ()>);
 /// What a kernel takes is copied from here when it is started.
-pub fn arg<T: Copy>(v: &T) -> Arg {
-    Arg(std::ptr::from_ref(v).cast_mut().cast())
+pub fn arg<T: Copy>(v: &T) -> Arg<'_> {
+    Arg(std::ptr::from_ref(v).cast_mut().cast(), PhantomData)
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,7 +71,7 @@ impl Gpu {
     }
 
     /// A kernel of a module.
-    pub fn function(&self, module: &'static (&'static str, &'static str), name: &'static str) -> Result<Function> {
+    pub fn function(&self, module: &'static ::cuda::Module, name: &'static str) -> Result<Function> {
         let mut functions = lock(&self.functions);
         if let Some(f) = functions.get(&(module.0, name)) {
             return Ok(*f);
@@ -89,7 +90,7 @@ impl Gpu {
     ///
     /// # Safety
     /// `args` are the parameters of the kernel, by value; what they point to on the device is there until `ctx.wait`.
-    pub unsafe fn launch(&self, f: Function, grid: [u32; 3], threads: u32, shared: u32, args: &[Arg]) -> Result<()> {
+    pub unsafe fn launch(&self, f: Function, grid: [u32; 3], threads: u32, shared: u32, args: &[Arg<'_>]) -> Result<()> {
         if grid.contains(&0) {
             return Ok(());
         }
@@ -102,7 +103,7 @@ impl Gpu {
         if let Some(b) = self.books.get() {
             return Ok(b.1);
         }
-        let all = kernels::cuda::code_books();
+        let all = kernels::quant::code_books();
         let memory = Memory::new(&self.ctx, all.iter().map(Vec::len).sum(), "code books")?;
         let (mut at, mut books) = (memory.at, [0; 6]);
         for (place, bytes) in books.iter_mut().zip(&all) {
@@ -189,7 +190,7 @@ impl Gpu {
     unsafe fn scatter(&self, s: &Staging, base: u64, b: &Batch, back: bool) -> Result<()> {
         let runs: Vec<(u64, [u32; 2])> = b.pieces.iter().map(|p| (p.place as u64, [p.at as u32, p.len as u32])).collect();
         let list = s.device.at + STAGING as u64;
-        let f = self.function(kernels::cuda::module("attend").ok_or_else(outside)?, "scatter")?;
+        let f = self.function(::cuda::module("attend").ok_or_else(outside)?, "scatter")?;
         // SAFETY: `runs` is copied before this returns (not pinned), as many as fit behind the list; the caller's word for the places.
         unsafe {
             self.ctx.write(list, runs.as_ptr().cast(), runs.len() * size_of::<(u64, [u32; 2])>())?;

@@ -1,6 +1,6 @@
 //! GPUs through the CUDA driver, which is looked for at run time: without one there are no devices.
 //!
-//! Knows kernels (PTX, `crates/kernels/cuda`), streams and addresses; does not know which model is running or what a layer is.
+//! Knows kernels (PTX, `crates/cuda`), streams and addresses; does not know which model is running or what a layer is.
 //! `driver` is the one door to libcuda; `gpu` a device at work, `buffer` its memory, `transfer` how runs of bytes get there; `exec` goes through a
 //! plan, `products`, `rows`, `attend` start its kernels.
 mod attend;
@@ -91,7 +91,7 @@ impl Backend for Cuda {
         self.device
     }
     fn supports(&self, ty: DType) -> bool {
-        kernels::cuda::products(ty).is_some()
+        ::cuda::products(ty.name()).is_some()
     }
     fn stores(&self, ty: DType) -> bool {
         kernels::attn::supports(ty)

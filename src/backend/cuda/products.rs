@@ -54,7 +54,7 @@ fn is_float(ty: DType) -> bool {
 }
 
 fn of_type(w: &Weight) -> Result<Module> {
-    kernels::cuda::products(w.ty).ok_or_else(|| Error::unsupported(format!("{}: no kernel for {} on GPUs", w.name, w.ty.name())))
+    ::cuda::products(w.ty.name()).ok_or_else(|| Error::unsupported(format!("{}: no kernel for {} on GPUs", w.name, w.ty.name())))
 }
 
 /// `n` rows of `k` floats as weights of type `ty` take them. With `lost`: what that took away goes there.
@@ -64,7 +64,8 @@ fn input(r: &mut Run<'_>, ty: DType, x: u64, (n, k): (usize, u32), lost: Option<
     }
     let terms = k as usize / 32;
     let (q, scales, sums) = (r.scratch(n * k as usize)?, r.scratch(4 * n * terms)?, r.scratch(4 * n * terms)?);
-    let args = [arg(&x), arg(&q), arg(&scales), arg(&sums), arg(&lost.unwrap_or(0)), arg(&k)];
+    let lost = lost.unwrap_or(0);
+    let args = [arg(&x), arg(&q), arg(&scales), arg(&sums), arg(&lost), arg(&k)];
     // SAFETY: rows of k floats, and scratch for them.
     unsafe { r.launch(module("rows")?, "to_int8", [terms, n, 1], 32, 0, &args) }?;
     Ok(Input { x: q, scales, sums, per: 1 })
