@@ -13,7 +13,7 @@ CASES   ?= 20000
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
-EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar quantize)
+EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar lora quantize)
 
 .PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-calls test-properties test-numa numa-map headers install dist tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
 
