@@ -98,7 +98,7 @@ install: lib
 # dist/: what people download. Says which glibc it needs: this machine's, unless GLIBC=2.28 asks for an older one.
 GLIBC ?=
 dist: $(if $(GLIBC),,lib)
-	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET) $(abspath build/tools))",$(RELEASE)) dist
+	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET))",$(RELEASE)) dist
 
 # What takes gigabytes or minutes: the same tests, larger.
 test-slow:
