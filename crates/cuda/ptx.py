@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes ptx/*.ptx of the kernels, or with --check says which are not what the sources give.
+"""Makes ptx/*.ptx of the kernels; --check says which are not what the sources give, --hashes which were made of other sources (without NVRTC).
 
 NVRTC needs neither a GPU nor the toolkit: `pip install nvidia-cuda-nvrtc-cu12==12.2.140`. That version writes PTX 8.2, which drivers from 535 on
-take. Each file begins with a hash of the sources that it was made of, so that a stale one is found without NVRTC (tests/cuda)."""
+take. Each file begins with a hash of the sources that it was made of: tests/cuda looks at those."""
 import ctypes, glob, hashlib, importlib.util, os, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -73,7 +73,14 @@ def compiled(lib, source, options):
 
 def main():
     check, wanted = "--check" in sys.argv, [a for a in sys.argv[1:] if not a.startswith("--")]
-    lib, stale = nvrtc(), []
+    stale = []
+    if "--hashes" in sys.argv:
+        for name, source, more in modules():
+            path, want = os.path.join("ptx", name + ".ptx"), f"// {digest(source, OPTIONS + more)}\n"
+            if not os.path.exists(os.path.join(HERE, path)) or not read(path).startswith(want):
+                stale.append(name)
+        sys.exit("made of other sources: " + " ".join(stale) if stale else 0)
+    lib = nvrtc()
     os.makedirs(os.path.join(HERE, "ptx"), exist_ok=True)
     for name, source, more in modules():
         if wanted and name not in wanted:

@@ -205,7 +205,7 @@ fn gpus_read_every_weight_type() {
             let input = ubatch(11, k).embd;
             let want: Vec<f64> = input
                 .chunks_exact(k)
-                .flat_map(|x| rows.chunks_exact(k).map(|w| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()))
+                .flat_map(|x| rows.chunks_exact(k).map(move |w| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()))
                 .collect();
             let got = bench(false);
             let (error, size) = got.iter().zip(&want).fold((0.0, 0.0), |(e, s), (g, w)| (e + (f64::from(*g) - w).powi(2), s + w * w));
