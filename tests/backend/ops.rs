@@ -182,7 +182,9 @@ fn gpus_read_every_weight_type() {
             let important = vec![1.0; x.len()];
             assert!(kernels::quant::quantize(ty, &x, Some(&important), &mut raw) || kernels::quant::from_f32(ty, &x, &mut raw), "{ty:?}");
             let mut rows = vec![0.0; x.len()];
-            raw.chunks_exact(raw.len() / n_rows as usize).zip(rows.chunks_exact_mut(k)).for_each(|(r, to)| assert!(kernels::quant::to_f32(ty, r, to)));
+            raw.chunks_exact(raw.len() / n_rows as usize)
+                .zip(rows.chunks_exact_mut(k))
+                .for_each(|(r, to)| assert!(kernels::quant::to_f32(ty, r, to)));
             let bench = |lookup: bool| {
                 let mut bench = Bench::new(b.as_ref());
                 let buf = b.alloc(raw.len(), "test").expect("small");

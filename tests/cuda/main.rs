@@ -1,7 +1,7 @@
 //! CUDA without a GPU: what happens where the driver is absent, too old or broken, and everything that devices are asked for on a libcuda that runs
 //! PTX on the CPU (`crates/ptx`). Each case is a process of its own: the driver is looked for once.
+use llama::backend::Copy2d;
 use llama::backend::device::gpus;
-use llama::backend::{Copy2d, HostMem};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -118,7 +118,7 @@ fn memory() {
     assert!(kv.secure(0..1 << 34).is_err());
     assert_eq!(free(), all);
     let whole = gpu.alloc(100, "small").expect("small");
-    assert!(matches!(whole.host(), None::<HostMem>) && whole.read(&[Copy2d::flat(0, 90, 11)], &mut [0; 11]).is_err());
+    assert!(whole.host().is_none() && whole.read(&[Copy2d::flat(0, 90, 11)], &mut [0; 11]).is_err());
     println!("said: done");
 }
 
@@ -152,7 +152,10 @@ fn copies() {
 /// (name, calls)
 fn counted(file: &Path) -> Vec<(String, u64)> {
     let text = std::fs::read_to_string(file).expect("counts");
-    text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(name, n)| Some((name.to_owned(), n.trim().split(' ').next()?.parse().ok()?))).collect()
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .filter_map(|(name, n)| Some((name.to_owned(), n.trim().split(' ').next()?.parse().ok()?)))
+        .collect()
 }
 
 #[test]

@@ -282,7 +282,7 @@ impl Memory {
         // SAFETY: a place for an address.
         done("cuMemAlloc", unsafe { cu::cuMemAlloc_v2(&mut at, len.max(1)) }).map_err(|e| {
             let free = ctx.memory().map_or(0, |m| m.0);
-            e.within(&format!("{what}: {:.1} MiB are needed on the device, {:.1} are free", mib(len as u64), mib(free)))
+            e.within(format!("{what}: {:.1} MiB are needed on the device, {:.1} are free", mib(len as u64), mib(free)))
         })?;
         Ok(Memory { ctx: ctx.clone(), at, len })
     }

@@ -302,9 +302,9 @@ impl Run<'_> {
     }
 }
 
-pub type Module = &'static ::cuda::Module;
+pub type Module = &'static cuda_kernels::Module;
 
 /// One of the modules that have no format.
 pub fn module(name: &str) -> Result<Module> {
-    ::cuda::module(name).ok_or_else(|| Error::invalid(format!("no kernels {name}")))
+    cuda_kernels::module(name).ok_or_else(|| Error::invalid(format!("no kernels {name}")))
 }

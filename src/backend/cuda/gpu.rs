@@ -71,7 +71,7 @@ impl Gpu {
     }
 
     /// A kernel of a module.
-    pub fn function(&self, module: &'static ::cuda::Module, name: &'static str) -> Result<Function> {
+    pub fn function(&self, module: &'static cuda_kernels::Module, name: &'static str) -> Result<Function> {
         let mut functions = lock(&self.functions);
         if let Some(f) = functions.get(&(module.0, name)) {
             return Ok(*f);
@@ -190,7 +190,7 @@ impl Gpu {
     unsafe fn scatter(&self, s: &Staging, base: u64, b: &Batch, back: bool) -> Result<()> {
         let runs: Vec<(u64, [u32; 2])> = b.pieces.iter().map(|p| (p.place as u64, [p.at as u32, p.len as u32])).collect();
         let list = s.device.at + STAGING as u64;
-        let f = self.function(::cuda::module("attend").ok_or_else(outside)?, "scatter")?;
+        let f = self.function(cuda_kernels::module("attend").ok_or_else(outside)?, "scatter")?;
         // SAFETY: `runs` is copied before this returns (not pinned), as many as fit behind the list; the caller's word for the places.
         unsafe {
             self.ctx.write(list, runs.as_ptr().cast(), runs.len() * size_of::<(u64, [u32; 2])>())?;

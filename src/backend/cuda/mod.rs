@@ -91,7 +91,7 @@ impl Backend for Cuda {
         self.device
     }
     fn supports(&self, ty: DType) -> bool {
-        ::cuda::products(ty.name()).is_some()
+        cuda_kernels::products(ty.name()).is_some()
     }
     fn stores(&self, ty: DType) -> bool {
         kernels::attn::supports(ty)

@@ -54,7 +54,7 @@ fn is_float(ty: DType) -> bool {
 }
 
 fn of_type(w: &Weight) -> Result<Module> {
-    ::cuda::products(w.ty.name()).ok_or_else(|| Error::unsupported(format!("{}: no kernel for {} on GPUs", w.name, w.ty.name())))
+    cuda_kernels::products(w.ty.name()).ok_or_else(|| Error::unsupported(format!("{}: no kernel for {} on GPUs", w.name, w.ty.name())))
 }
 
 /// `n` rows of `k` floats as weights of type `ty` take them. With `lost`: what that took away goes there.
