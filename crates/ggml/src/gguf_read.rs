@@ -76,7 +76,8 @@ fn tensors(
     let head = head(gguf);
     let all: Vec<camelid_gguf_tensor> = (0..head.n_tensors as i64).map_while(|i| tensor(gguf, i)).collect();
     let bytes = if no_alloc { 0 } else { all.last().map_or(0, |t| t.offset.saturating_add(t.size)) };
-    let mut ctx = ggml_context::new(ggml_init_params { mem_size: mem_size(&head, bytes, no_alloc), mem_buffer: std::ptr::null_mut(), no_alloc });
+    let mut ctx =
+        ggml_context::new(ggml_init_params { mem_size: mem_size(&head, bytes, no_alloc), mem_buffer: std::ptr::null_mut(), no_alloc });
     let mut data = std::ptr::null_mut::<c_void>();
     if !no_alloc {
         let in_file = size.saturating_sub(head.data_offset as u64);
