@@ -4,6 +4,7 @@ mod operands;
 mod ops;
 mod ops_memory;
 mod ops_warp;
+mod registers;
 
 use crate::isa::{ALWAYS, Inst, Kernel, Op, P, R, Space, Special};
 use crate::lex::{Refusal, refuse};
@@ -86,7 +87,9 @@ pub fn kernel(module: &Module, f: &Function, globals: &HashMap<String, u64>) -> 
     d.entry(f)?;
     d.kernel.consts = d.consts.iter().map(|(v, r)| (*r, *v)).collect();
     d.kernel.specials = d.specials.iter().map(|(s, r)| (*r, *s)).collect();
-    Ok(d.kernel)
+    let mut kernel = d.kernel;
+    registers::compact(&mut kernel);
+    Ok(kernel)
 }
 
 impl<'m, 'a: 'm> Decoder<'m, 'a> {

@@ -1,6 +1,7 @@
 //! Grids on the CPU: blocks one after the other, the warps of a block in turn, the 32 lanes of a warp in lockstep.
 //! Lanes that part keep their own place; those at the smallest place run first, so that structured code comes together again.
 mod alu;
+mod arith;
 mod atom;
 mod block;
 mod fpu;

@@ -1,4 +1,5 @@
 //! A device's memory and one PTX text: what the tests of the interpreter run kernels on.
+#![allow(dead_code)] // each test file uses some of it
 use mockcuda::exec::{self, Launch, Violation};
 use mockcuda::lex::Refusal;
 use mockcuda::memory::Memory;
@@ -12,7 +13,6 @@ pub struct Bench {
 
 /// A parameter of a kernel.
 #[derive(Clone, Copy)]
-#[allow(dead_code)]
 pub enum Arg {
     P(u64),
     I(i32),
@@ -58,7 +58,6 @@ impl Bench {
         bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
     }
 
-    #[allow(dead_code)]
     pub fn get_f32(&self, at: u64, n: usize) -> Vec<f32> {
         self.get_u32(at, n).into_iter().map(f32::from_bits).collect()
     }
@@ -84,7 +83,6 @@ impl Bench {
 }
 
 /// Numbers that look like weights, the same every time.
-#[allow(dead_code)]
 pub fn noise(n: usize, seed: u64) -> Vec<f32> {
     let mut s = seed.wrapping_mul(0x9e3779b97f4a7c15) | 1;
     (0..n)
