@@ -3,31 +3,11 @@
 // The order of a sum. 32 elements are a term: quantised, the exact integers of its two halves times their factors, less the mins, times
 // the input's scale; of floats, a chain in order of k. Eight terms are a chain from 0, a part; the parts of a row are a chain. So the bits depend on
 // the row and the input alone, not on the number of tokens, rows or threads.
-#include "formats.cuh"
+#include "mul.cuh"
 
 #define THREADS 256
 // Tokens that share what is read of a row.
 #define TOKENS 8
-
-struct Mul {
-    const u8 *w;
-    u64 row_bytes, mat_bytes;
-    // Of an input as the format wants it: floats [n][k], or int8 [n][k] with a scale and the sums of both halves for each 32.
-    const void *x;
-    const float *scales;
-    const short2 *sums;
-    float *y;
-    // Per row of y the matrix it is with; null: row p is with matrix p % n_mat.
-    const u32 *ids;
-    const float *scale, *bias;
-    Books books;
-    u32 k, rows, first, n, y_stride, n_mat;
-    // Rows of y that read the same row of x.
-    u32 per_x;
-    // Rows of the matrices that a block takes.
-    u32 block_rows;
-    u32 add, scale_after_bias;
-};
 
 // Elements in the last term of a row of floats.
 DEV int left(u32 k, u32 t) { return k - 32 * t < 32 ? k - 32 * t : 32; }
@@ -46,15 +26,7 @@ template <class F> struct Quantised {
         lo = dot4(s.q[1], a.y, lo), hi = dot4(s.q[5], b.y, hi);
         lo = dot4(s.q[2], a.z, lo), hi = dot4(s.q[6], b.z, hi);
         lo = dot4(s.q[3], a.w, lo), hi = dot4(s.q[7], b.w, hi);
-        return finish(lo, hi, m.scales[at], F::MINS ? m.sums[at] : make_short2(0, 0));
-    }
-    __device__ __forceinline__ float finish(int lo, int hi, float dx, short2 sum) const {
-        float v;
-        if (F::HALVES == 1) v = __fmul_rn(s.factor[0], (float)(lo + hi));
-        else v = __fmaf_rn(s.factor[1], (float)hi, __fmul_rn(s.factor[0], (float)lo));
-        if (F::MINS == 1) v = __fmaf_rn(-s.min[0], (float)(sum.x + sum.y), v);
-        if (F::MINS == 2) v = __fmaf_rn(-s.min[1], (float)sum.y, __fmaf_rn(-s.min[0], (float)sum.x, v));
-        return __fmul_rn(v, dx);
+        return finish<F>(s.factor, s.min, lo, hi, m.scales[at], F::MINS ? m.sums[at] : make_short2(0, 0));
     }
     __device__ __forceinline__ void floats(float *out, u32, u32) const {
         for (int i = 0; i < 32; i++) {
@@ -104,13 +76,6 @@ typedef Floats<FORMAT> Weights;
 #else
 typedef Quantised<FORMAT> Weights;
 #endif
-
-DEV float finished(const Mul &m, float v, u32 mat, u32 r, const float *y) {
-    if (m.add) v = __fadd_rn(*y, v);
-    float scale = m.scale ? m.scale[m.ids ? mat : 0] : 1.0f;
-    float bias = m.bias ? m.bias[(u64)(m.ids ? mat : 0) * m.rows + r] : 0.0f;
-    return m.scale_after_bias ? __fmul_rn(__fadd_rn(v, bias), scale) : __fadd_rn(__fmul_rn(v, scale), bias);
-}
 
 // grid: blocks of rows, tiles of tokens. Eight lanes are at the terms of a part; its sum, of each token, goes to `parts`.
 template <int N> DEV void rows_of(const Mul &m, u32 p0, u32 mat) {

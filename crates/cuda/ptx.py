@@ -6,21 +6,24 @@ take. Each file begins with a hash of the sources that it was made of: tests/cud
 import ctypes, glob, hashlib, importlib.util, os, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Turing, the oldest that 12.x drivers run on without notice.
-OPTIONS = ["--gpu-architecture=compute_75", "--std=c++17", "--fmad=false"]
+OPTIONS = ["--std=c++17", "--fmad=false"]
+# Turing, the oldest that 12.x drivers run on without notice; what tensor cores do is of Ampere.
+ALL, CORES = "--gpu-architecture=compute_75", "--gpu-architecture=compute_80"
+HEADERS = ["common.cuh", "formats.cuh", "mul.cuh"]
 FLOATS = ["F32", "F16", "BF16"]
 BLOCKS = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4", "Q1_0", "Q2_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS",
           "TQ2_0", "TQ1_0", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"]
 
 
 def modules():
-    """(name, source, definitions)"""
-    yield "rows", "rows.cu", []
-    yield "attend", "attend.cu", []
+    """(name, source, options)"""
+    yield "rows", "rows.cu", [ALL]
+    yield "attend", "attend.cu", [ALL]
     for f in FLOATS:
-        yield f"mul_{f.lower()}", "mul.cu", [f"-DFORMAT={f}", "-DPLAIN"]
+        yield f"mul_{f.lower()}", "mul.cu", [ALL, f"-DFORMAT={f}", "-DPLAIN"]
     for f in BLOCKS:
-        yield f"mul_{f.lower()}", "mul.cu", [f"-DFORMAT={f}"]
+        yield f"mul_{f.lower()}", "mul.cu", [ALL, f"-DFORMAT={f}"]
+        yield f"mma_{f.lower()}", "mma.cu", [CORES, f"-DFORMAT={f}"]
 
 
 def read(name):
@@ -29,7 +32,7 @@ def read(name):
 
 
 def digest(source, options):
-    parts = [read(source), read("common.cuh"), read("formats.cuh"), " ".join(options)]
+    parts = [read(source), *map(read, HEADERS), " ".join(options)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -44,9 +47,8 @@ def nvrtc():
 
 def compiled(lib, source, options):
     program = ctypes.c_void_p()
-    headers = ["common.cuh", "formats.cuh"]
-    texts = (ctypes.c_char_p * 2)(*[read(h).encode() for h in headers])
-    names = (ctypes.c_char_p * 2)(*[h.encode() for h in headers])
+    texts = (ctypes.c_char_p * len(HEADERS))(*[read(h).encode() for h in HEADERS])
+    names = (ctypes.c_char_p * len(HEADERS))(*[h.encode() for h in HEADERS])
 
     def check(rc):
         if rc:
@@ -56,7 +58,7 @@ def compiled(lib, source, options):
             lib.nvrtcGetProgramLog(program, log)
             sys.exit(f"{source} {options}: {lib.nvrtcGetErrorString(rc).decode()}\n{log.value.decode()}")
 
-    check(lib.nvrtcCreateProgram(ctypes.byref(program), read(source).encode(), source.encode(), 2, texts, names))
+    check(lib.nvrtcCreateProgram(ctypes.byref(program), read(source).encode(), source.encode(), len(HEADERS), texts, names))
     check(lib.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options])))
     size = ctypes.c_size_t()
     check(lib.nvrtcGetPTXSize(program, ctypes.byref(size)))

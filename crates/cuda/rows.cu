@@ -273,6 +273,23 @@ extern "C" __global__ void weigh(const float *x, const float *weights, float *ou
     for (u32 i = threadIdx.x; i < width; i += blockDim.x) out[(u64)blockIdx.x * width + i] = __fmul_rn(from[i], weights[blockIdx.x]);
 }
 
+#define GROUP_THREADS 512
+
+// Rows by the matrix that each goes to: `list` has their numbers, those of matrix i from starts[i] on, in any order. One block; shared: n_mat + 1 numbers.
+extern "C" __global__ void __launch_bounds__(GROUP_THREADS) group(const u32 *ids, u32 n, u32 n_mat, u32 *starts, u32 *list) {
+    extern __shared__ u32 next[];
+    for (u32 i = threadIdx.x; i <= n_mat; i += GROUP_THREADS) next[i] = 0;
+    __syncthreads();
+    for (u32 i = threadIdx.x; i < n; i += GROUP_THREADS) atomicAdd(&next[min(ids[i], n_mat - 1) + 1], 1u);
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (u32 i = 0; i < n_mat; i++) next[i + 1] += next[i];
+    __syncthreads();
+    for (u32 i = threadIdx.x; i <= n_mat; i += GROUP_THREADS) starts[i] = next[i];
+    __syncthreads();
+    for (u32 i = threadIdx.x; i < n; i += GROUP_THREADS) list[atomicAdd(&next[min(ids[i], n_mat - 1)], 1u)] = i;
+}
+
 // A token's sum over its ranks, in their order. Null weights: each counts once.
 extern "C" __global__ void sum_ranks(const float *x, const float *weights, float *out, u32 width, u32 n) {
     const u64 token = blockIdx.x;

@@ -10,7 +10,7 @@ macro_rules! ptx {
     };
 }
 
-/// `mul_*`: the products of a weight type.
+/// `mul_*`: the products of a weight type; `mma_*`: those with many tokens, on tensor cores.
 pub const MODULES: &[Module] = ptx![
     "rows",
     "attend",
@@ -42,6 +42,31 @@ pub const MODULES: &[Module] = ptx![
     "mul_iq3_s",
     "mul_iq1_s",
     "mul_iq1_m",
+    "mma_q8_0",
+    "mma_q4_0",
+    "mma_q4_1",
+    "mma_q5_0",
+    "mma_q5_1",
+    "mma_iq4_nl",
+    "mma_mxfp4",
+    "mma_nvfp4",
+    "mma_q1_0",
+    "mma_q2_0",
+    "mma_q2_k",
+    "mma_q3_k",
+    "mma_q4_k",
+    "mma_q5_k",
+    "mma_q6_k",
+    "mma_iq4_xs",
+    "mma_tq2_0",
+    "mma_tq1_0",
+    "mma_iq2_xxs",
+    "mma_iq2_xs",
+    "mma_iq2_s",
+    "mma_iq3_xxs",
+    "mma_iq3_s",
+    "mma_iq1_s",
+    "mma_iq1_m",
 ];
 
 /// The module of that name.
@@ -51,5 +76,14 @@ pub fn module(name: &str) -> Option<&'static Module> {
 
 /// The products of the weight type that GGUF calls by that name.
 pub fn products(ty: &str) -> Option<&'static Module> {
-    MODULES.iter().find(|m| m.0.strip_prefix("mul_").is_some_and(|t| t.eq_ignore_ascii_case(ty)))
+    of_type("mul_", ty)
+}
+
+/// The same on tensor cores of compute capability 8.0, which not every type has.
+pub fn matrix_products(ty: &str) -> Option<&'static Module> {
+    of_type("mma_", ty)
+}
+
+fn of_type(kind: &str, ty: &str) -> Option<&'static Module> {
+    MODULES.iter().find(|m| m.0.strip_prefix(kind).is_some_and(|t| t.eq_ignore_ascii_case(ty)))
 }

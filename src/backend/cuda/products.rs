@@ -34,6 +34,14 @@ struct Mul {
 
 const THREADS: u32 = 256;
 const TOKENS: usize = 8;
+/// From so many rows on tensor cores are worth their tiles of 64.
+const MANY: usize = 16;
+/// Rows and columns of a tile, its threads, and the bytes of `Shared` in `mma.cu`.
+const TILE: usize = 64;
+const TILE_THREADS: u32 = 128;
+const TILE_BYTES: usize = 49_408;
+/// The compute capability that has them, times ten.
+const TENSOR_CORES: i32 = 80;
 /// (row, part) pairs that a block is worth.
 const ITEMS: usize = 64;
 
@@ -86,6 +94,8 @@ struct Product {
     bias: u64,
     scale_after_bias: bool,
     add: bool,
+    /// Rows in the order of their matrices, and where each one's begin; 0: not made.
+    by_matrix: (u64, u64),
 }
 
 fn multiply(r: &mut Run<'_>, p: Product, x: Input, n: usize) -> Result<()> {
@@ -116,6 +126,16 @@ fn multiply(r: &mut Run<'_>, p: Product, x: Input, n: usize) -> Result<()> {
         add: p.add.into(),
         scale_after_bias: p.scale_after_bias.into(),
     };
+    if n >= MANY
+        && (!p.each || p.by_matrix.0 != 0)
+        && r.gpu.info.capability >= TENSOR_CORES
+        && let Some(module) = cuda_kernels::matrix_products(w.ty.name())
+    {
+        let grid = [(p.rows as usize).div_ceil(TILE), n.div_ceil(TILE), if p.each { m.n_mat as usize } else { 1 }];
+        let args = [arg(&m), arg(&p.by_matrix.0), arg(&p.by_matrix.1)];
+        // SAFETY: as below; the lists are of the same rows.
+        return unsafe { r.launch(module, "mul_many", grid, TILE_THREADS, TILE_BYTES, &args) };
+    }
     let across = if p.each || n == 1 { 1 } else { TOKENS };
     let (name, tiles) = if p.each { ("mul_each", n) } else { ("mul_tokens", n.div_ceil(TOKENS)) };
     let blocks = (p.rows as usize).div_ceil(block_rows);
@@ -153,6 +173,7 @@ pub fn linear(r: &mut Run<'_>, x: T, outs: &[Proj], fine: bool) -> Result<()> {
             bias: 0,
             scale_after_bias: false,
             add: false,
+            by_matrix: (0, 0),
         };
         let finished = Product { scale, bias, scale_after_bias: p.scale_after_bias, ..bare };
         match rest {
@@ -171,12 +192,48 @@ pub fn heads(r: &mut Run<'_>, x: T, w: WeightId, out: T) -> Result<()> {
     let [k, rows, n_head] = r.bound.weights[w.0 as usize].shape;
     let (n, at, y) = (r.n(x) * n_head as usize, r.at(x)?, r.at(out)?);
     let input = input(r, r.bound.weights[w.0 as usize].ty, at, (n, k), None)?;
-    let p = Product { w, first: 0, rows, y, y_stride: rows, ids: 0, each: true, scale: 0, bias: 0, scale_after_bias: false, add: false };
+    let p = Product {
+        w,
+        first: 0,
+        rows,
+        y,
+        y_stride: rows,
+        ids: 0,
+        each: true,
+        scale: 0,
+        bias: 0,
+        scale_after_bias: false,
+        add: false,
+        by_matrix: (0, 0),
+    };
     multiply(r, p, input, n)
 }
 
+/// `n` rows and the expert of each.
+#[derive(Clone, Copy)]
+struct Sent {
+    n: usize,
+    ids: u64,
+    /// As `Product::by_matrix`.
+    by_matrix: (u64, u64),
+}
+
+/// Rows by their experts, where there are enough for tensor cores to be worth it.
+fn sent(r: &mut Run<'_>, ids: u64, n: usize, n_expert: u32) -> Result<Sent> {
+    if n < MANY {
+        return Ok(Sent { n, ids, by_matrix: (0, 0) });
+    }
+    let (list, starts) = (r.scratch(4 * n)?, r.scratch(4 * (n_expert as usize + 1))?);
+    let of_n = n as u32;
+    let args = [arg(&ids), arg(&of_n), arg(&n_expert), arg(&starts), arg(&list)];
+    // SAFETY: ids of `n` rows, room for as many and for each expert's first.
+    unsafe { r.launch(module("rows")?, "group", [1, 1, 1], 512, 4 * (n_expert as usize + 1), &args) }?;
+    Ok(Sent { n, ids, by_matrix: (list, starts) })
+}
+
 /// One matrix of experts on rows that each have an expert.
-fn expert(r: &mut Run<'_>, m: ExpertMat, lows: &[LowRank], (x, x_per, k): (u64, u32, u32), ids: u64, n: usize, y: u64) -> Result<()> {
+fn expert(r: &mut Run<'_>, m: ExpertMat, lows: &[LowRank], (x, x_per, k): (u64, u32, u32), to: Sent, y: u64) -> Result<()> {
+    let Sent { n, ids, by_matrix } = to;
     let rows_in = n / x_per as usize;
     let ty = r.bound.weights[m.w.0 as usize].ty;
     let of_x = Input { per: x_per, ..input(r, ty, x, (rows_in, k), None)? };
@@ -193,6 +250,7 @@ fn expert(r: &mut Run<'_>, m: ExpertMat, lows: &[LowRank], (x, x_per, k): (u64, 
         bias,
         scale_after_bias: false,
         add: false,
+        by_matrix,
     };
     multiply(r, p, of_x, n)?;
     for low in lows {
@@ -245,15 +303,17 @@ pub fn experts(r: &mut Run<'_>, op: &Op) -> Result<()> {
     }
     let [gate, up, h, down] = places;
     let gated = mats[0] != mats[1];
-    expert(r, mats[1], &lows[1], at, of_ids, n, up)?;
+    let n_expert = r.bound.weights[mats[1].w.0 as usize].shape[2].max(1);
+    let to = sent(r, of_ids, n, n_expert)?;
+    expert(r, mats[1], &lows[1], at, to, up)?;
     // Without a gate observers are shown up.
     if gated {
-        expert(r, mats[0], &lows[0], at, of_ids, n, gate)?;
+        expert(r, mats[0], &lows[0], at, to, gate)?;
     } else if shown.is_some() {
         rows::act(r, 0, up, gate, n * n_ff as usize, None)?;
     }
     rows::act(r, if gated { gate } else { 0 }, up, h, n * n_ff as usize, Some(*act))?;
-    expert(r, mats[2], &lows[2], (h, 1, n_ff), of_ids, n, down)?;
+    expert(r, mats[2], &lows[2], (h, 1, n_ff), to, down)?;
     let (y, by) = (r.at(*out)?, if *weigh_inputs { 0 } else { of_weights });
     // SAFETY: a row for each rank of each token, and one for the token.
     unsafe { r.launch(module("rows")?, "sum_ranks", [tokens, 1, 1], 256, 0, &[arg(&down), arg(&by), arg(&y), arg(&width), arg(&n_used)]) }
