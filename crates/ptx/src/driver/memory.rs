@@ -15,7 +15,7 @@ impl State {
     /// Takes `len` bytes of a device's memory into account.
     pub fn charge(&mut self, device: usize, len: u64) -> Done {
         let d = &mut self.devices[device];
-        let len = len.next_multiple_of(512);
+        let Some(len) = len.checked_next_multiple_of(512) else { return Err(OUT_OF_MEMORY) };
         if len > self.config.memory - d.used.min(self.config.memory) {
             return Err(OUT_OF_MEMORY);
         }

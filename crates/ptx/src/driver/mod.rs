@@ -49,6 +49,7 @@ pub const CAPTURE_UNMATCHED: Code = 903;
 pub const CAPTURE_IMPLICIT: Code = 906;
 pub const CAPTURED_EVENT: Code = 907;
 pub const EXEC_UPDATE_FAILURE: Code = 910;
+pub const UNKNOWN: Code = 999;
 
 /// Errors with their names, as the driver spells them, and a few words.
 pub const NAMES: &[(Code, &CStr, &CStr)] = &[
@@ -91,7 +92,7 @@ pub const NAMES: &[(Code, &CStr, &CStr)] = &[
         c"CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE",
         c"the graph update was not performed because it included changes which violated constraints",
     ),
-    (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
+    (UNKNOWN, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
 ];
 
 /// Where a caller wants a result. NULL is an error, or nothing where the function says so.
@@ -311,7 +312,9 @@ pub fn current_context() -> usize {
 pub fn early(name: &'static str, f: impl FnOnce(&mut State) -> Done) -> Code {
     let mut s = state();
     *s.calls.entry(name).or_default() += 1;
-    let code = f(&mut s).err().unwrap_or(0);
+    // A panic must not reach C: it would end the process.
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut s)));
+    let code = done.map_or(UNKNOWN, |d| d.err().unwrap_or(0));
     if code != 0 && std::env::var_os("CAMELID_MOCK_CUDA_TRACE").is_some() {
         eprintln!("mock libcuda: {name}: error {code}");
     }
