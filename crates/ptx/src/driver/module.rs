@@ -285,7 +285,8 @@ impl State {
                     Kind::Timeout => LAUNCH_TIMEOUT,
                     Kind::Launch => LAUNCH_FAILED,
                 };
-                super::memory::sticky(self, device, code)
+                self.devices[device].failed = Some(code);
+                if self.config.is_late { Ok(()) } else { Err(code) }
             }
         }
     }
