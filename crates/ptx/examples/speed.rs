@@ -21,8 +21,14 @@ fn main() {
     [blocks as u32, rows].iter().for_each(|p| params.extend(p.to_le_bytes()));
     for _ in 0..5 {
         let start = Instant::now();
-        let launch =
-            Launch { kernel: &p.kernels["matvec_q8_0"], grid: [rows, 1, 1], block: [32, 1, 1], dynamic_shared: 0, params: &params };
+        let launch = Launch {
+            kernel: &p.kernels["matvec_q8_0"],
+            grid: [rows, 1, 1],
+            block: [32, 1, 1],
+            dynamic_shared: 0,
+            params: &params,
+            limit: exec::ENOUGH,
+        };
         match exec::run(&launch, &mut memory) {
             Ok(n) => {
                 let seconds = start.elapsed().as_secs_f64();

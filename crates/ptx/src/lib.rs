@@ -13,6 +13,8 @@
 //! | `CAMELID_MOCK_CUDA_CC` | compute capability (90); PTX for later ones is refused |
 //! | `CAMELID_MOCK_CUDA_INIT` | what `cuInit` answers (0) |
 //! | `CAMELID_MOCK_CUDA_COUNT` | a file for the counts of calls and copies: `cuMockReport`, or the end of the process |
+//! | `CAMELID_MOCK_CUDA_FAIL` | calls that fail: `cuMemAlloc_v2:3:2,..` for the third one, with error 2 |
+//! | `CAMELID_MOCK_CUDA_LATE` | set: a launch that goes wrong succeeds, and the next call has its error, as on a device |
 //! | `CAMELID_MOCK_CUDA_TRACE` | set: calls that fail say so on stderr |
 //!
 //! `camelid_mock_calls(name)`, `camelid_mock_bytes(kind)` and `camelid_mock_reset()` are exported too.

@@ -86,7 +86,8 @@ impl Memory {
 
     fn add(&mut self, region: Region) -> bool {
         let at = self.regions.partition_point(|r| r.base + r.len <= region.base);
-        if self.regions.get(at).is_some_and(|r| r.base < region.base + region.len) {
+        let Some(end) = region.base.checked_add(region.len) else { return false };
+        if self.regions.get(at).is_some_and(|r| r.base < end) {
             return false;
         }
         self.insert(region);

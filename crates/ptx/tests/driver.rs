@@ -313,6 +313,36 @@ fn failures_stay() {
     }
 }
 
+/// As a device does it: the launch is taken, who waits for it is told.
+#[test]
+fn failures_come_late_if_asked() {
+    if !child("failures_come_late_if_asked", &[("LATE", "1")]) {
+        return;
+    }
+    start();
+    let (_, f) = module();
+    let at = device_memory(&[0; 4]);
+    assert_eq!(add_one(f, at, 5, 32, null_mut()), 0);
+    // SAFETY: no pointers.
+    assert_eq!((unsafe { cuCtxSynchronize() }, add_one(f, at, 1, 1, null_mut())), (700, 700));
+}
+
+#[test]
+fn calls_fail_on_demand() {
+    if !child("calls_fail_on_demand", &[("FAIL", "cuMemAlloc_v2:2:2,cuStreamSynchronize:1:719")]) {
+        return;
+    }
+    start();
+    let at = device_memory(&[1]);
+    // SAFETY: room for each result.
+    unsafe {
+        let mut other = 0;
+        assert_eq!((cuMemAlloc_v2(&mut other, 16), other, cuMemAlloc_v2(&mut other, 16)), (2, 0, 0));
+        assert_eq!((cuStreamSynchronize(null_mut()), cuStreamSynchronize(null_mut())), (719, 0));
+    }
+    assert_eq!(read(at, 1), [1]);
+}
+
 #[test]
 fn pinned_memory_has_one_address() {
     if !child("pinned_memory_has_one_address", &[]) {

@@ -266,8 +266,14 @@ fn launch(s: &mut State, device: usize, function: usize, c: &LaunchConfig, by_po
 
 impl State {
     pub fn run_kernel(&mut self, device: usize, call: &KernelCall) -> Done {
-        let launch =
-            Launch { kernel: &call.kernel, grid: call.grid, block: call.block, dynamic_shared: call.dynamic, params: &call.params };
+        let launch = Launch {
+            kernel: &call.kernel,
+            grid: call.grid,
+            block: call.block,
+            dynamic_shared: call.dynamic,
+            params: &call.params,
+            limit: exec::ENOUGH,
+        };
         match exec::run(&launch, &mut self.memory) {
             Ok(_) => Ok(()),
             Err(v) => {
@@ -279,7 +285,8 @@ impl State {
                     Kind::Timeout => LAUNCH_TIMEOUT,
                     Kind::Launch => LAUNCH_FAILED,
                 };
-                super::memory::sticky(self, device, code)
+                self.devices[device].failed = Some(code);
+                if self.config.is_late { Ok(()) } else { Err(code) }
             }
         }
     }

@@ -11,7 +11,7 @@ mod shared;
 mod warp;
 mod warp_ops;
 
-pub use block::{Launch, run};
+pub use block::{ENOUGH, Launch, run};
 use std::fmt;
 
 /// The lanes of a register.

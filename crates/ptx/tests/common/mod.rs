@@ -9,6 +9,8 @@ use mockcuda::program::{self, Program};
 pub struct Bench {
     pub memory: Memory,
     pub program: Program,
+    /// Instructions that a launch may take.
+    pub limit: u64,
 }
 
 /// A parameter of a kernel.
@@ -23,7 +25,7 @@ impl Bench {
     pub fn try_new(text: &str) -> Result<Bench, Refusal> {
         let mut memory = Memory::default();
         let program = program::load(&parse::parse(text)?, &mut memory, |m, n| m.allocate(0, n))?;
-        Ok(Bench { memory, program })
+        Ok(Bench { memory, program, limit: exec::ENOUGH })
     }
 
     pub fn new(text: &str) -> Bench {
@@ -66,15 +68,17 @@ impl Bench {
         let kernel = self.program.kernels.get(name).unwrap_or_else(|| panic!("no kernel {name}")).clone();
         let mut params = vec![0; kernel.param_bytes as usize];
         assert_eq!(kernel.params.len(), args.len(), "parameters of {name}");
-        for ((at, _), arg) in kernel.params.iter().zip(args) {
+        for ((at, len), arg) in kernel.params.iter().zip(args) {
             let bytes = match arg {
                 Arg::P(p) => p.to_le_bytes().to_vec(),
                 Arg::I(i) => i.to_le_bytes().to_vec(),
                 Arg::F(f) => f.to_le_bytes().to_vec(),
             };
-            params[*at as usize..*at as usize + bytes.len()].copy_from_slice(&bytes);
+            let n = bytes.len().min(*len as usize);
+            params[*at as usize..*at as usize + n].copy_from_slice(&bytes[..n]);
         }
-        exec::run(&Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params }, &mut self.memory)
+        let launch = Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params, limit: self.limit };
+        exec::run(&launch, &mut self.memory)
     }
 
     pub fn run(&mut self, name: &str, grid: [u32; 3], block: [u32; 3], shared: u64, args: &[Arg]) {
