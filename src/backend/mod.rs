@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of models, of what tokens mean, or of who sits in which cell. `cpu/` is the real thing; `far/` keeps
 //! the interfaces honest: memory that host code cannot address, ops done by the scalar oracles.
+mod borders;
 pub mod buffer;
 pub mod codec;
 pub mod cpu;
@@ -13,6 +14,7 @@ pub mod op;
 mod picks;
 mod system;
 mod terms;
+pub use borders::{Settled, Whereabouts};
 pub use buffer::*;
 pub use device::{Device, DeviceKind, DeviceMemory, gpus};
 pub use io::*;

@@ -220,6 +220,7 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         no_perf: p.no_perf,
         swa_snapshots: None,
         swa_snapshot_bytes: None,
+        offload_kqv: p.offload_kqv,
         kv: None,
     })
 }

@@ -12,7 +12,7 @@ use super::links;
 use super::ptr;
 use super::types::*;
 use crate::grammar::Grammar;
-use crate::model::arch;
+use crate::model::{Model, arch};
 use crate::sampling;
 use crate::vocab::{code_points, encode_code_point};
 use platform::log;
@@ -47,12 +47,12 @@ pub unsafe extern "C" fn llama_model_get_device(model: Option<&llama_model>, i: 
 /// std::map<ggml_backend_buffer_type_t, size_t[3]>, empty where the program brought no libggml whose buffer type could be named.
 #[unsafe(export_name = "_Z26llama_get_memory_breakdownPK13llama_context")]
 pub unsafe extern "C" fn llama_get_memory_breakdown(out: *mut Map, ctx: Option<&llama_context>) -> *mut Map {
-    let sizes = with_context("llama_get_memory_breakdown", ctx.map(|c| &c.0.ctx), None, |c| {
-        let [kv, activations] = c.reserved();
-        Some([c.model.held_bytes(), kv, activations])
+    let sizes = with_context("llama_get_memory_breakdown", ctx.map(|c| &c.0.ctx), Vec::new(), |c| {
+        let all = c.reserved().into_iter().enumerate();
+        all.filter_map(|(i, [kv, activations])| Some((buffer_type(&c.model, i)?, [c.model.held_bytes(i), kv, activations]))).collect()
     });
     // SAFETY: the caller's promise: room for this map.
-    unsafe { Map::put(out, sizes.and_then(|_| cpu_buffer_type()), sizes.unwrap_or_default()) };
+    unsafe { Map::put(out, sizes) };
     out
 }
 
@@ -66,10 +66,21 @@ pub unsafe extern "C" fn llama_context_memory_breakdown(out: *mut Map, ctx: Opti
 /// Bytes of the model by buffer type: std::map<ggml_backend_buffer_type_t, size_t>.
 #[unsafe(export_name = "_ZNK11llama_model16memory_breakdownEv")]
 pub unsafe extern "C" fn llama_model_memory_breakdown(out: *mut Map, model: Option<&llama_model>) -> *mut Map {
-    let bytes = with("llama_model::memory_breakdown", model, None, |m| Some(m.0.model.held_bytes()));
+    let bytes = with("llama_model::memory_breakdown", model, Vec::new(), |m| {
+        let all = (0..m.0.model.backends.len()).map(|i| Some((buffer_type(&m.0.model, i)?, m.0.model.held_bytes(i))));
+        all.flatten().collect()
+    });
     // SAFETY: the caller's promise: room for this map.
-    unsafe { Map::put(out, bytes.and_then(|_| cpu_buffer_type()), bytes.unwrap_or_default()) };
+    unsafe { Map::put(out, bytes) };
     out
+}
+
+/// Memory of a model's backend, as the program's libggml calls it.
+fn buffer_type(m: &Model, place: usize) -> Option<NonNull<c_void>> {
+    match place.checked_sub(1) {
+        None => cpu_buffer_type(),
+        Some(i) => devices::buffer_type(m.devices.get(i)?.as_ref()),
+    }
 }
 
 /// Plain memory, as the program's libggml calls it.

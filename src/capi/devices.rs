@@ -36,7 +36,6 @@ pub fn handle(d: &dyn Device) -> Option<NonNull<c_void>> {
 }
 
 /// The type of buffers in its memory.
-#[allow(dead_code, reason = "memory reports by device come next")]
 pub fn buffer_type(d: &dyn Device) -> Option<NonNull<c_void>> {
     ask(c"ggml_backend_dev_buffer_type", handle(d)?.as_ptr())
 }

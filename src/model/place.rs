@@ -152,6 +152,14 @@ impl Places {
     pub fn tensor(&self, name: &str, place: usize) -> usize {
         self.overrides.iter().find(|(p, _)| step_of(name).iter().any(|n| p.find(n.as_bytes()).is_some())).map_or(place, |o| o.1)
     }
+    /// The same of a tensor of the file, as far as its name tells.
+    pub fn of_file(&self, name: &str) -> usize {
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        let rest = if first == "blk" { rest } else { rest.strip_prefix("blk.").unwrap_or("") };
+        let il = rest.split('.').next().and_then(|il| il.parse().ok());
+        let place = il.map(|il| self.layer(il)).or(first.starts_with("output").then(|| self.output()));
+        self.tensor(name, place.unwrap_or(0))
+    }
     /// Whether anything is anywhere but on the CPU.
     pub fn any(&self) -> bool {
         self.layers.iter().chain(self.overrides.iter().map(|o| &o.1)).any(|p| *p > 0)

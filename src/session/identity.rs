@@ -26,7 +26,9 @@ impl Context {
         let (m, p) = (&self.model, &self.params);
         let mut s = format!("camelid {} build {BUILD} libm {:016x}\n", env!("CARGO_PKG_VERSION"), libm());
         let devices: Vec<String> = m.backends.iter().map(|b| b.identity()).collect();
-        let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}", m.place, m.head_place);
+        let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}, rows with them {}", m.place, m.head_place, p.offload_kqv);
+        let at: Vec<u8> = m.weights.iter().flat_map(|w| w.shards[0].buf.device().0.to_le_bytes()).collect();
+        let _ = writeln!(s, "weights at {:016x}", platform::hash::of(&at));
         let _ = writeln!(s, "model {} {:?}\nweights {:016x}", m.arch.name, m.hp, m.fingerprint()?);
         let _ = writeln!(s, "kv {} {} as is {} causal {}", p.type_k.name(), p.type_v.name(), hadamard::disabled(), self.causal());
         // All that context size decides: which of its two lists of factors LongRoPE takes.

@@ -43,8 +43,17 @@ pub struct ContextParams {
     pub swa_snapshots: Option<u32>,
     /// Most bytes of snapshots; `None`: as many as the context's cells can come to take.
     pub swa_snapshot_bytes: Option<usize>,
+    /// Rows of layers on devices are there too, and so is their attention; else both are the CPU's.
+    pub offload_kqv: bool,
     /// What the KV store lies in; `None`: what `CAMELID_KV` says.
     pub kv: Option<Backing>,
+}
+
+impl ContextParams {
+    /// Where the rows of a layer at `place` are.
+    pub fn rows_at(&self, place: usize) -> usize {
+        if self.offload_kqv { place } else { 0 }
+    }
 }
 
 impl Default for ContextParams {
@@ -77,6 +86,7 @@ impl Default for ContextParams {
             no_perf: true,
             swa_snapshots: None,
             swa_snapshot_bytes: None,
+            offload_kqv: true,
             kv: None,
         }
     }

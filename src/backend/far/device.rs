@@ -8,6 +8,7 @@ pub struct Room {
     /// Bytes; `None`: without end.
     total: Option<u64>,
     used: AtomicU64,
+    name: String,
 }
 
 /// Some of it; given back when it is dropped.
@@ -28,7 +29,7 @@ impl Room {
         let fits = |used: u64| used.checked_add(n).filter(|sum| *sum <= total);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(Held { room: self.clone(), bytes: n }),
-            Err(used) => Err(Error::no_memory(format!("{what}: {n} bytes needed, {} free", total.saturating_sub(used)))),
+            Err(used) => Err(Error::no_memory(format!("{}: {what}: {n} bytes needed, {} free", self.name, total.saturating_sub(used)))),
         }
     }
 }
@@ -66,12 +67,18 @@ impl Device for FarDevice {
     }
 }
 
+/// "FAR0" comes behind the CPU.
+pub fn name(id: DeviceId) -> String {
+    format!("FAR{}", id.0.saturating_sub(1))
+}
+
 /// `FAR0`, `FAR1` and so on, each with its share of `memory` in bytes: the last number is for all that follow; none, and they have memory without end.
 pub fn devices(n: u16, memory: &[u64]) -> Vec<Arc<dyn Device>> {
     let one = |i: u16| -> Arc<dyn Device> {
         let total = memory.get(usize::from(i)).or(memory.last()).copied();
-        let room = Arc::new(Room { total, used: AtomicU64::new(0) });
-        Arc::new(FarDevice { id: DeviceId(i + 1), name: format!("FAR{i}"), room })
+        let id = DeviceId(i + 1);
+        let room = Arc::new(Room { total, used: AtomicU64::new(0), name: name(id) });
+        Arc::new(FarDevice { id, name: name(id), room })
     };
     (0..n).map(one).collect()
 }

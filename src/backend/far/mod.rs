@@ -6,7 +6,7 @@ mod device;
 mod ops;
 
 use super::*;
-use device::{Held, Room};
+use device::{Held, Room, name};
 pub use device::{devices, of_environment};
 use kernels::Isa;
 use platform::{Error, Result};
@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard};
 
 pub struct Far {
     device: DeviceId,
+    name: String,
     counts: Arc<Counts>,
     room: Arc<Room>,
 }
@@ -26,7 +27,7 @@ impl Far {
         Far::within(device, Arc::default())
     }
     fn within(device: DeviceId, room: Arc<Room>) -> Far {
-        Far { device, counts: Arc::default(), room }
+        Far { device, name: name(device), counts: Arc::default(), room }
     }
     /// Of all its buffers so far.
     pub fn counts(&self) -> &Counts {
@@ -116,7 +117,7 @@ impl Buffer for FarBuffer {
 
 impl Backend for Far {
     fn name(&self) -> &str {
-        "FAR"
+        &self.name
     }
     fn device(&self) -> DeviceId {
         self.device
