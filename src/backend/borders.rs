@@ -8,6 +8,8 @@ pub struct Whereabouts<'a> {
     pub weights: &'a [DeviceId],
     /// Of a layer's rows of a group.
     pub rows: &'a dyn Fn(GroupId, i16) -> Option<DeviceId>,
+    /// Where products with weights of the CPU are made instead, for batches that are worth bringing those over (`op_offload`).
+    pub stream: Option<DeviceId>,
 }
 
 /// A plan whose every step can run where it is.
@@ -90,7 +92,8 @@ impl Settler<'_> {
 
     fn device(&self, op: &Op, step: &Step) -> DeviceId {
         if let Some(w) = op.bound_to() {
-            return self.at.weights[w.0 as usize];
+            let at = self.at.weights[w.0 as usize];
+            return self.at.stream.filter(|_| at == CPU && is_product(op)).unwrap_or(at);
         }
         if let Some((group, il)) = op.rows_of(step.il) {
             return (self.at.rows)(group, il).unwrap_or(step.dev);
@@ -114,8 +117,11 @@ impl Settler<'_> {
             *t = self.bring(root, dev, il);
             read.push((*t, root));
         }
+        let streamed = self.at.stream == Some(dev) && is_product(&step.op);
         for w in step.op.weights_mut() {
-            *w = self.weight(*w, dev);
+            if !streamed || self.at.weights[w.0 as usize] != CPU {
+                *w = self.weight(*w, dev);
+            }
         }
         // What changes in place is what it was nowhere else.
         for t in step.op.outputs() {
@@ -177,6 +183,12 @@ impl Settler<'_> {
     }
 }
 
+const CPU: DeviceId = DeviceId(0);
+
+fn is_product(op: &Op) -> bool {
+    matches!(op, Op::Linear { .. } | Op::Heads { .. } | Op::Experts { .. })
+}
+
 /// In the order in which devices come up.
 fn by_device<E: Clone>(list: &[E], device: impl Fn(&E) -> DeviceId) -> Vec<Vec<E>> {
     let mut parts: Vec<(DeviceId, Vec<E>)> = Vec::new();
@@ -195,7 +207,6 @@ mod tests {
     use super::super::{Act, Dim, LowRank, MapFn, NormKind, Proj, Value};
     use super::*;
 
-    const CPU: DeviceId = DeviceId(0);
     const GPU: DeviceId = DeviceId(1);
 
     /// Writes steps with nothing said of devices but the layer's.
@@ -235,7 +246,7 @@ mod tests {
     }
 
     fn settle(p: &Plan, weights: &[DeviceId]) -> Settled {
-        let s = p.settle(&Whereabouts { weights, rows: &|_, _| None });
+        let s = p.settle(&Whereabouts { weights, rows: &|_, _| None, stream: None });
         for step in &s.plan.steps {
             let at = |t: &T| s.plan.value(*t).dev == step.dev;
             let moves = matches!(step.op, Op::Move { .. });
@@ -322,9 +333,22 @@ mod tests {
         let out = p.value();
         p.step(Op::Attend { q, group: GroupId(0), spec: Default::default(), out }, GPU);
         p.add(there, out, GPU);
-        let s = p.0.settle(&Whereabouts { weights: &[CPU, GPU], rows: &|_, _| Some(CPU) });
+        let s = p.0.settle(&Whereabouts { weights: &[CPU, GPU], rows: &|_, _| Some(CPU), stream: None });
         let want = [("norm", 0), ("move", 1), ("linear", 1), ("move", 0), ("attend", 0), ("move", 1), ("map", 1)];
         assert_eq!(told(&s.plan), want);
+    }
+
+    /// With weights that are brought over products leave the CPU, and nothing else does.
+    #[test]
+    fn streamed_products_are_where_they_are_wanted() {
+        let mut p = Pen::default();
+        let x = p.value();
+        let n = p.norm(x, 0, CPU);
+        let y = p.linear(n, &[1, 2], CPU)[0];
+        p.add(n, y, CPU);
+        let s = p.0.settle(&Whereabouts { weights: &[CPU; 3], rows: &|_, _| None, stream: Some(GPU) });
+        assert_eq!(told(&s.plan), [("norm", 0), ("move", 1), ("linear", 1), ("move", 0), ("map", 0)]);
+        assert!(s.copies.is_empty(), "the device reads them where they are");
     }
 
     /// Every id that a step has is seen by both: what is read, and what is changed.

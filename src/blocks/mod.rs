@@ -44,6 +44,8 @@ pub struct Settings {
     pub taps: Taps,
     /// Somebody looks at what steps make.
     pub watched: bool,
+    /// Products of large batches may leave the CPU.
+    pub op_offload: bool,
     /// What adapters add.
     pub adapted: Arc<Adapted>,
 }

@@ -221,6 +221,7 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         swa_snapshots: None,
         swa_snapshot_bytes: None,
         offload_kqv: p.offload_kqv,
+        op_offload: p.op_offload,
         kv: None,
     })
 }

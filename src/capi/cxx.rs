@@ -28,19 +28,23 @@ pub unsafe extern "C" fn llama_model_n_expert(model: Option<&llama_model>) -> i3
     with("llama_model_n_expert", model, 0, |m| i32::try_from(m.0.model.hp.n_expert).unwrap_or(i32::MAX))
 }
 
-/// Devices beside the CPU that hold a part of the model.
+/// Devices beside the CPU that the model may be divided over.
 #[unsafe(export_name = "_Z21llama_model_n_devicesPK11llama_model")]
 pub unsafe extern "C" fn llama_model_n_devices(model: Option<&llama_model>) -> i32 {
-    with("llama_model_n_devices", model, 0, |m| i32::try_from(m.0.model.devices.len()).unwrap_or(i32::MAX))
+    with("llama_model_n_devices", model, 0, |m| i32::try_from(handles(&m.0.model).count()).unwrap_or(i32::MAX))
 }
 
 /// The i-th of them, as the program's libggml has it; NULL where there are not so many, or no libggml knows it.
 #[unsafe(export_name = "_Z22llama_model_get_devicePK11llama_modeli")]
 pub unsafe extern "C" fn llama_model_get_device(model: Option<&llama_model>, i: c_int) -> ggml_backend_dev_t {
     with("llama_model_get_device", model, std::ptr::null_mut(), |m| {
-        let device = usize::try_from(i).ok().and_then(|i| m.0.model.devices.get(i));
-        device.and_then(|d| devices::handle(d.as_ref())).map_or(std::ptr::null_mut(), |h| h.as_ptr())
+        usize::try_from(i).ok().and_then(|i| handles(&m.0.model).nth(i)).map_or(std::ptr::null_mut(), |h| h.as_ptr())
     })
+}
+
+/// The devices of a model that the program's libggml knows: it is asked about each.
+fn handles(m: &Model) -> impl Iterator<Item = NonNull<c_void>> {
+    m.devices.iter().filter_map(|d| devices::handle(d.as_ref()))
 }
 
 /// Bytes by buffer type, for the model, the KV store and activations: what a context may come to take. `camelid_kv_resident` says what it takes.

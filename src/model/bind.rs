@@ -290,6 +290,9 @@ impl<'a> Binder<'a> {
 
     fn copied(&self, info: &TensorInfo, dev: usize, from: usize, n: usize) -> Result<Arc<dyn Buffer>> {
         let buf = self.backends[dev].alloc(n, &info.name)?;
+        if self.backends[dev].is_dry() {
+            return Ok(buf);
+        }
         let mut piece = platform::error::try_zeroed::<u8>(n.min(PIECE), &info.name)?;
         let mut at = 0;
         while at < n {

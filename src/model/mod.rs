@@ -14,7 +14,7 @@ pub mod spec;
 mod wanted;
 
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Device, DeviceId, Shard, Weight, WeightId, gpus};
+use crate::backend::{Backend, Device, DeviceId, Shard, Weight, WeightId, dry, gpus};
 use crate::gguf::{Meta, Source};
 use crate::vocab::Vocab;
 use hparams::HParams;
@@ -91,7 +91,7 @@ fn check_tensors(source: &Source) -> Result<()> {
 }
 
 /// The CPU, then devices.
-fn backends(devices: &[Arc<dyn Device>], nodes: Option<Arc<Nodes>>) -> Result<Vec<Arc<dyn Backend>>> {
+fn backends(devices: &[Arc<dyn Device>], no_alloc: bool, nodes: Option<Arc<Nodes>>) -> Result<Vec<Arc<dyn Backend>>> {
     let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env()).on(nodes.unwrap_or_else(numa::nodes));
     log::info(format!("kernels: {}", cpu.isa().name()));
     if let Some(nodes) = cpu.nodes().filter(|n| n.strategy != numa::Strategy::Disabled) {
@@ -99,7 +99,8 @@ fn backends(devices: &[Arc<dyn Device>], nodes: Option<Arc<Nodes>>) -> Result<Ve
     }
     let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
     for d in devices {
-        list.push(d.open().map_err(|e| e.within(format!("device {}", d.name())))?);
+        let b = d.open().map_err(|e| e.within(format!("device {}", d.name())))?;
+        list.push(if no_alloc { dry(b) } else { b });
     }
     Ok(list)
 }
@@ -166,8 +167,9 @@ impl Model {
         if self.layers.iter().any(|l| matches!(&l.ffn, Ffn::Moe(m) if m.n_expert == 0)) {
             return Err(Error::invalid(format!("{} without experts: key {}.expert_count is 0 or missing", self.arch.name, self.arch.name)));
         }
+        let no_alloc = p.offload.no_alloc;
         let places = Places::new(p.offload, self.hp.n_layer_all, &self.devices)?;
-        self.backends = backends(if places.any() { &self.devices } else { &[] }, p.nodes)?;
+        self.backends = backends(if places.any() { &self.devices } else { &[] }, no_alloc, p.nodes)?;
         let decoder = (0..self.layers.len() as u32).map(|il| places.layer((self.arch.source)(&self.hp, il)));
         self.place = decoder.chain((0..self.encoder.len() as u32).map(|il| places.layer(il))).collect();
         self.head_place = places.output();
@@ -185,7 +187,7 @@ impl Model {
         let lookup_only = self.lookup_only();
         let mut s =
             settle::Settle { source, backends: &self.backends, files: &files, progress: &mut |x| (p.progress)(bound + x * (1.0 - bound)) };
-        s.run(&mut weights, &|id| !lookup_only.contains(&id), p.extra_bufts)?;
+        s.run(&mut weights, &|id| !lookup_only.contains(&id), p.extra_bufts && !self.backends.iter().any(|b| b.streams()))?;
         self.weights = Arc::new(weights);
         self.report();
         Ok(())

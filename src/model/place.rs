@@ -36,11 +36,14 @@ pub struct Offload {
     pub tensor_split: Vec<f32>,
     /// The first that matches counts.
     pub overrides: Vec<Override>,
+    /// Only sizes are wanted: nothing is taken of any device.
+    pub no_alloc: bool,
 }
 
 impl Default for Offload {
     fn default() -> Offload {
-        Offload { devices: None, n_gpu_layers: -1, split: Split::Layer, main_gpu: 0, tensor_split: Vec::new(), overrides: Vec::new() }
+        let (tensor_split, overrides) = (Vec::new(), Vec::new());
+        Offload { devices: None, n_gpu_layers: -1, split: Split::Layer, main_gpu: 0, tensor_split, overrides, no_alloc: false }
     }
 }
 

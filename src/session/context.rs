@@ -145,6 +145,7 @@ impl Context {
             compat: platform::env::flag("CAMELID_COMPAT"),
             taps: Taps::default(),
             watched: watch.is_some(),
+            op_offload: params.op_offload,
             adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
@@ -346,7 +347,7 @@ impl Context {
         Ok(())
     }
 
-    fn runners(&self) -> impl Iterator<Item = &Runner> {
+    pub(super) fn runners(&self) -> impl Iterator<Item = &Runner> {
         let decoder = self.decoder.iter().flat_map(|d| [&d.lowered.runner, &d.shifter]);
         decoder.chain(self.encoder.iter().map(Encoder::runner))
     }

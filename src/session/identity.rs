@@ -2,6 +2,7 @@
 //! other. Settings that change no bit are not in it: threads, batch sizes, context size, cell layout, `swa_full`.
 use super::Context;
 use super::params::rope_settings;
+use super::runner::Runner;
 use crate::memory::hadamard;
 use crate::model::hparams::RopeScaling;
 use std::fmt::Write;
@@ -15,6 +16,9 @@ impl Context {
     pub fn is_batch_invariant(&self) -> Result<(), &'static str> {
         if self.model.encodes() {
             return Err("nothing is kept, or it depends on what was encoded before");
+        }
+        if self.runners().any(Runner::streams) {
+            return Err("large batches are computed on another device than small ones (op_offload)");
         }
         match self.memory().compat() && self.memory().first_ring().is_some() {
             true => Err("with CAMELID_COMPAT windows may lose cells that tokens should have seen"),

@@ -45,6 +45,8 @@ pub struct ContextParams {
     pub swa_snapshot_bytes: Option<usize>,
     /// Rows of layers on devices are there too, and so is their attention; else both are the CPU's.
     pub offload_kqv: bool,
+    /// Large batches are multiplied with weights of the CPU on a device that can have them brought over.
+    pub op_offload: bool,
     /// What the KV store lies in; `None`: what `CAMELID_KV` says.
     pub kv: Option<Backing>,
 }
@@ -87,6 +89,7 @@ impl Default for ContextParams {
             swa_snapshots: None,
             swa_snapshot_bytes: None,
             offload_kqv: true,
+            op_offload: true,
             kv: None,
         }
     }

@@ -36,6 +36,10 @@ pub struct Runner {
     /// The names of results, and the part that makes each value last.
     results: Settled,
     made_in: HashMap<T, usize>,
+    /// For batches of at least so many tokens another: it has weights brought over.
+    streaming: Option<(usize, Box<Runner>)>,
+    /// That one ran last.
+    streamed: bool,
     watch: Option<Watcher>,
 }
 
@@ -64,13 +68,21 @@ fn carried(plan: &Plan, segments: &[Segment]) -> Vec<(Vec<T>, Vec<T>)> {
 }
 
 /// The plan with its steps where what they need is.
-fn settle(plan: &Plan, bound: &Bound) -> Settled {
+fn settle(plan: &Plan, bound: &Bound, stream: Option<DeviceId>) -> Settled {
     let weights: Vec<DeviceId> = bound.weights.iter().map(device_of).collect();
     let rows = |g: GroupId, il: i16| {
         let layers = &bound.kv.get(usize::from(g.0))?.layers;
         layers.get(usize::try_from(il).ok()?)?.as_ref().map(|l| l.buf.device())
     };
-    plan.settle(&Whereabouts { weights: &weights, rows: &rows })
+    plan.settle(&Whereabouts { weights: &weights, rows: &rows, stream })
+}
+
+/// Tokens that are worth bringing weights over, as the original says.
+fn min_stream() -> usize {
+    match platform::env::get("GGML_OP_OFFLOAD_MIN_BATCH") {
+        Some(_) => usize::try_from(platform::env::number("GGML_OP_OFFLOAD_MIN_BATCH")).unwrap_or(0),
+        None => 32,
+    }
 }
 
 fn device_of(w: &Weight) -> DeviceId {
@@ -133,7 +145,8 @@ impl Lowered {
     pub fn new(m: &Model, ground: Ground) -> Result<Lowered> {
         let p = (ground.plan)(m, &ground.settings);
         let runner = Runner::new(&p.plan, &m.backends, &ground.bound, ground.limits)?;
-        let runner = Runner { watch: ground.watch.clone(), ..runner };
+        let streaming = Runner::streaming(&p.plan, m, &ground)?;
+        let runner = Runner { watch: ground.watch.clone(), streaming, ..runner };
         let matrices = p.plan.steps.iter().flat_map(|s| s.op.matrices()).collect();
         Ok(Lowered { runner, ground, matrices, embd: p.embd, logits: p.logits, tapped: p.tapped })
     }
@@ -179,7 +192,29 @@ impl Lowered {
 
 impl Runner {
     pub fn new(plan: &Plan, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits) -> Result<Runner> {
-        let results = settle(plan, bound);
+        Runner::lower(plan, backends, bound, limits, None)
+    }
+
+    /// One that has weights of the CPU brought to a device, where that is wanted, there is such a device, and there are such weights.
+    fn streaming(plan: &Plan, m: &Model, g: &Ground) -> Result<Option<(usize, Box<Runner>)>> {
+        let (min, on) = (min_stream(), m.backends.iter().find(|b| b.streams()));
+        let Some(on) = on.filter(|_| g.settings.op_offload && g.limits.tokens >= min) else { return Ok(None) };
+        let of_cpu = || {
+            plan.steps
+                .iter()
+                .filter_map(|s| s.op.bound_to())
+                .map(|w| &g.bound.weights[w.0 as usize])
+                .filter(|w| device_of(w) == DeviceId(0))
+        };
+        if of_cpu().count() == 0 || !of_cpu().all(|w| w.shards.len() == 1 && w.shards[0].layout == Layout::File) {
+            return Ok(None);
+        }
+        let runner = Runner::lower(plan, &m.backends, &g.bound, g.limits, Some(on.device()))?;
+        Ok(Some((min, Box::new(Runner { watch: g.watch.clone(), ..runner }))))
+    }
+
+    fn lower(plan: &Plan, backends: &[Arc<dyn Backend>], bound: &Bound, limits: Limits, stream: Option<DeviceId>) -> Result<Runner> {
+        let results = settle(plan, bound, stream);
         let (plan, bound) = (&results.plan, &with_copies(bound, &results.copies, backends)?);
         let segments = plan.segments();
         let (mut parts, mut shapes, mut made_in) = (Vec::new(), HashMap::new(), HashMap::new());
@@ -196,10 +231,15 @@ impl Runner {
                 Segment::Move { x, to } => Part::Move { x: *x, to: *to },
             });
         }
-        Ok(Runner { parts, shapes, results, made_in, watch: None })
+        Ok(Runner { parts, shapes, results, made_in, streaming: None, streamed: false, watch: None })
     }
 
     pub fn run(&mut self, io: &Io<'_>) -> std::result::Result<(), Stop> {
+        let large = self.streaming.as_mut().filter(|s| io.ub.n_tokens() >= s.0);
+        self.streamed = large.is_some();
+        if let Some((_, runner)) = large {
+            return runner.run(io);
+        }
         let failed = |e: Error| Stop::Failed(e.to_string());
         let mut carried: HashMap<T, Vec<f32>> = HashMap::new();
         for p in &mut self.parts {
@@ -232,6 +272,9 @@ impl Runner {
 
     /// Rows of a result, which the last run made.
     pub fn read(&self, t: T, rows: std::ops::Range<usize>, dst: &mut [f32]) -> Result<()> {
+        if let Some((_, runner)) = self.streaming.as_ref().filter(|_| self.streamed) {
+            return runner.read(t, rows, dst);
+        }
         let t = self.results.name(t);
         match self.made_in.get(&t).and_then(|i| self.parts.get(*i)) {
             Some(Part::Run { exec, .. }) => exec.read(t, rows, dst),
@@ -247,17 +290,26 @@ impl Runner {
         }
     }
 
+    /// What runs, on which device.
+    fn execs(&self) -> impl Iterator<Item = (DeviceId, &dyn Exec)> {
+        let large = self.streaming.iter().flat_map(|s| &s.1.parts);
+        self.parts.iter().chain(large).filter_map(|p| if let Part::Run { dev, exec, .. } = p { Some((*dev, exec.as_ref())) } else { None })
+    }
+    /// Whether bits depend on how many tokens come at once.
+    pub fn streams(&self) -> bool {
+        self.streaming.is_some()
+    }
     /// Bytes of activations on each device that has some.
     pub fn bytes(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
-        self.parts.iter().filter_map(|p| if let Part::Run { dev, exec, .. } = p { Some((*dev, exec.bytes())) } else { None })
+        self.execs().map(|(dev, exec)| (dev, exec.bytes()))
     }
 
     /// Over all devices.
     pub fn traffic(&self) -> Vec<Traffic> {
-        self.parts.iter().flat_map(|p| if let Part::Run { exec, .. } = p { exec.traffic() } else { Vec::new() }).collect()
+        self.execs().flat_map(|(_, exec)| exec.traffic()).collect()
     }
     /// Per op kind, over all devices.
     pub fn trace(&self) -> Vec<TraceRow> {
-        self.parts.iter().flat_map(|p| if let Part::Run { exec, .. } = p { exec.trace() } else { Vec::new() }).collect()
+        self.execs().flat_map(|(_, exec)| exec.trace()).collect()
     }
 }

@@ -182,6 +182,49 @@ fn memory_that_is_short_is_told() {
     assert!(nmse(&one, &x) < 1e-4, "the CPU has room for them");
 }
 
+/// Weights that are brought over for large batches: who computes is decided by the batch, and said.
+#[test]
+fn large_batches_leave_the_cpu() {
+    let name = "tinystories-llama-q8_0.gguf";
+    let (cpu, of) = (model(name, 0), |n| load(name, Offload::on(far::streaming(1), n)).expect("loads"));
+    let one = logits(&cpu, 512);
+    let m = Arc::new(of(2));
+    assert_eq!(logits_of(&m, params(), None), logits_of(&m, ContextParams { op_offload: false, ..params() }, None), "less than 32 tokens");
+    let toks = cpu.vocab.tokenize(&b"One day a fox saw a red hat. ".repeat(6), true, true).expect("text");
+    assert!(toks.len() >= 32 && one.len() > 1);
+    let decode = |m: &Arc<Model>, op_offload| {
+        let mut c = Context::new(m.clone(), ContextParams { op_offload, ..params() }).expect("context");
+        assert_eq!(c.is_batch_invariant().is_ok(), !op_offload || m.place.len() == 1);
+        let all = vec![1i8; toks.len()];
+        let b = BatchView { n_tokens: toks.len(), tokens: Some(&toks), embd: None, pos: None, seqs: None, logits: Some(&all) };
+        assert_eq!(c.decode(&b), 0);
+        c.outputs.logits().expect("wanted").to_vec()
+    };
+    let (on, off) = (decode(&m, true), decode(&m, false));
+    assert!(nmse(&off, &on) < 1e-4 && on != off, "nmse {}", nmse(&off, &on));
+    let all = decode(&Arc::new(of(0)), false);
+    assert!(nmse(&all, &on) < 1e-4);
+}
+
+/// Sizes of what would be there, and nothing is.
+#[test]
+fn sizes_without_memory() {
+    let name = "tinystories-gemma3-q8_0.gguf";
+    let sizes = |offload: Offload| {
+        let m = Arc::new(load(name, offload).expect("loads"));
+        let mut c = Context::new(m.clone(), params()).expect("context");
+        let b = BatchView { n_tokens: 1, tokens: Some(&[1]), ..BatchView::default() };
+        let rc = c.decode(&b);
+        let kv: Vec<usize> = c.reserved().iter().map(|r| r[0]).collect();
+        ([m.held_bytes(0), m.held_bytes(1)], kv, rc)
+    };
+    let tiny = far::devices(1, &[1]);
+    let (dry, kv, rc) = sizes(Offload { no_alloc: true, ..Offload::on(tiny.clone(), 5) });
+    let real = sizes(Offload::on(far::devices(1, &[]), 5));
+    assert_eq!(((dry, kv), rc, real.2), ((real.0, real.1), llama::session::context::code::FAILED, 0));
+    assert_eq!(tiny[0].memory().free, 1);
+}
+
 #[test]
 fn half_far_says_the_same() {
     for name in ["tinystories-llama-q8_0.gguf", "tinystories-gemma3-q8_0.gguf"] {

@@ -44,6 +44,7 @@ struct FarDevice {
     id: DeviceId,
     name: String,
     room: Arc<Room>,
+    streams: bool,
 }
 
 impl Device for FarDevice {
@@ -63,22 +64,33 @@ impl Device for FarDevice {
         self.room.memory()
     }
     fn open(&self) -> Result<Arc<dyn Backend>> {
-        Ok(Arc::new(Far::within(self.id, self.room.clone())))
+        Ok(Arc::new(Far::within(self.id, self.room.clone(), self.streams)))
     }
 }
 
-/// "FAR0" comes behind the CPU.
+/// The id of "FAR0": what is below is real.
+const FIRST: u16 = 256;
+
 pub fn name(id: DeviceId) -> String {
-    format!("FAR{}", id.0.saturating_sub(1))
+    format!("FAR{}", id.0.saturating_sub(FIRST))
 }
 
 /// `FAR0`, `FAR1` and so on, each with its share of `memory` in bytes: the last number is for all that follow; none, and they have memory without end.
 pub fn devices(n: u16, memory: &[u64]) -> Vec<Arc<dyn Device>> {
+    list(n, memory, false)
+}
+
+/// Such that bring weights over from the host for large batches, which bits depend on.
+pub fn streaming(n: u16) -> Vec<Arc<dyn Device>> {
+    list(n, &[], true)
+}
+
+fn list(n: u16, memory: &[u64], streams: bool) -> Vec<Arc<dyn Device>> {
     let one = |i: u16| -> Arc<dyn Device> {
         let total = memory.get(usize::from(i)).or(memory.last()).copied();
-        let id = DeviceId(i + 1);
+        let id = DeviceId(FIRST + i);
         let room = Arc::new(Room { total, used: AtomicU64::new(0), name: name(id) });
-        Arc::new(FarDevice { id, name: name(id), room })
+        Arc::new(FarDevice { id, name: name(id), room, streams })
     };
     (0..n).map(one).collect()
 }

@@ -7,7 +7,7 @@ mod ops;
 
 use super::*;
 use device::{Held, Room, name};
-pub use device::{devices, of_environment};
+pub use device::{devices, of_environment, streaming};
 use kernels::Isa;
 use platform::{Error, Result};
 use std::collections::HashMap;
@@ -19,15 +19,16 @@ pub struct Far {
     name: String,
     counts: Arc<Counts>,
     room: Arc<Room>,
+    streams: bool,
 }
 
 impl Far {
     /// With memory without end.
     pub fn new(device: DeviceId) -> Far {
-        Far::within(device, Arc::default())
+        Far::within(device, Arc::default(), false)
     }
-    fn within(device: DeviceId, room: Arc<Room>) -> Far {
-        Far { device, name: name(device), counts: Arc::default(), room }
+    fn within(device: DeviceId, room: Arc<Room>, streams: bool) -> Far {
+        Far { device, name: name(device), counts: Arc::default(), room, streams }
     }
     /// Of all its buffers so far.
     pub fn counts(&self) -> &Counts {
@@ -127,6 +128,9 @@ impl Backend for Far {
     }
     fn stores(&self, ty: DType) -> bool {
         kernels::attn::supports(ty)
+    }
+    fn streams(&self) -> bool {
+        self.streams
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         let held = self.room.take(bytes, what)?;
