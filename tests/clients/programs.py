@@ -1,9 +1,9 @@
 """The original's programs and examples, one function each: what is run, and what must be equal. Each returns its outcome in words."""
-import json, os, re
+import json, os, re, subprocess, threading
 
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
-from sides import GEMMA, HELDOUT, MODEL, SIDES, Failed, both, close, each, folder, is_json, run, same_text
+from sides import GEMMA, HELDOUT, MODEL, PROGRAMS, SCRATCH, SIDES, Failed, both, close, each, environment, folder, is_json, run, same_text
 
 PROMPT = "Once upon a time there was a little fox who"
 GREEDY = ("-m", MODEL, "-t", 1, "--temp", 0, "--seed", 1)
@@ -74,6 +74,22 @@ def batched_bench():
     return "the same four rows"
 
 
+def prompt_cache():
+    """A prompt, and a longer one that finds it in a file, on each side."""
+    with folder() as d:
+        return [[run(s, "llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT + more, "-n", 16, "--prompt-cache", os.path.join(d, s)).ok().out
+                 for more in ("", " was")] for s in SIDES]
+
+
+def whole_ones(work):
+    """What both sides say, once more while one of them says less than the other (see both)."""
+    for _ in range(8):
+        ours, original = work()
+        if [len(t.splitlines()) for t in ours] == [len(t.splitlines()) for t in original]:
+            break
+    return ours, original
+
+
 def completion():
     found = []
     for more in ([], ["--grammar", 'root ::= " " [a-z]+ (" " [a-z]+){5} "."'], ["-c", 64, "-n", 120, "--context-shift", "--keep", 4],
@@ -84,11 +100,8 @@ def completion():
             found.append(same_text(*texts(both("llama-completion", *args)), least=8, before=""))
         except Failed as e:
             raise Failed(f"{' '.join(map(str, more))}: {e}") from None
-    with folder() as d:
-        cached = [[run(s, "llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT + more, "-n", 16, "--prompt-cache", os.path.join(d, s)).ok().out
-                   for more in ("", " was")] for s in SIDES]
-        for ours, original in zip(*cached):
-            same_text(ours, original, least=8)
+    for ours, original in zip(*whole_ones(prompt_cache)):
+        same_text(ours, original, least=8)
     return f"{len(found) + 2} ways of running, same texts"
 
 
@@ -239,6 +252,62 @@ def adapters():
     return f"one and two adapters: {'; '.join(said)}"
 
 
+def export_lora():
+    """The merged file, and what it says on both libraries."""
+    with folder() as d:
+        adapter, made = lora(os.path.join(d, "adapter.gguf"), 1), [os.path.join(d, s + ".gguf") for s in SIDES]
+        for r in each([lambda s=s, m=m: run(s, "llama-export-lora", "-m", MODEL, "--lora", adapter, "-o", m, "-t", 1) for s, m in zip(SIDES, made)]):
+            r.ok()
+        a, b = (open(m, "rb").read() for m in made)
+        if a != b:
+            raise Failed("the merged files differ")
+        args = ("-m", made[0], "-t", 1, "--temp", 0, "--seed", 1, "-no-cnv", "-p", PROMPT, "-n", 32)
+        return f"bit-identical; {same_text(*texts(both('llama-completion', *args)), least=8, model=made[0], before='')}"
+
+
+def retrieval():
+    """It asks for ever, and reads an empty question where input ends: it is stopped after the answers to one."""
+    def answers(side):
+        p = subprocess.Popen([os.path.join(PROGRAMS, "llama-retrieval"), "-m", MODEL, "-t", "1", "--pooling", "mean", "-c", "256", "-b", "256", "--top-k", "4",
+                              "--context-file", HELDOUT, "--chunk-size", "120", "--chunk-separator", "."],
+                             env=environment(side), cwd=SCRATCH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace")
+        stop = threading.Timer(300, p.kill)
+        stop.start()
+        try:
+            p.stdin.write("Where did the fox live?\n")
+            p.stdin.flush()
+            said = ""
+            for line in p.stdout:
+                said += line
+                if said.count("-" * 20) == 4:
+                    break
+        finally:
+            stop.cancel()
+            p.kill()
+            p.wait()
+        return re.findall(r"filepos: (\d+)\nsimilarity: ([0-9.]+)", said)
+    ours, original = each([lambda s=s: answers(s) for s in SIDES])
+    if len(original) != 4 or sorted(p for p, _ in ours) != sorted(p for p, _ in original):
+        raise Failed(f"ours {ours}, original {original}")
+    similarity = dict(original)
+    return f"the same 4 chunks, similarities within {max(abs(float(s) - float(similarity[p])) for p, s in ours):.2g}"
+
+
+def gguf_split():
+    """Parts and what they merge to; llama-gguf reads them."""
+    with folder() as d:
+        found = {}
+        for side in SIDES:
+            part = os.path.join(d, side)
+            run(side, "llama-gguf-split", "--split", "--split-max-tensors", 12, MODEL, part).ok()
+            parts = sorted(f for f in os.listdir(d) if f.startswith(side + "-"))
+            run(side, "llama-gguf-split", "--merge", os.path.join(d, parts[0]), os.path.join(d, side + ".whole")).ok()
+            found[side] = [open(os.path.join(d, f), "rb").read() for f in parts + [side + ".whole"]]
+        if found["ours"] != found["original"] or len(found["ours"]) < 4:
+            raise Failed("the files differ")
+        return f"{len(found['ours']) - 1} parts and what they merge to, bit-identical"
+
+
 def control_vectors():
     """Made by the one program, on both libraries, and used by another."""
     with folder() as d:
@@ -266,6 +335,8 @@ ALL = {
     "llama-batched-bench": batched_bench,
     "llama-completion": completion,
     "llama-completion, LoRA": adapters,
+    "llama-export-lora": export_lora,
+    "llama-gguf-split": gguf_split,
     "llama-cvector-generator, control vectors": control_vectors,
     "llama-cli": cli,
     "llama-perplexity": perplexity,
@@ -273,6 +344,7 @@ ALL = {
     "llama-fit-params": fit_params,
     "llama-batched": batched,
     "llama-embedding": embedding,
+    "llama-retrieval": retrieval,
     "llama-parallel": parallel,
     "llama-lookahead": lambda: generated("llama-lookahead", "-np", 1),
     "llama-lookup": lambda: generated("llama-lookup", "--spec-draft-n-max", 4),
