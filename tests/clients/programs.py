@@ -14,7 +14,8 @@ def texts(pair, clean=lambda t: t):
 
 
 def simple():
-    return same_text(*texts(both("llama-simple", "-m", MODEL, "-n", 48, PROMPT)), least=20)
+    # With four threads on any machine, which spin: few words.
+    return same_text(*texts(both("llama-simple", "-m", MODEL, "-n", 24, PROMPT)), least=20)
 
 
 def simple_chat():
@@ -293,6 +294,37 @@ def retrieval():
     return f"the same 4 chunks, similarities within {max(abs(float(s) - float(similarity[p])) for p, s in ours):.2g}"
 
 
+def ngrams():
+    """Files of what follows what, made, merged and tried against a text."""
+    with folder() as d:
+        found = {}
+        for side in SIDES:
+            made, merged = os.path.join(d, side), os.path.join(d, side + "-merged")
+            run(side, "llama-lookup-create", "-m", MODEL, "-t", 1, "-f", HELDOUT, "-lcs", made, "-c", 2048).ok()
+            run(side, "llama-lookup-merge", made, made, merged).ok()
+            r = run(side, "llama-lookup-stats", "-m", MODEL, "-t", 1, "-f", HELDOUT, "-lcs", made, "-c", 512, "--spec-draft-n-max", 4).ok()
+            found[side] = [re.findall(r"(n_drafted|n_accept) += (\d+)", r.out + r.err), *(open(f, "rb").read() for f in (made, merged))]
+    if found["ours"] != found["original"] or len(found["original"][0]) != 2:
+        raise Failed(f"they differ: {found['ours'][0]}, original {found['original'][0]}")
+    return f"two files of {len(found['ours'][1])} bytes the same; {', '.join(' '.join(x) for x in found['ours'][0])}"
+
+
+def debug():
+    """The logits after a prompt, as a file."""
+    found = {}
+    for side in SIDES:
+        with folder() as d:
+            run(side, "llama-debug", "-m", MODEL, "-t", 1, "-p", PROMPT, "--save-logits", "--logits-output-dir", d).ok()
+            files = {f: open(os.path.join(d, f), "rb").read() for f in os.listdir(d)}
+            found[side] = np.frombuffer(next(b for f, b in files.items() if f.endswith(".bin") and "tokens" not in f), np.float32).astype(np.float64), \
+                next(b for f, b in files.items() if f.endswith("tokens.bin"))
+    (a, tokens), (b, others) = found["ours"], found["original"]
+    off = float(((a - b) ** 2).sum() / (b ** 2).sum())
+    if tokens != others or len(a) != 2048 or off > 1e-3:
+        raise Failed(f"{len(a)} logits, off by {off}, tokens {tokens == others}")
+    return f"{len(a)} logits, squared error over square {off:.2g}; the same tokens"
+
+
 def gguf_split():
     """Parts and what they merge to; llama-gguf reads them."""
     with folder() as d:
@@ -348,6 +380,8 @@ ALL = {
     "llama-parallel": parallel,
     "llama-lookahead": lambda: generated("llama-lookahead", "-np", 1),
     "llama-lookup": lambda: generated("llama-lookup", "--spec-draft-n-max", 4),
+    "llama-lookup-create, -merge, -stats": ngrams,
+    "llama-debug": debug,
     "llama-speculative": lambda: generated("llama-speculative", "-md", MODEL, "--spec-draft-n-max", 4),
     "llama-speculative-simple": lambda: generated("llama-speculative-simple", "-md", MODEL, "--spec-type", "draft-simple", "--spec-draft-n-max", 4),
     "llama-passkey": passkey,

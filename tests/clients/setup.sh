@@ -15,13 +15,14 @@ SHA256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 RECIPE="1 $BINDINGS" # change the number when the steps below change
 
 PROGRAMS="llama-bench llama-batched-bench llama-completion llama-cli llama-perplexity llama-tokenize llama-quantize llama-imatrix
-    llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora"
+    llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora llama-mtmd-cli"
 EXAMPLES="llama-simple llama-simple-chat llama-batched llama-embedding llama-parallel llama-lookahead llama-lookup llama-passkey
-    llama-speculative llama-speculative-simple llama-eval-callback llama-retrieval llama-gguf"
+    llama-speculative llama-speculative-simple llama-eval-callback llama-retrieval llama-gguf
+    llama-lookup-create llama-lookup-merge llama-lookup-stats llama-debug"
 # Those that need nothing but the exported names; test-llama-archs makes the models of the last two.
 TESTS="test-c test-tokenizer-0 test-tokenizer-1-bpe test-tokenizer-1-spm test-thread-safety test-state-restore-fragmented
     test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-arg-parser test-llama-archs
-    test-save-load-state test-recurrent-state-rollback"
+    test-save-load-state test-recurrent-state-rollback test-reasoning-budget test-mtmd-c-api test-log"
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -42,7 +43,13 @@ if [ ! -d "$programs/node/node_modules/node-llama-cpp" ]; then
     (cd "$programs/node" && npm install --silent --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1)
 fi
 
-if [ "$(cat "$programs/recipe" 2>/dev/null)" = "$RECIPE" ]; then
+all_there() {
+    [ "$(cat "$programs/recipe" 2>/dev/null)" = "$RECIPE" ] || return 1
+    for name in $PROGRAMS $EXAMPLES $TESTS; do
+        [ -x "$programs/bin/$name" ] || return 1
+    done
+}
+if all_there; then
     exit 0
 fi
 echo "building the original's programs in $programs: $BINDINGS"

@@ -8,7 +8,7 @@ import base64, os, struct, zlib
 import numpy as np
 import server
 from gguf import GGUFWriter
-from sides import GEMMA, MODEL, NEAR, SCRATCH, Failed
+from sides import GEMMA, MODEL, NEAR, SCRATCH, Failed, both, folder, same_text
 
 SIDE, PATCH, N_EMBD, N_FF, N_LAYER, N_HEAD = 64, 8, 32, 64, 2, 4
 N_EMBD_TEXT = 256  # of both models
@@ -125,7 +125,23 @@ def answers(model, projector):
     return f"{len(found)} answers, log-probabilities within {worst:.2g} ({changes})" + "".join(note for _, note in found)
 
 
+def cli():
+    """Three pictures before a question, the words after them by the program that is made for it."""
+    with folder() as d:
+        files = []
+        for seed in (1, 2, 3):
+            files += ["--image", os.path.join(d, f"{seed}.png")]
+            with open(files[-1], "wb") as f:
+                f.write(picture(seed))
+        said = []
+        for model, projector in ((GEMMA, "gemma3"), (MODEL, "janus_pro")):
+            ours, original = both("llama-mtmd-cli", "-m", model, "-t", 1, "--temp", 0, "-c", 1024, "-n", 8, "--mmproj", encoder(projector), *files, "-p", "Tell me a story about a fox.")
+            said.append(same_text(ours.out, original.out, least=4))
+    return "; ".join(said)
+
+
 ALL = {
+    "llama-mtmd-cli": cli,
     "libmtmd: llama-server with images, gemma3": lambda: answers(GEMMA, "gemma3"),
     "libmtmd: llama-server with images, llama": lambda: answers(MODEL, "janus_pro"),
 }

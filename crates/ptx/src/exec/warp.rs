@@ -83,7 +83,7 @@ impl Warp {
                 self.pc += 1;
                 continue;
             }
-            if alu::run(&mut self.regs, mask, &inst.op) || fpu::run(&mut self.regs, mask, &inst.op) {
+            if (m.arith)(&mut self.regs, mask, &inst.op) {
                 self.pc += 1;
                 continue;
             }
