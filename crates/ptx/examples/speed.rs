@@ -28,6 +28,7 @@ fn main() {
             dynamic_shared: 0,
             params: &params,
             limit: exec::ENOUGH,
+            devices: &[0],
         };
         match exec::run(&launch, &mut memory) {
             Ok(n) => {

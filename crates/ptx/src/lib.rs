@@ -22,7 +22,8 @@
 //! **Arithmetic.** add, sub, mul, fma, div, sqrt and rcp are rounded as PTX says, f16 and bf16 included. What PTX approximates is computed in f64 and
 //! rounded: no device has just these bits. Products of tiles have one order, which no device has either (`exec/mma.rs`).
 //!
-//! **Sanitizer.** Device addresses are ones that the host cannot follow. An access outside of live memory or not aligned, shared memory beyond its
+//! **Sanitizer.** Device addresses are ones that the host cannot follow. An access outside of live memory, not aligned, or of another device without
+//! peer access, shared memory beyond its
 //! end, read before it was written, or touched by two warps without a barrier between, a barrier that not all reach, a shuffle from a lane that does
 //! not take part: the kernel, block, thread and PTX line are said on stderr, the launch fails (CUDA_ERROR_ILLEGAL_ADDRESS, MISALIGNED_ADDRESS or
 //! LAUNCH_FAILED), and so does every later call in that context. Fresh memory holds NaNs.

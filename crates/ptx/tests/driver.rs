@@ -19,6 +19,7 @@ unsafe extern "C" {
     fn cuCtxSetCurrent(c: P) -> u32;
     fn cuCtxGetCurrent(c: *mut P) -> u32;
     fn cuCtxSynchronize() -> u32;
+    fn cuCtxEnablePeerAccess(peer: P, flags: u32) -> u32;
     fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> u32;
     fn cuMemAlloc_v2(at: *mut u64, n: usize) -> u32;
     fn cuMemFree_v2(at: u64) -> u32;
@@ -310,6 +311,29 @@ fn failures_stay() {
         let (mut other, mut ctx) = (0, null_mut());
         assert_eq!((cuCtxSynchronize(), cuMemAlloc_v2(&mut other, 16), cuMemcpyHtoD_v2(at, [0u8; 4].as_ptr().cast(), 4)), (700, 700, 700));
         assert_eq!((cuDevicePrimaryCtxRetain(&mut ctx, 1), cuCtxSetCurrent(ctx), cuMemAlloc_v2(&mut other, 16)), (0, 0, 0));
+    }
+}
+
+/// A kernel reaches its own device's memory, and another's once that was asked for; copies go everywhere.
+#[test]
+fn devices_keep_to_themselves() {
+    if !child("devices_keep_to_themselves", &[("DEVICES", "2")]) {
+        return;
+    }
+    start();
+    let here = device_memory(&[5, 6]);
+    // SAFETY: room for each result.
+    unsafe {
+        let (mut first, mut second) = (null_mut(), null_mut());
+        assert_eq!((cuCtxGetCurrent(&mut first), cuDevicePrimaryCtxRetain(&mut second, 1), cuCtxSetCurrent(second)), (0, 0, 0));
+        let there = device_memory(&[1, 2]);
+        let (_, f) = module();
+        assert_eq!((cuMemcpyDtoDAsync_v2(there, here, 4, null_mut()), read(there, 2)), (0, vec![5, 2]));
+        assert_eq!((cuCtxEnablePeerAccess(second, 0), cuCtxEnablePeerAccess(first, 0), cuCtxEnablePeerAccess(first, 0)), (1, 0, 704));
+        assert_eq!((add_one(f, here, 2, 32, null_mut()), read(here, 2)), (0, vec![6, 7]));
+        assert_eq!(cuCtxSetCurrent(first), 0);
+        let (_, g) = module();
+        assert_eq!((add_one(g, here, 2, 32, null_mut()), add_one(g, there, 2, 32, null_mut())), (0, 700));
     }
 }
 

@@ -12,7 +12,7 @@ mod vmm;
 
 use crate::memory::Memory;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, c_char};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +37,7 @@ pub const NOT_READY: Code = 600;
 pub const ILLEGAL_ADDRESS: Code = 700;
 pub const LAUNCH_OUT_OF_RESOURCES: Code = 701;
 pub const LAUNCH_TIMEOUT: Code = 702;
+pub const PEER_ACCESS_ALREADY_ENABLED: Code = 704;
 pub const ASSERT: Code = 710;
 pub const ALREADY_REGISTERED: Code = 712;
 pub const NOT_REGISTERED: Code = 713;
@@ -75,6 +76,7 @@ pub const NAMES: &[(Code, &CStr, &CStr)] = &[
     (ILLEGAL_ADDRESS, c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
     (LAUNCH_OUT_OF_RESOURCES, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested for launch"),
     (LAUNCH_TIMEOUT, c"CUDA_ERROR_LAUNCH_TIMEOUT", c"the launch timed out and was terminated"),
+    (PEER_ACCESS_ALREADY_ENABLED, c"CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED", c"peer access is already enabled"),
     (ASSERT, c"CUDA_ERROR_ASSERT", c"device-side assert triggered"),
     (ALREADY_REGISTERED, c"CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", c"part or all of the requested memory range is already mapped"),
     (NOT_REGISTERED, c"CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", c"pointer does not correspond to a registered memory region"),
@@ -266,6 +268,8 @@ pub struct State {
     pub is_ready: bool,
     pub devices: Vec<Device>,
     pub memory: Memory,
+    /// (device, other) where the first may reach the other's memory.
+    pub peers: BTreeSet<(usize, usize)>,
     pub next: usize,
     /// A context is the number of its device.
     pub contexts: Table<usize>,
@@ -291,6 +295,7 @@ impl State {
             is_ready: false,
             devices,
             memory: Memory::default(),
+            peers: BTreeSet::new(),
             next: 0,
             contexts: Table::default(),
             primary: Vec::new(),
@@ -335,7 +340,8 @@ thread_local! {
 }
 
 pub fn current_context() -> usize {
-    CONTEXTS.with_borrow(|c| c.last().copied().unwrap_or(0))
+    // A thread that ends may have lost them already.
+    CONTEXTS.try_with(|c| c.borrow().last().copied().unwrap_or(0)).unwrap_or(0)
 }
 
 /// A call that may come before `cuInit`.

@@ -266,7 +266,10 @@ fn launch(s: &mut State, device: usize, function: usize, c: &LaunchConfig, by_po
 
 impl State {
     pub fn run_kernel(&mut self, device: usize, call: &KernelCall) -> Done {
+        let others = self.peers.iter().filter(|p| p.0 == device).map(|p| p.1);
+        let devices: Vec<usize> = std::iter::once(device).chain(others).collect();
         let launch = Launch {
+            devices: &devices,
             kernel: &call.kernel,
             grid: call.grid,
             block: call.block,

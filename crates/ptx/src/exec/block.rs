@@ -17,6 +17,8 @@ pub struct Launch<'a> {
     pub dynamic_shared: u64,
     /// As the kernel's layout of parameters has them.
     pub params: &'a [u8],
+    /// The devices whose memory the kernel may reach; its own is the first.
+    pub devices: &'a [usize],
     /// Instructions that it may take: `ENOUGH`, or what a test says.
     pub limit: u64,
 }
@@ -26,6 +28,7 @@ pub struct Machine<'a> {
     pub kernel: &'a Kernel,
     pub memory: &'a mut Memory,
     pub params: &'a [u8],
+    pub devices: &'a [usize],
     pub shared: Shared,
     pub arith: super::arith::Run,
     pub last_region: usize,
@@ -38,11 +41,12 @@ pub struct Machine<'a> {
 /// Runs the grid. `memory` is as the kernel left it, also where it failed.
 pub fn run(launch: &Launch, memory: &mut Memory) -> Result<u64, Box<Violation>> {
     let n_regions = memory.regions_mut().len();
-    let Launch { kernel, params, .. } = launch;
+    let Launch { kernel, params, devices, .. } = launch;
     let mut machine = Machine {
         kernel,
         memory,
         params,
+        devices,
         shared: Shared::default(),
         arith: super::arith::best(),
         last_region: usize::MAX,

@@ -3,7 +3,7 @@ use super::block::Machine;
 use super::warp::Warp;
 use super::{FULL, Fault, Kind, fault, lanes};
 use crate::isa::{Access, Place, Space, mask};
-use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
+use crate::memory::{self, LOCAL_WINDOW, SHARED_WINDOW};
 
 /// A space that has bytes, and the address in it.
 #[derive(Clone, Copy, PartialEq)]
@@ -49,6 +49,20 @@ impl Machine<'_> {
         };
         if at & (len - 1) != 0 {
             return fault(lane, Kind::Misaligned, format!("{len} bytes at {at:#x}: not aligned"));
+        }
+        let r = self.memory.region(i);
+        let own = self.devices.first().copied().unwrap_or(0);
+        let is_reached = match r.kind {
+            memory::Kind::Device => self.devices.contains(&r.device),
+            memory::Kind::Mapped { devices, .. } => devices >> own & 1 == 1,
+            memory::Kind::Pinned | memory::Kind::Registered => true,
+        };
+        if !is_reached {
+            return fault(
+                lane,
+                Kind::Address,
+                format!("{len} bytes at {at:#x}: memory of device {}, which device {own} may not reach", r.device),
+            );
         }
         self.last_region = i;
         self.last_is_open = true;

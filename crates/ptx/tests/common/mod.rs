@@ -77,7 +77,7 @@ impl Bench {
             let n = bytes.len().min(*len as usize);
             params[*at as usize..*at as usize + n].copy_from_slice(&bytes[..n]);
         }
-        let launch = Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params, limit: self.limit };
+        let launch = Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params, limit: self.limit, devices: &[0] };
         exec::run(&launch, &mut self.memory)
     }
 
