@@ -36,7 +36,6 @@ pub fn handle(d: &dyn Device) -> Option<NonNull<c_void>> {
 }
 
 /// The type of buffers in its memory.
-#[allow(dead_code, reason = "memory reports by device come next")]
 pub fn buffer_type(d: &dyn Device) -> Option<NonNull<c_void>> {
     ask(c"ggml_backend_dev_buffer_type", handle(d)?.as_ptr())
 }
@@ -57,10 +56,6 @@ pub unsafe fn offload(p: &llama_model_params) -> Result<Offload> {
         }
         _ => return Err(Error::unsupported("split_mode tensor: tensors are not divided over devices")),
     };
-    if p.no_alloc {
-        // Sizes alone are wanted, and mapped files have them: nothing is taken of any device.
-        return Ok(Offload::none());
-    }
     let shares = if gpus().is_empty() { 0 } else { usize::from(crate::model::place::MAX_DEVICES) };
     Ok(Offload {
         // SAFETY: the caller's promise; likewise below.
@@ -72,6 +67,7 @@ pub unsafe fn offload(p: &llama_model_params) -> Result<Offload> {
         tensor_split: unsafe { ptr::slice(p.tensor_split, shares) }.unwrap_or_default().to_vec(),
         // SAFETY: as above.
         overrides: unsafe { overrides(p.tensor_buft_overrides) }?,
+        no_alloc: p.no_alloc,
     })
 }
 
