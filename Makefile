@@ -50,8 +50,16 @@ test:
 	$(CARGO) xtask headers --check
 	$(CARGO) xtask matrix --check
 	PROPTEST_RNG_SEED=1 $(WITH_HWLOC) $(CARGO) test --workspace --quiet
+	LD_LIBRARY_PATH=$$(sh tests/cuda/mock.sh build/cuda '$(CARGO)')$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH} CAMELID_TEST_GPUS=1 $(CARGO) test --test backend --quiet -- ops:: sequences
 	$(NO_MMAP) check --workspace --all-targets --quiet
 	$(MAKE) --no-print-directory test-differential test-conformance
+
+# Everything that is compared with the CPU on a GPU, and the recorded results of the original with all layers there: on the driver that interprets PTX, which
+# takes an hour, or with CUDA=real on the GPUs of this machine. ARCH=regex picks models.
+CUDA ?= mock
+ARCH ?= .
+test-cuda: lib tools
+	@sh tests/cuda/run.sh $(CUDA) '$(CARGO)' $(PYTHON) $(RELEASE) '$(SHARED)' '$(ARCH)'
 
 # Tests of topologies must have libhwloc; elsewhere they are skipped where it is absent.
 WITH_HWLOC = CAMELID_TEST_HWLOC=1 LD_LIBRARY_PATH=$$(sh tests/tools/hwloc.sh $(abspath build/hwloc))$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}

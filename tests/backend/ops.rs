@@ -170,6 +170,13 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
     }
 }
 
+/// `make test` and `make test-cuda` bring a device along; without one the comparisons with GPUs are none.
+#[test]
+fn gpus_are_there_where_they_must_be() {
+    let cuda = gpus().iter().any(|g| g.family() == "CUDA");
+    assert!(cuda || std::env::var_os("CAMELID_TEST_GPUS").is_none(), "no CUDA device was found");
+}
+
 /// Rows of every weight type as a GPU reads them: looked up they are what the CPU makes of them, multiplied they are within the rounding of inputs.
 #[test]
 fn gpus_read_every_weight_type() {
