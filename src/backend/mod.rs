@@ -2,19 +2,26 @@
 //!
 //! Knows nothing of models, of what tokens mean, or of who sits in which cell. `cpu/` is the real thing; `far/` keeps
 //! the interfaces honest: memory that host code cannot address, ops done by the scalar oracles.
+mod borders;
 pub mod buffer;
 pub mod codec;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
+mod dry;
 pub mod far;
 pub mod io;
 pub mod kv;
 pub mod op;
 mod picks;
+mod places;
 mod system;
 mod terms;
+pub use borders::{Settled, Whereabouts};
 pub use buffer::*;
 pub use device::{Device, DeviceKind, DeviceMemory, gpus};
+pub use dry::dry;
 pub use io::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
@@ -131,6 +138,14 @@ pub trait Backend: Send + Sync {
     fn share(&self, counts: &[usize], f: &(dyn Fn(usize, usize) -> Result<()> + Sync)) -> Result<()> {
         let all: Vec<(usize, usize)> = counts.iter().enumerate().flat_map(|(node, n)| (0..*n).map(move |i| (node, i))).collect();
         platform::share::share(&all, |(node, i)| f(*node, *i))
+    }
+    /// Takes no bytes: only sizes are wanted.
+    fn is_dry(&self) -> bool {
+        false
+    }
+    /// Whether products here can read weights of the host (one shard, in the file's layout), brought over as they are needed.
+    fn streams(&self) -> bool {
+        false
     }
     /// Bytes that may be taken for copies of weights.
     fn room(&self) -> u64 {

@@ -611,6 +611,70 @@ impl Op {
     }
 }
 
+/// What ties a step to a device.
+impl Op {
+    /// The weight that is too large to be anywhere else.
+    pub fn bound_to(&self) -> Option<WeightId> {
+        match self {
+            Op::AddLow { deltas } => deltas.iter().flat_map(|d| &d.parts).next().map(|p| p.b),
+            op => op.matrices().first().copied(),
+        }
+    }
+
+    /// The rows that a step of layer `il` reads or writes: of which layer.
+    pub fn rows_of(&self, il: i16) -> Option<(GroupId, i16)> {
+        match self {
+            Op::Store { group, .. } | Op::Pick { group, .. } | Op::Shift { group, .. } => Some((*group, il)),
+            Op::Attend { group, spec, .. } => Some((*group, spec.layer.unwrap_or(il))),
+            _ => None,
+        }
+    }
+
+    /// Values read, those of `inputs`.
+    pub fn inputs_mut(&mut self) -> Vec<&mut T> {
+        match self {
+            Op::Embed { .. } | Op::Shift { .. } => vec![],
+            Op::Norm { x, add, .. } => [x].into_iter().chain(add).collect(),
+            Op::Linear { x, .. } | Op::Rope { x, .. } | Op::Rows { x, .. } | Op::Move { x, .. } | Op::Heads { x, .. } => vec![x],
+            Op::AddLow { deltas } => deltas.iter_mut().flat_map(|d| d.parts.iter_mut().map(|p| &mut p.z).chain([&mut d.out])).collect(),
+            Op::Store { k, v, .. } => vec![k, v],
+            Op::Attend { q, spec, .. } => [q].into_iter().chain(spec.among.as_mut().map(|a| &mut a.picks)).collect(),
+            Op::Pick { q, weights, .. } => [q].into_iter().chain(weights).collect(),
+            Op::Route { logits, .. } => vec![logits],
+            Op::Experts { x, ids, weights, .. } => vec![x, ids, weights],
+            Op::Gather { parts, .. } => parts.iter_mut().map(|p| &mut p.x).collect(),
+            Op::Mix { x, coef, .. } => vec![x, coef],
+            Op::Glu { gate, up, .. } => vec![gate, up],
+            Op::Map { x, y, .. } => [x].into_iter().chain(y).collect(),
+        }
+    }
+
+    /// All weights read.
+    pub fn weights_mut(&mut self) -> Vec<&mut WeightId> {
+        match self {
+            Op::Embed { table: w, .. } | Op::Heads { w, .. } | Op::Map { f: MapFn::Weight(w, _), .. } => vec![w],
+            Op::Norm { w, b, .. } => w.iter_mut().chain(b).collect(),
+            Op::Linear { outs, .. } => {
+                outs.iter_mut().flat_map(|p| [&mut p.w].into_iter().chain(&mut p.bias).chain(&mut p.scale)).collect()
+            }
+            Op::AddLow { deltas } => deltas.iter_mut().flat_map(|d| d.by.iter_mut().chain(d.parts.iter_mut().map(|p| &mut p.b))).collect(),
+            Op::Rope { norm, rope, .. } => {
+                let norm = norm.iter_mut().flat_map(|n| n.w.iter_mut().chain(&mut n.b));
+                norm.chain(rope.iter_mut().flat_map(|r| &mut r.factors)).collect()
+            }
+            Op::Shift { rope, .. } => rope.factors.iter_mut().collect(),
+            Op::Attend { spec, .. } => spec.sinks.iter_mut().chain(spec.buckets.as_mut().map(|b| &mut b.w)).collect(),
+            Op::Route { spec, .. } => spec.bias.iter_mut().collect(),
+            Op::Experts { mats, lows, .. } => {
+                let mats = mats.iter_mut().flat_map(|m| [&mut m.w].into_iter().chain(&mut m.scale).chain(&mut m.bias));
+                mats.chain(lows.iter_mut().flatten().flat_map(|l| [&mut l.a, &mut l.b])).collect()
+            }
+            Op::Store { .. } | Op::Pick { .. } | Op::Gather { .. } | Op::Mix { .. } | Op::Glu { .. } => vec![],
+            Op::Map { .. } | Op::Rows { .. } | Op::Move { .. } => vec![],
+        }
+    }
+}
+
 impl Op {
     /// Of the values made, those that are gone when the next step runs.
     pub fn shown(&self) -> &[T] {

@@ -113,7 +113,7 @@ fn turn(w: &mut Writer<'_>, a: &Attention, x: T, n_head: u32, role: Role, name: 
         QkNorm::NumberAfterRope => (None, Some(HeadNorm { number: true, ..rms })),
         QkNorm::HeadAfterRope | QkNorm::BareAfterRope => (None, Some(rms)),
     };
-    let rope = rope(w.m, w.s, w.il(), a);
+    let rope = rope(w.m, w.s, a);
     rope_step(w, x, n_head, before, rope, name);
     rope_step(w, x, n_head, after, None, name);
     x

@@ -11,7 +11,7 @@ pub fn encoder_plan(m: &Model, s: &Settings) -> Planned {
     let mut w = Writer::of_encoder(m, s);
     let mut stream = embed(&mut w);
     for (il, spec) in m.encoder.iter().enumerate() {
-        stream = w.enter(il as i16, 0, stream);
+        stream = w.enter(il as i16, m.place[m.layers.len() + il], stream);
         stream = sequential(&mut w, spec, stream, false);
         stream = w.steered(stream);
     }

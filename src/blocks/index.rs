@@ -17,7 +17,7 @@ pub fn write(w: &mut Writer<'_>, a: &Attention, x: T, narrow: Option<T>) -> Opti
     }
     let picks = w.picked?;
     let spec = spec(ix);
-    Some(Among { picks: w.here(picks), n_list: spec.n_list, top_k: spec.top_k, block: spec.block })
+    Some(Among { picks, n_list: spec.n_list, top_k: spec.top_k, block: spec.block })
 }
 
 fn spec(ix: &Index) -> PickSpec {
@@ -65,7 +65,7 @@ fn pick(w: &mut Writer<'_>, a: &Attention, ix: &Index, group: GroupId, x: T, nar
 
 /// Heads normed, rotated and transformed.
 fn turned(w: &mut Writer<'_>, a: &Attention, ix: &Index, x: T, n_head: u32, norm: Option<HeadNorm>, name: &'static str) -> T {
-    let rope = rope(w.m, w.s, w.il(), a).map(|r| of_index(r, ix));
+    let rope = rope(w.m, w.s, a).map(|r| of_index(r, ix));
     rope_step(w, x, n_head, norm, rope, name);
     if ix.hadamard { w.map(x, None, MapFn::Hadamard(ix.head_size), name) } else { x }
 }

@@ -49,7 +49,7 @@ fn latent(w: &mut Writer<'_>, a: &Attention, m: &Mla, x: T) -> T {
     let kv = w.linear(x, Role::KvA, m.kv_rank + a.n_rot, "kv_cmpr_pe");
     let kv = if m.pe_norm { normed_pe(w, a, m, kv) } else { kv };
     let norm = HeadNorm { len: m.kv_rank, ..rms(w, Role::KvANorm) };
-    let rope = rope(w.m, w.s, w.il(), a).map(|r| RopeSpec { at: m.kv_rank, ..r });
+    let rope = rope(w.m, w.s, a).map(|r| RopeSpec { at: m.kv_rank, ..r });
     rope_step(w, kv, 1, Some(norm), rope, "kv_cmpr");
     kv
 }
@@ -68,7 +68,7 @@ fn normed_pe(w: &mut Writer<'_>, a: &Attention, m: &Mla, kv: T) -> T {
 
 /// Queries turn where K do.
 fn turn(w: &mut Writer<'_>, a: &Attention, q: T, name: &'static str) {
-    let rope = rope(w.m, w.s, w.il(), a);
+    let rope = rope(w.m, w.s, a);
     rope_step(w, q, a.n_head, None, rope, name);
 }
 

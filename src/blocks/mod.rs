@@ -44,6 +44,8 @@ pub struct Settings {
     pub taps: Taps,
     /// Somebody looks at what steps make.
     pub watched: bool,
+    /// Products of large batches may leave the CPU.
+    pub op_offload: bool,
     /// What adapters add.
     pub adapted: Arc<Adapted>,
 }
@@ -70,7 +72,7 @@ pub struct Planned {
 }
 
 /// The rotation of one layer, if it has one.
-fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
+fn rope(m: &Model, s: &Settings, a: &Attention) -> Option<RopeSpec> {
     let r = &s.rope;
     let (freq_base, freq_scale) = match a.rope_base {
         RopeBase::Context => (r.freq_base, r.freq_scale),
@@ -95,7 +97,7 @@ fn rope(m: &Model, s: &Settings, il: i32, a: &Attention) -> Option<RopeSpec> {
         beta_fast: r.beta_fast,
         beta_slow: r.beta_slow,
         n_ctx_orig: r.n_ctx_orig,
-        factors: factors.and_then(|role| m.weight(il, role.weight())),
+        factors: factors.and_then(|role| m.weight(-1, role.weight())),
         sections: m.hp.mrope().map(|pairs| Sections { pairs, interleaved: m.arch.interleaved }),
     })
 }
@@ -159,12 +161,7 @@ fn two_speeds(w: &mut Writer<'_>, stream: Stream, input: Input) -> Stream {
             }
             let x = w.sum(stream, "l_out");
             let out = w.norm_by(x, None, "hrm_out");
-            if turn == fast {
-                high = out
-            } else {
-                low = Some(out)
-            }
-            (high, low) = (w.here(high), low.map(|t| w.here(t)));
+            if turn == fast { high = out } else { low = Some(out) }
         }
     }
     Stream { x: high, add: None, rows: Dim::Tokens }
@@ -235,8 +232,7 @@ fn finish(w: &mut Writer<'_>, spec: &LayerSpec, stream: Stream, input: Input) ->
         x = w.map(x, None, MapFn::Weight(by, ByWeight::Mul), "out_scaled");
     }
     if let Some(by) = by.filter(|_| spec.skip) {
-        let embd = w.here(input.embd);
-        let embd = if stream.rows == Dim::Outputs { w.rows(embd) } else { embd };
+        let embd = if stream.rows == Dim::Outputs { w.rows(input.embd) } else { input.embd };
         let skip = w.map(embd, None, MapFn::Weight(by, ByWeight::Mul), "skip");
         x = w.map(x, Some(skip), MapFn::Add, "l_out");
     }
@@ -349,7 +345,7 @@ pub fn table_plan(m: &Model, s: &Settings) -> (Plan, T) {
 pub fn shift_plan(m: &Model, s: &Settings) -> Plan {
     let mut w = Writer::new(m, s);
     for (il, spec) in m.layers.iter().enumerate() {
-        let Some(mut r) = rope(m, s, il as i32, &spec.attn).filter(|_| spec.stores()) else { continue };
+        let Some(mut r) = rope(m, s, &spec.attn).filter(|_| spec.stores()) else { continue };
         w.at(il as i16, m.place[il]);
         // All positions of a cell move together.
         r.sections = None;

@@ -24,7 +24,6 @@ pub fn parts(w: &mut Writer<'_>, x: T) -> Option<T> {
 /// What this layer's part adds to `x`.
 pub fn write(w: &mut Writer<'_>, x: T, parts: T) -> T {
     let (width, rows) = (w.m.hp.n_embd_per_layer, w.plan.value(x).rows);
-    let parts = w.here(parts);
     let mut mine = w.cols(parts, w.il() as u32 * width, width, "inp_this_layer");
     if rows == Dim::Outputs {
         mine = w.rows(mine);

@@ -63,8 +63,7 @@ pub fn last_norm(w: &mut Writer<'_>, stream: Stream, found: &mut Tapped) -> T {
     if stream.rows == Dim::Tokens { w.rows(normed) } else { normed }
 }
 
-/// A copy that no step reads, where the outputs are: it is there when the run is over.
+/// A copy that no step reads: it is there when the run is over.
 fn result(w: &mut Writer<'_>, t: T) -> T {
-    let t = w.here(t);
     w.map(t, None, MapFn::Scale(1.0), "h_nextn")
 }

@@ -24,14 +24,12 @@ pub struct Writer<'a> {
     place: usize,
     /// What the last index has picked.
     pub picked: Option<T>,
-    /// Values made on one device, as they are on another.
-    moved: Vec<(T, usize, T)>,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(m: &'a Model, s: &'a Settings) -> Writer<'a> {
         let plan = Plan { watched: s.watched, ..Plan::default() };
-        Writer { m, s, plan, norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None, moved: Vec::new() }
+        Writer { m, s, plan, norm: m.arch.norm(&m.hp), il: -1, base: 0, place: 0, picked: None }
     }
     /// For the layers of an encoder beside a decoder.
     pub fn of_encoder(m: &'a Model, s: &'a Settings) -> Writer<'a> {
@@ -97,21 +95,6 @@ impl<'a> Writer<'a> {
         let out = self.value(width, s.rows);
         self.step(Op::Move { x, out }, &[]);
         Stream { x: out, add: None, rows: s.rows }
-    }
-
-    /// A value on the device at hand, whichever made it.
-    pub fn here(&mut self, t: T) -> T {
-        let Value { width, rows, dev } = self.plan.value(t).clone();
-        if dev == self.dev() {
-            return t;
-        }
-        if let Some(m) = self.moved.iter().find(|m| (m.0, m.1) == (t, self.place)) {
-            return m.2;
-        }
-        let out = self.value(width, rows);
-        self.step(Op::Move { x: t, out }, &[]);
-        self.moved.push((t, self.place, out));
-        out
     }
 
     /// One matrix.

@@ -220,6 +220,8 @@ pub fn context_params(p: &llama_context_params) -> Result<ContextParams> {
         no_perf: p.no_perf,
         swa_snapshots: None,
         swa_snapshot_bytes: None,
+        offload_kqv: p.offload_kqv,
+        op_offload: p.op_offload,
         kv: None,
     })
 }

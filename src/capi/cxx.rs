@@ -12,7 +12,7 @@ use super::links;
 use super::ptr;
 use super::types::*;
 use crate::grammar::Grammar;
-use crate::model::arch;
+use crate::model::{Model, arch};
 use crate::sampling;
 use crate::vocab::{code_points, encode_code_point};
 use platform::log;
@@ -28,31 +28,35 @@ pub unsafe extern "C" fn llama_model_n_expert(model: Option<&llama_model>) -> i3
     with("llama_model_n_expert", model, 0, |m| i32::try_from(m.0.model.hp.n_expert).unwrap_or(i32::MAX))
 }
 
-/// Devices beside the CPU that hold a part of the model.
+/// Devices beside the CPU that the model may be divided over.
 #[unsafe(export_name = "_Z21llama_model_n_devicesPK11llama_model")]
 pub unsafe extern "C" fn llama_model_n_devices(model: Option<&llama_model>) -> i32 {
-    with("llama_model_n_devices", model, 0, |m| i32::try_from(m.0.model.devices.len()).unwrap_or(i32::MAX))
+    with("llama_model_n_devices", model, 0, |m| i32::try_from(handles(&m.0.model).count()).unwrap_or(i32::MAX))
 }
 
 /// The i-th of them, as the program's libggml has it; NULL where there are not so many, or no libggml knows it.
 #[unsafe(export_name = "_Z22llama_model_get_devicePK11llama_modeli")]
 pub unsafe extern "C" fn llama_model_get_device(model: Option<&llama_model>, i: c_int) -> ggml_backend_dev_t {
     with("llama_model_get_device", model, std::ptr::null_mut(), |m| {
-        let device = usize::try_from(i).ok().and_then(|i| m.0.model.devices.get(i));
-        device.and_then(|d| devices::handle(d.as_ref())).map_or(std::ptr::null_mut(), |h| h.as_ptr())
+        usize::try_from(i).ok().and_then(|i| handles(&m.0.model).nth(i)).map_or(std::ptr::null_mut(), |h| h.as_ptr())
     })
+}
+
+/// The devices of a model that the program's libggml knows: it is asked about each.
+fn handles(m: &Model) -> impl Iterator<Item = NonNull<c_void>> {
+    m.devices.iter().filter_map(|d| devices::handle(d.as_ref()))
 }
 
 /// Bytes by buffer type, for the model, the KV store and activations: what a context may come to take. `camelid_kv_resident` says what it takes.
 /// std::map<ggml_backend_buffer_type_t, size_t[3]>, empty where the program brought no libggml whose buffer type could be named.
 #[unsafe(export_name = "_Z26llama_get_memory_breakdownPK13llama_context")]
 pub unsafe extern "C" fn llama_get_memory_breakdown(out: *mut Map, ctx: Option<&llama_context>) -> *mut Map {
-    let sizes = with_context("llama_get_memory_breakdown", ctx.map(|c| &c.0.ctx), None, |c| {
-        let [kv, activations] = c.reserved();
-        Some([c.model.held_bytes(), kv, activations])
+    let sizes = with_context("llama_get_memory_breakdown", ctx.map(|c| &c.0.ctx), Vec::new(), |c| {
+        let all = c.reserved().into_iter().enumerate();
+        all.filter_map(|(i, [kv, activations])| Some((buffer_type(&c.model, i)?, [c.model.held_bytes(i), kv, activations]))).collect()
     });
     // SAFETY: the caller's promise: room for this map.
-    unsafe { Map::put(out, sizes.and_then(|_| cpu_buffer_type()), sizes.unwrap_or_default()) };
+    unsafe { Map::put(out, sizes) };
     out
 }
 
@@ -66,10 +70,21 @@ pub unsafe extern "C" fn llama_context_memory_breakdown(out: *mut Map, ctx: Opti
 /// Bytes of the model by buffer type: std::map<ggml_backend_buffer_type_t, size_t>.
 #[unsafe(export_name = "_ZNK11llama_model16memory_breakdownEv")]
 pub unsafe extern "C" fn llama_model_memory_breakdown(out: *mut Map, model: Option<&llama_model>) -> *mut Map {
-    let bytes = with("llama_model::memory_breakdown", model, None, |m| Some(m.0.model.held_bytes()));
+    let bytes = with("llama_model::memory_breakdown", model, Vec::new(), |m| {
+        let all = (0..m.0.model.backends.len()).map(|i| Some((buffer_type(&m.0.model, i)?, m.0.model.held_bytes(i))));
+        all.flatten().collect()
+    });
     // SAFETY: the caller's promise: room for this map.
-    unsafe { Map::put(out, bytes.and_then(|_| cpu_buffer_type()), bytes.unwrap_or_default()) };
+    unsafe { Map::put(out, bytes) };
     out
+}
+
+/// Memory of a model's backend, as the program's libggml calls it.
+fn buffer_type(m: &Model, place: usize) -> Option<NonNull<c_void>> {
+    match place.checked_sub(1) {
+        None => cpu_buffer_type(),
+        Some(i) => devices::buffer_type(m.devices.get(i)?.as_ref()),
+    }
 }
 
 /// Plain memory, as the program's libggml calls it.

@@ -36,7 +36,6 @@ pub fn handle(d: &dyn Device) -> Option<NonNull<c_void>> {
 }
 
 /// The type of buffers in its memory.
-#[allow(dead_code, reason = "memory reports by device come next")]
 pub fn buffer_type(d: &dyn Device) -> Option<NonNull<c_void>> {
     ask(c"ggml_backend_dev_buffer_type", handle(d)?.as_ptr())
 }
@@ -57,21 +56,18 @@ pub unsafe fn offload(p: &llama_model_params) -> Result<Offload> {
         }
         _ => return Err(Error::unsupported("split_mode tensor: tensors are not divided over devices")),
     };
-    if p.no_alloc {
-        // Sizes alone are wanted, and mapped files have them: nothing is taken of any device.
-        return Ok(Offload::none());
-    }
     let shares = if gpus().is_empty() { 0 } else { usize::from(crate::model::place::MAX_DEVICES) };
     Ok(Offload {
         // SAFETY: the caller's promise; likewise below.
         devices: unsafe { devices(p.devices) }?,
-        n_gpu_layers: p.n_gpu_layers,
+        n_gpu_layers: gpu_layers(p.n_gpu_layers),
         split,
         main_gpu: p.main_gpu,
         // SAFETY: as above: as long as llama_max_devices says.
         tensor_split: unsafe { ptr::slice(p.tensor_split, shares) }.unwrap_or_default().to_vec(),
         // SAFETY: as above.
         overrides: unsafe { overrides(p.tensor_buft_overrides) }?,
+        no_alloc: p.no_alloc,
     })
 }
 
@@ -111,4 +107,9 @@ unsafe fn overrides(p: *const llama_model_tensor_buft_override) -> Result<Vec<Ov
         Ok(Override { pattern: Pattern::new(pattern)?, to: name_of(c"ggml_backend_buft_name", e.buft)? })
     };
     list.map(|e| one(e).map_err(|e| e.within("tensor_buft_overrides"))).collect()
+}
+
+/// As many as the program asks for, or as `CAMELID_GPU_LAYERS` says under programs that do not ask.
+fn gpu_layers(asked: i32) -> i32 {
+    platform::env::get("CAMELID_GPU_LAYERS").and_then(|n| n.parse().ok()).unwrap_or(asked)
 }

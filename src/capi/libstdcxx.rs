@@ -99,26 +99,31 @@ struct Node<V> {
 }
 
 impl Map {
-    /// A map with one entry at `out`; without a key, or memory for it, an empty one.
+    /// A map at `out`; without memory for its nodes an empty one. Of entries with one key the last counts.
     ///
     /// # Safety
-    /// Room for a map that the caller will look at as one, of values like `V`.
-    pub unsafe fn put<V>(out: *mut Map, key: Option<NonNull<c_void>>, value: V) {
-        let Some(key) = key.filter(|_| !out.is_null()) else {
+    /// NULL, or room for a map that the caller will look at as one, of values like `V`.
+    pub unsafe fn put<V>(out: *mut Map, mut entries: Vec<(NonNull<c_void>, V)>) {
+        entries.reverse();
+        entries.sort_by_key(|e| e.0);
+        entries.dedup_by_key(|e| e.0);
+        let nodes: Option<Vec<_>> = entries.iter().map(|_| new::<Node<V>>(1)).collect();
+        let Some(nodes) = nodes.filter(|n| !n.is_empty() && !out.is_null()) else {
             // SAFETY: the caller's promise.
             return unsafe { Self::put_empty(out) };
         };
-        let Some(node) = new::<Node<V>>(1) else {
-            // SAFETY: the caller's promise.
-            return unsafe { Self::put_empty(out) };
-        };
-        // SAFETY: room for a map by the caller's promise, and for a node that was just taken.
+        let (first, last, n) = (nodes[0].as_ptr().cast(), nodes[nodes.len() - 1].as_ptr().cast(), nodes.len());
+        for (node, (key, value)) in nodes.iter().zip(entries) {
+            let links = Links { color: 1, parent: null_mut(), left: null_mut(), right: null_mut() };
+            // SAFETY: room for a node that was just taken.
+            unsafe { node.write(Node { links, key: key.as_ptr(), value }) };
+        }
+        let links: Vec<*mut Links> = nodes.iter().map(|n| n.as_ptr().cast()).collect();
+        // SAFETY: room for a map by the caller's promise, and nodes that were just made.
         unsafe {
             let head = &raw mut (*out).head;
-            let root = Links { color: 1, parent: head, left: null_mut(), right: null_mut() };
-            node.write(Node { links: root, key: key.as_ptr(), value });
-            let root: *mut Links = node.as_ptr().cast();
-            out.write(Map { compare: 0, head: Links { color: 0, parent: root, left: root, right: root }, n: 1 });
+            let root = tree(&links, head, (links.len() + 1).ilog2());
+            out.write(Map { compare: 0, head: Links { color: 0, parent: root, left: first, right: last }, n });
         }
     }
 
@@ -133,6 +138,22 @@ impl Map {
             }
         }
     }
+}
+
+/// Sorted nodes as a tree as flat as it can be, of which `full` levels are full and black; those below are red. Its root.
+///
+/// # Safety
+/// Nodes that nobody else uses.
+unsafe fn tree(nodes: &[*mut Links], parent: *mut Links, full: u32) -> *mut Links {
+    let Some(root) = nodes.get(nodes.len() / 2).copied() else { return null_mut() };
+    let (left, right) = (&nodes[..nodes.len() / 2], &nodes[nodes.len() / 2 + 1..]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let color = u32::from(full > 0);
+        let (left, right) = (tree(left, root, full.saturating_sub(1)), tree(right, root, full.saturating_sub(1)));
+        root.write(Links { color, parent, left, right });
+    }
+    root
 }
 
 /// Room for `n` of T by the program's `operator new`; by malloc, which is what that is made of, where the program has no C++ that we can see.
@@ -166,21 +187,56 @@ mod tests {
         }
     }
 
+    /// Keys and values from left to right; how many nodes are red.
+    unsafe fn walk(node: *mut Node<[usize; 2]>, parent: *const Links, found: &mut Vec<(*mut c_void, [usize; 2])>) -> usize {
+        if node.is_null() {
+            return 0;
+        }
+        // SAFETY: a node of a tree that was just made.
+        unsafe {
+            let links = &(*node).links;
+            assert_eq!(links.parent.cast_const(), parent);
+            let left = walk(links.left.cast(), node.cast(), found);
+            found.push(((*node).key, (*node).value));
+            left + walk(links.right.cast(), node.cast(), found) + usize::from(links.color == 0)
+        }
+    }
+
+    unsafe fn free(node: *mut Links) {
+        if !node.is_null() {
+            // SAFETY: as above; given back as it was taken.
+            unsafe {
+                free((*node).left);
+                free((*node).right);
+                libc::free(node.cast());
+            }
+        }
+    }
+
     #[test]
     fn sizes_and_links_are_those_of_libstdcxx() {
         assert_eq!((size_of::<Text>(), size_of::<Vector<i32>>(), size_of::<Map>()), (32, 24, 48));
         assert_eq!((size_of::<Links>(), std::mem::offset_of!(Map, head), std::mem::offset_of!(Map, n)), (32, 8, 40));
         let mut map = std::mem::MaybeUninit::<Map>::uninit();
-        let mut thing = 0_u8;
+        let mut things = [0_u8; 5];
         // SAFETY: room for a map, which is read as one; the node is given back as it was taken.
         unsafe {
-            Map::put(map.as_mut_ptr(), NonNull::new((&raw mut thing).cast()), [1_usize, 2, 3]);
-            let m = map.assume_init_ref();
-            let node: *mut Node<[usize; 3]> = m.head.parent.cast();
-            assert_eq!((m.n, (*node).value, (*node).key), (1, [1, 2, 3], (&raw mut thing).cast()));
-            assert_eq!(((*node).links.parent.cast_const(), m.head.left, m.head.right), (&raw const m.head, node.cast(), node.cast()));
-            libc::free(node.cast());
-            Map::put(map.as_mut_ptr(), None, ());
+            let keys: Vec<NonNull<c_void>> = things.iter_mut().map(|t| NonNull::from(t).cast()).collect();
+            let key = |i: usize| keys[i];
+            for n in 1..=5 {
+                // In the order of std::map, whatever order they come in; the last of two with one key counts.
+                let list = (0..n).rev().map(|i| (key(i), [9, 9])).chain((0..n).map(|i| (key(i), [i, 10 * i]))).collect();
+                Map::put(map.as_mut_ptr(), list);
+                let m = map.assume_init_ref();
+                let mut found = Vec::new();
+                let reds = walk(m.head.parent.cast::<Node<[usize; 2]>>(), &raw const m.head, &mut found);
+                assert_eq!(found, (0..n).map(|i| (key(i).as_ptr(), [i, 10 * i])).collect::<Vec<_>>());
+                assert_eq!((m.n, reds), (n, [0, 0, 1, 0, 1, 2][n]));
+                let ends = [m.head.left, m.head.right].map(|e| (*e.cast::<Node<[usize; 2]>>()).key);
+                assert_eq!(ends, [key(0).as_ptr(), key(n - 1).as_ptr()]);
+                free(m.head.parent);
+            }
+            Map::put::<()>(map.as_mut_ptr(), Vec::new());
             let m = map.assume_init_ref();
             assert_eq!((m.n, m.head.left.cast_const(), m.head.parent), (0, &raw const m.head, null_mut()));
         }

@@ -1,6 +1,6 @@
 //! Which bytes of a group's store are in memory: made sure of when cells are taken, given back some time after their block lost its last one.
 //! Knows blocks, cells and byte ranges, neither rows nor who sits where; `reaper` knows when.
-use crate::backend::{BlockId, Buffer, Rounds, TILE};
+use crate::backend::{BlockId, Buffer, DeviceId, Rounds, TILE};
 use platform::{Error, Result, mmap};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -154,9 +154,9 @@ impl Resident {
     pub fn bytes(&self) -> usize {
         self.apart().map(|d| d.buf.resident(0..d.buf.len())).sum()
     }
-    /// Address space reserved.
-    pub fn reserved(&self) -> usize {
-        self.apart().map(|d| d.buf.len()).sum()
+    /// Address space reserved, by buffer.
+    pub fn reserved(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
+        self.apart().map(|d| (d.buf.device(), d.buf.len()))
     }
     /// One for each buffer.
     fn apart(&self) -> impl Iterator<Item = &Device> {
@@ -280,7 +280,7 @@ mod tests {
         let r = store(&cpu(), &Backing::Heap, 3);
         r.secure(cells(0, 0..64)).unwrap();
         r.free([BlockId(0)].into_iter());
-        assert_eq!((r.release_some(), r.bytes()), (1, r.reserved()));
+        assert_eq!((r.release_some(), r.bytes()), (1, r.reserved().map(|b| b.1).sum()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! that device, so that what is used together lies together. On several nodes each has its heads of every block in a region of its own, or whole
 //! blocks in turn where heads are too few. Knows planes and sizes, not what they mean.
 use super::resident::{Device, Resident};
-use crate::backend::{Backend, BlockId, Buffer, Copy2d, DType, HeadsAt, KvGroup, KvLayer, PlaneAt, Region, Rounds, Stretch};
+use crate::backend::{Backend, BlockId, Buffer, Copy2d, DType, DeviceId, HeadsAt, KvGroup, KvLayer, PlaneAt, Region, Rounds, Stretch};
 use platform::{Backing, Error, Result};
 use std::sync::Arc;
 
@@ -121,8 +121,8 @@ impl Store {
     pub fn resident(&self) -> &Arc<Resident> {
         &self.resident
     }
-    /// Address space reserved, not memory used.
-    pub fn bytes(&self) -> usize {
+    /// Address space reserved on each device, not memory used.
+    pub fn bytes(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
         self.resident.reserved()
     }
 

@@ -2,7 +2,7 @@
 //! next ubatch comes. Knows no models.
 use super::store::{LayerRows, Store, cells_per_block};
 use super::{GroupSpec, Memory, Window};
-use crate::backend::{Backend, GroupId, KvGroup, QueryRow, SeqSet, Ubatch, Views};
+use crate::backend::{Backend, DeviceId, GroupId, KvGroup, QueryRow, SeqSet, Ubatch, Views};
 use platform::{Backing, Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,9 +55,9 @@ impl Within {
     pub fn groups(&self) -> &[KvGroup] {
         &self.groups
     }
-    /// Address space reserved, not memory used.
-    pub fn bytes(&self) -> usize {
-        self.stores.iter().map(Store::bytes).sum()
+    /// Address space reserved on each device, not memory used.
+    pub fn bytes(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
+        self.stores.iter().flat_map(Store::bytes)
     }
 
     /// Gives the rows to a new ubatch: its tokens see those of the sequence that they are named with first, on both sides.

@@ -24,7 +24,6 @@ pub fn file_name(t: &Tensor, from: i32, encoder: Option<i32>) -> String {
 pub struct Binder<'a> {
     source: &'a Source,
     backends: &'a [Arc<dyn Backend>],
-    #[allow(dead_code, reason = "tensors by name come next")]
     places: &'a Places,
     /// Per file and backend: the mapped file as a buffer.
     maps: HashMap<(u16, usize), Arc<dyn Buffer>>,
@@ -66,9 +65,10 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Binds the whole model; `place[il]` is a layer's backend, `head` the output's. The layers of an encoder follow those of its decoder.
-    pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
+    /// Binds the whole model; `place[il]` is a layer's backend. The layers of an encoder follow those of its decoder.
+    pub fn bind(&mut self, arch: &Arch, hp: &HParams, layers: &[LayerSpec], place: &[usize]) -> Result<()> {
         self.encoder = arch.encoder_from(hp);
+        let head = self.places.output();
         let scaled = self.has_fp4_head();
         for t in names::model_tensors(hp, arch).into_iter().filter(|t| scaled || t.name != Role::Output.scale()) {
             // An encoder beside a decoder is where the embeddings are.
@@ -81,7 +81,7 @@ impl<'a> Binder<'a> {
         let (norm, mut loaded) = (arch.norm(hp), HashMap::new());
         for (il, spec) in layers.iter().enumerate() {
             let (from, il32) = ((arch.source)(hp, il as u32) as i32, il as i32);
-            match loaded.get(&(from, place[il])) {
+            match loaded.get(&from) {
                 Some(first) => {
                     self.share(*first, il32);
                     self.scales(il32, hp, &norm, spec, place[il])?;
@@ -89,12 +89,9 @@ impl<'a> Binder<'a> {
                 None => {
                     self.from = from;
                     self.layer(il32, hp, &norm, spec, place[il])?;
-                    loaded.insert((from, place[il]), il32);
+                    loaded.insert(from, il32);
                 }
             }
-        }
-        for role in [Role::RopeFreqs, Role::RopeLong, Role::RopeShort] {
-            self.copy_factors(role, layers, place, head)?;
         }
         self.leftovers();
         Ok(())
@@ -108,35 +105,14 @@ impl<'a> Binder<'a> {
     /// Without a head of its own the model uses the embeddings; on another device they are there a second time.
     fn tie(&mut self, hp: &HParams, head: usize) -> Result<()> {
         let name = Role::TokenEmbd.weight();
-        let embd = self.roles[&(-1, name)];
-        let id = if head == 0 {
-            embd
-        } else {
-            self.load(-1, &Tensor { name, shape: [hp.n_embd, hp.n_vocab, 1], required: true, small: false }, head, 0..hp.n_vocab)?
-                .unwrap_or(embd)
+        let (embd, file) = (self.roles[&(-1, name)], name.full(-1));
+        let id = match self.places.tensor(&file, head) == self.places.tensor(&file, 0) {
+            true => Some(embd),
+            false => {
+                self.load(-1, &Tensor { name, shape: [hp.n_embd, hp.n_vocab, 1], required: true, small: false }, head, 0..hp.n_vocab)?
+            }
         };
-        self.roles.insert((-1, Role::Output.weight()), id);
-        Ok(())
-    }
-
-    /// Rotation factors are small and wanted on every device that has layers: each layer gets the copy of its device.
-    fn copy_factors(&mut self, role: Role, layers: &[LayerSpec], place: &[usize], head: usize) -> Result<()> {
-        let name = role.weight();
-        let Some(at_head) = self.roles.get(&(-1, name)).copied() else { return Ok(()) };
-        let mut by_dev = HashMap::from([(head, at_head)]);
-        let uses = |s: &LayerSpec| names::factor_roles(s.attn.rope_factors).contains(&role);
-        for (il, _) in layers.iter().enumerate().filter(|(_, s)| uses(s)) {
-            let id = match by_dev.get(&place[il]) {
-                Some(id) => *id,
-                None => {
-                    let n = self.weights[at_head.0 as usize].shape[0];
-                    let t = Tensor { name, shape: [n, 1, 1], required: true, small: true };
-                    self.load(-1, &t, place[il], 0..n)?.unwrap_or(at_head)
-                }
-            };
-            by_dev.insert(place[il], id);
-            self.roles.insert((il as i32, name), id);
-        }
+        self.roles.insert((-1, Role::Output.weight()), id.unwrap_or(embd));
         Ok(())
     }
 
@@ -250,7 +226,7 @@ impl<'a> Binder<'a> {
         self.piece(il, t, dev, rows, t.name)
     }
 
-    /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`.
+    /// Checks a tensor and makes a weight of its rows `rows` (elements of a small one) on backend `dev`, or on the one that it is wanted on by name.
     fn load(&mut self, il: i32, t: &Tensor, dev: usize, rows: std::ops::Range<u32>) -> Result<Option<WeightId>> {
         let of = if il < 0 || t.is_scale() { il } else { self.from };
         let (name, shape) = (file_name(t, of, self.encoder), t.shape);
@@ -266,6 +242,7 @@ impl<'a> Binder<'a> {
             return Err(Error::invalid(format!("tensor '{name}' has wrong shape; expected {want:?}, got {:?}", info.shape)));
         }
         self.used.insert(name.clone());
+        let dev = self.places.tensor(&name, dev);
         let start = rows.start;
         let weight = if t.small { self.vector(info, dev, rows)? } else { self.matrix(info, shape, dev, rows)? };
         self.count(info)?;
@@ -313,6 +290,9 @@ impl<'a> Binder<'a> {
 
     fn copied(&self, info: &TensorInfo, dev: usize, from: usize, n: usize) -> Result<Arc<dyn Buffer>> {
         let buf = self.backends[dev].alloc(n, &info.name)?;
+        if self.backends[dev].is_dry() {
+            return Ok(buf);
+        }
         let mut piece = platform::error::try_zeroed::<u8>(n.min(PIECE), &info.name)?;
         let mut at = 0;
         while at < n {

@@ -14,13 +14,14 @@ pub mod spec;
 mod wanted;
 
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Device, DeviceId, Weight, WeightId, gpus};
+use crate::backend::{Backend, Device, DeviceId, Shard, Weight, WeightId, dry, gpus};
 use crate::gguf::{Meta, Source};
 use crate::vocab::Vocab;
 use hparams::HParams;
 use names::Name;
 pub use place::Offload;
 use place::Places;
+use platform::error::Kind;
 use platform::numa::{self, Nodes};
 use platform::{Error, Result, log};
 use spec::{Arch, Ffn, LayerSpec};
@@ -59,7 +60,7 @@ pub struct Model {
     pub devices: Vec<Arc<dyn Device>>,
     /// The CPU, then the devices, where anything is on them.
     pub backends: Vec<Arc<dyn Backend>>,
-    /// Backend index of each layer, and of the head.
+    /// Backend index of each layer, those of an encoder behind its decoder's, and of the head.
     pub place: Vec<usize>,
     pub head_place: usize,
     pub n_params: u64,
@@ -90,7 +91,7 @@ fn check_tensors(source: &Source) -> Result<()> {
 }
 
 /// The CPU, then devices.
-fn backends(devices: &[Arc<dyn Device>], nodes: Option<Arc<Nodes>>) -> Result<Vec<Arc<dyn Backend>>> {
+fn backends(devices: &[Arc<dyn Device>], no_alloc: bool, nodes: Option<Arc<Nodes>>) -> Result<Vec<Arc<dyn Backend>>> {
     let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env()).on(nodes.unwrap_or_else(numa::nodes));
     log::info(format!("kernels: {}", cpu.isa().name()));
     if let Some(nodes) = cpu.nodes().filter(|n| n.strategy != numa::Strategy::Disabled) {
@@ -98,7 +99,8 @@ fn backends(devices: &[Arc<dyn Device>], nodes: Option<Arc<Nodes>>) -> Result<Ve
     }
     let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
     for d in devices {
-        list.push(d.open().map_err(|e| e.within(format!("device {}", d.name())))?);
+        let b = d.open().map_err(|e| e.within(format!("device {}", d.name())))?;
+        list.push(if no_alloc { dry(b) } else { b });
     }
     Ok(list)
 }
@@ -165,13 +167,11 @@ impl Model {
         if self.layers.iter().any(|l| matches!(&l.ffn, Ffn::Moe(m) if m.n_expert == 0)) {
             return Err(Error::invalid(format!("{} without experts: key {}.expert_count is 0 or missing", self.arch.name, self.arch.name)));
         }
+        let no_alloc = p.offload.no_alloc;
         let places = Places::new(p.offload, self.hp.n_layer_all, &self.devices)?;
-        self.backends = backends(if places.any() { &self.devices } else { &[] }, p.nodes)?;
-        self.place = (0..self.layers.len() as u32).map(|il| places.layer((self.arch.source)(&self.hp, il))).collect();
-        for (il, of) in self.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.attn.kv_of? as usize))) {
-            // Attention stands where its rows are.
-            self.place[il] = self.place[of];
-        }
+        self.backends = backends(if places.any() { &self.devices } else { &[] }, no_alloc, p.nodes)?;
+        let decoder = (0..self.layers.len() as u32).map(|il| places.layer((self.arch.source)(&self.hp, il)));
+        self.place = decoder.chain((0..self.encoder.len() as u32).map(|il| places.layer(il))).collect();
         self.head_place = places.output();
         if !gpus().is_empty() || !self.devices.is_empty() {
             places.report();
@@ -180,17 +180,16 @@ impl Model {
         let bound = if source.is_mapped() { 0.05 } else { 0.5 };
         let mut first = |x: f32| (p.progress)(x * bound);
         let mut binder = bind::Binder::new(source, &self.backends, &places, &mut first);
-        // An encoder beside a decoder is where the embeddings are.
         let all = [self.layers.as_slice(), &self.encoder].concat();
-        let place: Vec<usize> = self.place.iter().copied().chain(self.encoder.iter().map(|_| 0)).collect();
-        binder.bind(self.arch, &self.hp, &all, &place, self.head_place)?;
+        binder.bind(self.arch, &self.hp, &all, &self.place).map_err(|e| self.without_room(e, source, &places))?;
         let (mut weights, files) = (binder.weights, binder.files);
         (self.roles, self.starts) = (binder.roles, binder.starts);
         let lookup_only = self.lookup_only();
         let mut s =
             settle::Settle { source, backends: &self.backends, files: &files, progress: &mut |x| (p.progress)(bound + x * (1.0 - bound)) };
-        s.run(&mut weights, &|id| !lookup_only.contains(&id), p.extra_bufts)?;
+        s.run(&mut weights, &|id| !lookup_only.contains(&id), p.extra_bufts && !self.backends.iter().any(|b| b.streams()))?;
         self.weights = Arc::new(weights);
+        self.report();
         Ok(())
     }
 
@@ -218,10 +217,30 @@ impl Model {
         if self.vocab_only { "?B" } else { (self.arch.size)(&self.hp) }
     }
 
-    /// Bytes of weights, copies counted, also of those that stay in a mapped file.
-    pub fn held_bytes(&self) -> usize {
-        let of = |w: &Weight| w.shards.iter().map(|s| w.row_bytes() * s.rows.len() * w.shape[2] as usize).sum::<usize>();
+    /// Bytes of weights on a backend, copies counted, also of those that stay in a mapped file.
+    pub fn held_bytes(&self, place: usize) -> usize {
+        let here = |s: &&Shard| self.backends.get(place).is_some_and(|b| b.device() == s.buf.device());
+        let of = |w: &Weight| w.shards.iter().filter(here).map(|s| w.row_bytes() * s.rows.len() * w.shape[2] as usize).sum::<usize>();
         self.weights.iter().map(of).sum()
+    }
+
+    /// Of memory that is refused: what each device would have had to hold.
+    fn without_room(&self, e: Error, source: &Source, places: &Places) -> Error {
+        if e.kind != Kind::NoMemory {
+            return e;
+        }
+        let tensors = || source.gguf().tensors.iter();
+        let on = |place| tensors().filter(|t| places.of_file(&t.name) == place).map(|t| t.bytes).sum::<u64>() as f64 / f64::from(1 << 20);
+        let list = self.devices.iter().enumerate().map(|(i, d)| format!("device {}: {:.1} MiB are needed", d.name(), on(i + 1)));
+        e.within(list.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Told as front ends read it.
+    fn report(&self) {
+        for (i, b) in self.backends.iter().enumerate() {
+            let mib = self.held_bytes(i) as f64 / f64::from(1 << 20);
+            log::info(format!("load_tensors: {:>12} model buffer size = {mib:>8.2} MiB", b.name()));
+        }
     }
 
     /// Whether a batch is seen whole by an encoder: the only way of a model without a memory.

@@ -36,11 +36,14 @@ pub struct Offload {
     pub tensor_split: Vec<f32>,
     /// The first that matches counts.
     pub overrides: Vec<Override>,
+    /// Only sizes are wanted: nothing is taken of any device.
+    pub no_alloc: bool,
 }
 
 impl Default for Offload {
     fn default() -> Offload {
-        Offload { devices: None, n_gpu_layers: -1, split: Split::Layer, main_gpu: 0, tensor_split: Vec::new(), overrides: Vec::new() }
+        let (tensor_split, overrides) = (Vec::new(), Vec::new());
+        Offload { devices: None, n_gpu_layers: -1, split: Split::Layer, main_gpu: 0, tensor_split, overrides, no_alloc: false }
     }
 }
 
@@ -151,6 +154,14 @@ impl Places {
     /// Of a tensor that is a part of something at `place`.
     pub fn tensor(&self, name: &str, place: usize) -> usize {
         self.overrides.iter().find(|(p, _)| step_of(name).iter().any(|n| p.find(n.as_bytes()).is_some())).map_or(place, |o| o.1)
+    }
+    /// The same of a tensor of the file, as far as its name tells.
+    pub fn of_file(&self, name: &str) -> usize {
+        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        let rest = if first == "blk" { rest } else { rest.strip_prefix("blk.").unwrap_or("") };
+        let il = rest.split('.').next().and_then(|il| il.parse().ok());
+        let place = il.map(|il| self.layer(il)).or(first.starts_with("output").then(|| self.output()));
+        self.tensor(name, place.unwrap_or(0))
     }
     /// Whether anything is anywhere but on the CPU.
     pub fn any(&self) -> bool {

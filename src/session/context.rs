@@ -10,7 +10,7 @@ use super::pooling::{Finish, Pool};
 use super::runner::{Ground, Lowered, Runner};
 use super::ubatch;
 use super::watch::Watcher;
-use crate::backend::{Bound, GroupId, Io, Limits, Ubatch, Views};
+use crate::backend::{Backend, Bound, DeviceId, GroupId, Io, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings, Taps};
 use crate::memory::store::Store;
 use crate::memory::{Memory, Placed, Refused};
@@ -128,7 +128,7 @@ impl Context {
             return Err(Error::unsupported(format!("pooling type {pooling_type}")));
         }
         for (what, ty) in [("type_k", params.type_k), ("type_v", params.type_v)] {
-            if !model.backends.iter().all(|b| b.stores(ty)) {
+            if !model.place.iter().all(|p| model.backends[params.rows_at(*p)].stores(ty)) {
                 return Err(Error::unsupported(format!("{what}: KV cache type {}", ty.name())));
             }
         }
@@ -145,6 +145,7 @@ impl Context {
             compat: platform::env::flag("CAMELID_COMPAT"),
             taps: Taps::default(),
             watched: watch.is_some(),
+            op_offload: params.op_offload,
             adapted: Arc::new(Adapted::default()),
         };
         let kv_groups = kv.groups().into_iter().chain(encoder::cross_groups(cross.as_ref())).collect();
@@ -197,12 +198,14 @@ impl Context {
 
     fn announce(&self) {
         let (s, mib) = (&self.sizes, |n: usize| n as f64 / (1024.0 * 1024.0));
-        let [kv, activations] = self.reserved();
         log::info(format!(
             "context: n_ctx {} ({} per sequence), n_batch {}, n_ubatch {}, n_seq_max {}",
             s.n_ctx, s.n_ctx_seq, s.n_batch, s.n_ubatch, s.n_seq_max
         ));
-        log::info(format!("context: KV {:.2} MiB and activations {:.2} MiB reserved, taken as used", mib(kv), mib(activations)));
+        for (b, [kv, activations]) in self.model.backends.iter().zip(self.reserved()) {
+            let (kv, activations) = (mib(kv), mib(activations));
+            log::info(format!("context: {}: KV {kv:.2} MiB and activations {activations:.2} MiB reserved, taken as used", b.name()));
+        }
         if s.n_ctx_seq > self.model.hp.n_ctx_train && !self.model.vocab_only {
             log::warn(format!(
                 "n_ctx per sequence ({}) exceeds what the model was trained for ({})",
@@ -344,7 +347,7 @@ impl Context {
         Ok(())
     }
 
-    fn runners(&self) -> impl Iterator<Item = &Runner> {
+    pub(super) fn runners(&self) -> impl Iterator<Item = &Runner> {
         let decoder = self.decoder.iter().flat_map(|d| [&d.lowered.runner, &d.shifter]);
         decoder.chain(self.encoder.iter().map(Encoder::runner))
     }
@@ -449,10 +452,14 @@ impl Context {
     pub fn edits(&self) -> u64 {
         self.edits
     }
-    /// Bytes that K and V, and activations, may come to take.
-    pub fn reserved(&self) -> [usize; 2] {
-        let kv = self.kv.bytes() + self.encoder.as_ref().map_or(0, Encoder::bytes);
-        [kv, self.runners().map(Runner::bytes).sum()]
+    /// Bytes that K and V, and activations, may come to take on each of the model's backends.
+    pub fn reserved(&self) -> Vec<[usize; 2]> {
+        let kv = || self.kv.bytes_by_device().chain(self.encoder.iter().flat_map(Encoder::bytes));
+        let on = |b: &Arc<dyn Backend>| {
+            let sum = |all: &mut dyn Iterator<Item = (DeviceId, usize)>| all.filter(|e| e.0 == b.device()).map(|e| e.1).sum();
+            [sum(&mut kv()), sum(&mut self.runners().flat_map(Runner::bytes))]
+        };
+        self.model.backends.iter().map(on).collect()
     }
     /// Bytes of the KV store that are in memory now.
     pub fn kv_resident(&self) -> usize {

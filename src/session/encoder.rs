@@ -8,7 +8,7 @@ use super::pooling::Pool;
 use super::runner::{Ground, Lowered, Runner};
 use super::ubatch::{self, Split};
 use super::watch::Watcher;
-use crate::backend::{Bound, DType, GroupId, Io, KvGroup, Limits, Ubatch, Views};
+use crate::backend::{Bound, DType, DeviceId, GroupId, Io, KvGroup, Limits, Ubatch, Views};
 use crate::blocks::{self, Settings};
 use crate::memory::within::{Within, WithinLayer};
 use crate::model::Model;
@@ -54,11 +54,11 @@ impl Encoder {
         watch: Option<Watcher>,
     ) -> Result<Encoder> {
         let (layers, place) = match cross.is_some() {
-            true => (&m.encoder, vec![0; m.encoder.len()]),
-            false => (&m.layers, m.place.clone()),
+            true => (&m.encoder, &m.place[m.layers.len()..]),
+            false => (&m.layers, m.place.as_slice()),
         };
         let groups = Groups::of(layers);
-        let rows = rows(layers, &place, &groups.of);
+        let rows = rows(layers, place, &groups.of);
         let within = Within::new(&rows, groups.windows(), &m.backends, s.n_ubatch, s.n_seq_max, true)?;
         let mut kv = within.groups().to_vec();
         let at = GroupId(kv.len() as u16);
@@ -76,8 +76,8 @@ impl Encoder {
     pub fn runner(&self) -> &Runner {
         &self.lowered.runner
     }
-    pub fn bytes(&self) -> usize {
-        self.within.bytes() + self.cross.as_ref().map_or(0, Within::bytes)
+    pub fn bytes(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
+        self.within.bytes().chain(self.cross.iter().flat_map(Within::bytes))
     }
     /// What the decoder's layers see of the encoder's rows; `None` without a decoder. The error is a sequence that was not encoded.
     pub fn seen_by(&self, ub: &Ubatch) -> std::result::Result<Option<Views>, u32> {

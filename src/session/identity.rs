@@ -2,6 +2,7 @@
 //! other. Settings that change no bit are not in it: threads, batch sizes, context size, cell layout, `swa_full`.
 use super::Context;
 use super::params::rope_settings;
+use super::runner::Runner;
 use crate::memory::hadamard;
 use crate::model::hparams::RopeScaling;
 use std::fmt::Write;
@@ -16,6 +17,9 @@ impl Context {
         if self.model.encodes() {
             return Err("nothing is kept, or it depends on what was encoded before");
         }
+        if self.runners().any(Runner::streams) {
+            return Err("large batches are computed on another device than small ones (op_offload)");
+        }
         match self.memory().compat() && self.memory().first_ring().is_some() {
             true => Err("with CAMELID_COMPAT windows may lose cells that tokens should have seen"),
             false => Ok(()),
@@ -26,7 +30,9 @@ impl Context {
         let (m, p) = (&self.model, &self.params);
         let mut s = format!("camelid {} build {BUILD} libm {:016x}\n", env!("CARGO_PKG_VERSION"), libm());
         let devices: Vec<String> = m.backends.iter().map(|b| b.identity()).collect();
-        let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}", m.place, m.head_place);
+        let _ = writeln!(s, "devices {devices:?}, layers on {:?}, head on {}, rows with them {}", m.place, m.head_place, p.offload_kqv);
+        let at: Vec<u8> = m.weights.iter().flat_map(|w| w.shards[0].buf.device().0.to_le_bytes()).collect();
+        let _ = writeln!(s, "weights at {:016x}", platform::hash::of(&at));
         let _ = writeln!(s, "model {} {:?}\nweights {:016x}", m.arch.name, m.hp, m.fingerprint()?);
         let _ = writeln!(s, "kv {} {} as is {} causal {}", p.type_k.name(), p.type_v.name(), hadamard::disabled(), self.causal());
         // All that context size decides: which of its two lists of factors LongRoPE takes.

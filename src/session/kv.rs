@@ -1,7 +1,7 @@
 //! A context's memory together with its bytes: what is decided about cells is done to blocks here (secured, copied, given back).
 //! Knows neither tokens nor plans.
 use super::params::{ContextParams, Sizes};
-use crate::backend::{BlockId, DType, GroupId, KvGroup, KvShift, Rounds, Ubatch};
+use crate::backend::{BlockId, DType, DeviceId, GroupId, KvGroup, KvShift, Rounds, Ubatch};
 use crate::memory::hadamard;
 use crate::memory::reaper::Reaper;
 use crate::memory::restore::RowAt;
@@ -43,11 +43,11 @@ impl Groups {
     fn layers(&self, m: &Model, g: usize, p: &ContextParams) -> Vec<LayerRows> {
         if self.index.is_some_and(|i| i.0 as usize == g) {
             let own = m.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.own_index()?)));
-            return own.map(|(il, ix)| index_rows(ix, il, m.place[il], p.type_k)).collect();
+            return own.map(|(il, ix)| index_rows(ix, il, p.rows_at(m.place[il]), p.type_k)).collect();
         }
         let stores = |(il, l): &(usize, &LayerSpec)| m.arch.memory && self.of[*il].0 as usize == g && l.stores();
         let mine = m.layers.iter().enumerate().filter(stores);
-        let mut rows: Vec<LayerRows> = mine.map(|(il, l)| layer_rows(l, il, m.place[il], [p.type_k, p.type_v])).collect();
+        let mut rows: Vec<LayerRows> = mine.map(|(il, l)| layer_rows(l, il, p.rows_at(m.place[il]), [p.type_k, p.type_v])).collect();
         hadamard::set(&mut rows, m.layers.first().map_or([0; 2], |l| [l.attn.head_k, l.attn.head_v]));
         rows
     }
@@ -144,7 +144,10 @@ impl Kv {
     }
     /// Address space reserved, not memory used.
     pub fn bytes(&self) -> usize {
-        self.stores.iter().map(Store::bytes).sum()
+        self.bytes_by_device().map(|b| b.1).sum()
+    }
+    pub fn bytes_by_device(&self) -> impl Iterator<Item = (DeviceId, usize)> + '_ {
+        self.stores.iter().flat_map(Store::bytes)
     }
     /// Bytes in memory now.
     pub fn resident(&self) -> usize {

@@ -43,8 +43,19 @@ pub struct ContextParams {
     pub swa_snapshots: Option<u32>,
     /// Most bytes of snapshots; `None`: as many as the context's cells can come to take.
     pub swa_snapshot_bytes: Option<usize>,
+    /// Rows of layers on devices are there too, and so is their attention; else both are the CPU's.
+    pub offload_kqv: bool,
+    /// Large batches are multiplied with weights of the CPU on a device that can have them brought over.
+    pub op_offload: bool,
     /// What the KV store lies in; `None`: what `CAMELID_KV` says.
     pub kv: Option<Backing>,
+}
+
+impl ContextParams {
+    /// Where the rows of a layer at `place` are.
+    pub fn rows_at(&self, place: usize) -> usize {
+        if self.offload_kqv { place } else { 0 }
+    }
 }
 
 impl Default for ContextParams {
@@ -77,6 +88,8 @@ impl Default for ContextParams {
             no_perf: true,
             swa_snapshots: None,
             swa_snapshot_bytes: None,
+            offload_kqv: true,
+            op_offload: true,
             kv: None,
         }
     }

@@ -30,6 +30,7 @@ pub fn read(m: &Model, out: &mut [f32]) -> Result<()> {
         compat: false,
         taps: Taps::default(),
         watched: false,
+        op_offload: false,
         adapted: Arc::default(),
     };
     let (plan, made) = blocks::table_plan(m, &settings);

@@ -163,7 +163,11 @@ impl Scribe<'_> {
 
     fn step(&mut self, s: &Step) -> Vec<Spec> {
         match &s.op {
-            Op::Store { .. } | Op::Shift { .. } | Op::Move { .. } => Vec::new(),
+            Op::Store { .. } | Op::Shift { .. } => Vec::new(),
+            Op::Move { x, out } => {
+                self.names.insert(*out, self.names.get(x).cloned().unwrap_or_default());
+                Vec::new()
+            }
             Op::Embed { table, by, out, .. } => {
                 let ids = Piece { name: "inp_tokens".into(), from: Origin::Tokens, shape: Shape::Rows };
                 let by = (*by != Lookup::Positions).then_some(ids);

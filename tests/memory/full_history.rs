@@ -143,6 +143,7 @@ impl FullHistory {
             compat: false,
             taps: blocks::Taps::default(),
             watched: false,
+            op_offload: false,
             adapted: Arc::default(),
         };
         let kv = Arc::new(stores.iter().map(|s| s.group().clone()).collect());

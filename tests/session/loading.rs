@@ -95,6 +95,6 @@ fn a_context_of_a_vocabulary_has_sizes_and_refuses_batches() {
     };
     let m = std::sync::Arc::new(Model::load(&source(LLAMA, LoadMode::Mmap), p).expect("loads"));
     let mut c = super::context(&m, |p| p.n_ctx = 512);
-    assert_eq!((c.sizes.n_ctx, c.has_memory(), m.held_bytes()), (512, false, 0));
+    assert_eq!((c.sizes.n_ctx, c.has_memory(), m.held_bytes(0)), (512, false, 0));
     assert_eq!((c.decode(&super::view(&[1, 2, 3])), c.encode(&super::view(&[1]))), (-1, -1));
 }

@@ -6,6 +6,7 @@ mod files;
 mod rng;
 mod round;
 
+use llama::backend::far;
 use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
@@ -19,23 +20,24 @@ pub const LLAMA: &str = "tinystories-llama-q8_0.gguf";
 /// Has a sliding window.
 pub const GEMMA: &str = "tinystories-gemma3-q8_0.gguf";
 
-/// With `far` the last layer lies where the host cannot address it: states must not notice.
+/// With `far` the last two layers lie on two devices that the host cannot address: states must not notice.
 pub fn model(name: &'static str, far: bool) -> Arc<Model> {
     static MODELS: OnceLock<[Arc<Model>; 4]> = OnceLock::new();
-    let load = |name: &str, far: u32| {
+    let load = |name: &str, n_gpu_layers: i32| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
         let source = llama::gguf::Source::open(&path, llama::gguf::LoadMode::Auto).expect("bundled model");
         let p = LoadParams {
             vocab_only: false,
             check_tensors: false,
             extra_bufts: true,
-            offload: Offload::far(far),
+            // A layer on the first, a layer and the output on the second.
+            offload: Offload { tensor_split: vec![1.0, 2.0], ..Offload::on(far::devices(2, &[]), n_gpu_layers) },
             nodes: None,
             progress: &mut |_| true,
         };
         Arc::new(Model::load(&source, p).expect("loads"))
     };
-    let all = || [load(LLAMA, 0), load(GEMMA, 0), load(LLAMA, 1), load(GEMMA, 1)];
+    let all = || [load(LLAMA, 0), load(GEMMA, 0), load(LLAMA, 3), load(GEMMA, 3)];
     MODELS.get_or_init(all)[usize::from(name == GEMMA) + 2 * usize::from(far)].clone()
 }
 

@@ -49,6 +49,11 @@ pub const SWITCHES: &[Switch] = &[
         help: "quantised K and V are kept as they are, not under a Hadamard transform (the original's)",
     },
     Switch {
+        name: "GGML_OP_OFFLOAD_MIN_BATCH",
+        values: "N",
+        help: "tokens from which on op_offload brings weights of the CPU to a device (the original's, default 32)",
+    },
+    Switch {
         name: "CAMELID_NUMA",
         values: "disabled|distribute|isolate|numactl|mirror|shard",
         help: "where weights, KV and threads go on a machine of several memory nodes; wins over llama_numa_init",
@@ -71,6 +76,7 @@ pub const SWITCHES: &[Switch] = &[
         help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
     },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
+    Switch { name: "CAMELID_GPU_LAYERS", values: "N", help: "layers on GPUs, whatever the program asks for; -1: all" },
     Switch {
         name: "CAMELID_FAR",
         values: "N[:BYTES+BYTES..]",

@@ -13,6 +13,8 @@
 //! | `CAMELID_MOCK_CUDA_CC` | compute capability (90); PTX for later ones is refused |
 //! | `CAMELID_MOCK_CUDA_INIT` | what `cuInit` answers (0) |
 //! | `CAMELID_MOCK_CUDA_COUNT` | a file for the counts of calls and copies: `cuMockReport`, or the end of the process |
+//! | `CAMELID_MOCK_CUDA_FAIL` | calls that fail: `cuMemAlloc_v2:3:2,..` for the third one, with error 2 |
+//! | `CAMELID_MOCK_CUDA_LATE` | set: a launch that goes wrong succeeds, and the next call has its error, as on a device |
 //! | `CAMELID_MOCK_CUDA_TRACE` | set: calls that fail say so on stderr |
 //!
 //! `camelid_mock_calls(name)`, `camelid_mock_bytes(kind)` and `camelid_mock_reset()` are exported too.
@@ -20,10 +22,11 @@
 //! **Arithmetic.** add, sub, mul, fma, div, sqrt and rcp are rounded as PTX says, f16 and bf16 included. What PTX approximates is computed in f64 and
 //! rounded: no device has just these bits. Products of tiles have one order, which no device has either (`exec/mma.rs`).
 //!
-//! **Sanitizer.** Device addresses are ones that the host cannot follow. An access outside of live memory or not aligned, shared memory beyond its
-//! end, read before it was written, or touched by two warps without a barrier between, a barrier that not all reach, a shuffle from a lane that does
-//! not take part: the kernel, block, thread and PTX line are said on stderr, the launch fails (CUDA_ERROR_ILLEGAL_ADDRESS, MISALIGNED_ADDRESS or
-//! LAUNCH_FAILED), and so does every later call in that context. Fresh memory holds NaNs.
+//! **Sanitizer.** Device addresses are ones that the host cannot follow. An access outside of live memory, not aligned, or of another device without
+//! peer access, shared memory beyond its end, read before it was written (or its `cp.async` waited for), or touched by two warps without a barrier
+//! between, a barrier that not all reach, a shuffle from a lane that does not take part: the kernel, block, thread and PTX line are said on stderr,
+//! the launch fails (CUDA_ERROR_ILLEGAL_ADDRESS, MISALIGNED_ADDRESS or LAUNCH_FAILED), and so does every later call in that context. Fresh memory
+//! holds NaNs.
 //!
 //! **Not here.** Textures, clusters, cooperative launches, TMA and wgmma, recursion, calls through pointers, parallelism: streams are run in the order
 //! of the calls, blocks one after the other. So missing synchronisation between streams is not found, nor races between blocks. An opcode or suffix

@@ -13,8 +13,8 @@ pub const ALIGNMENT: u64 = 256;
 pub enum Kind {
     /// cuMemAlloc, and variables of modules.
     Device,
-    /// Pages that cuMemMap put there; accessible once cuMemSetAccess said so.
-    Mapped { handle: u64, accessible: bool },
+    /// Pages that cuMemMap put there; reached by the devices that cuMemSetAccess named, one bit each.
+    Mapped { handle: u64, devices: u64 },
     /// cuMemHostAlloc
     Pinned,
     /// cuMemHostRegister
@@ -81,12 +81,13 @@ impl Memory {
 
     /// Bytes that somebody else owns, under a device address.
     pub fn add_mapped(&mut self, base: u64, data: *mut u8, len: u64, handle: u64, device: usize) -> bool {
-        self.add(Region { base, len, kind: Kind::Mapped { handle, accessible: false }, device, data })
+        self.add(Region { base, len, kind: Kind::Mapped { handle, devices: 0 }, device, data })
     }
 
     fn add(&mut self, region: Region) -> bool {
         let at = self.regions.partition_point(|r| r.base + r.len <= region.base);
-        if self.regions.get(at).is_some_and(|r| r.base < region.base + region.len) {
+        let Some(end) = region.base.checked_add(region.len) else { return false };
+        if self.regions.get(at).is_some_and(|r| r.base < end) {
             return false;
         }
         self.insert(region);
@@ -118,7 +119,7 @@ impl Memory {
         let at = self.regions.partition_point(|r| r.base <= address).checked_sub(1)?;
         let r = &self.regions[at];
         let inside = address - r.base <= r.len && len <= r.len - (address - r.base);
-        (inside && !matches!(r.kind, Kind::Mapped { accessible: false, .. })).then_some(at)
+        (inside && !matches!(r.kind, Kind::Mapped { devices: 0, .. })).then_some(at)
     }
 
     pub fn region(&self, i: usize) -> &Region {

@@ -204,8 +204,8 @@ fn variable<'a>(t: &mut Tokens<'a>, space: Space, external: bool) -> Result<Vari
         t.expect(']')?;
     }
     let size = if is_open { 0 } else { element.saturating_mul(count) };
-    if size > 1 << 40 {
-        return refuse(line, format!("{name} has {size} bytes"));
+    if size > 1 << 40 || align > 1 << 16 || align != 0 && !align.is_power_of_two() {
+        return refuse(line, format!("{name} has {size} bytes, aligned to {align}"));
     }
     let mut v = Variable { name, space, align: align.max(element.min(16)), size, init: Vec::new(), pointers: Vec::new(), external };
     if t.take('=') {

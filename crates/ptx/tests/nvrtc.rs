@@ -149,3 +149,100 @@ fn products_of_tiles_of_bytes() {
     let dot = |i: usize| (0..k).map(|e| i32::from(x[i / n * k + e] as i8) * i32::from(w[i % n * k + e] as i8)).sum::<i32>();
     assert_eq!(b.get_u32(y, m * n), (0..m * n).map(|i| dot(i) as u32).collect::<Vec<_>>());
 }
+
+/// Activations as CUDA's library computes them: within a few last bits.
+#[test]
+fn activations() {
+    for text in ROWS {
+        let mut b = Bench::new(text);
+        let n = 1000;
+        let gate: Vec<f32> = noise(n, 13).iter().map(|x| x * 12.0).collect();
+        let up = noise(n, 14);
+        let want: Vec<f64> = gate
+            .iter()
+            .zip(&up)
+            .map(|(g, u)| {
+                let (g, u) = (f64::from(*g), f64::from(*u));
+                g / (1.0 + (-g).exp()) * u + g.tanh() + 0.5 * erf(g) + (-g.abs()).exp().ln_1p()
+            })
+            .collect();
+        let (pg, pu, y) = (b.f32s(&gate), b.f32s(&up), b.room(4 * n));
+        b.run("activate", [n.div_ceil(96) as u32, 1, 1], [96, 1, 1], 0, &[P(pg), P(pu), P(y), I(n as i32)]);
+        close(&b.get_f32(y, n), &want, 2e-6);
+    }
+}
+
+/// The error function by its series, which is good enough where it converges, and its end elsewhere.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+#[test]
+fn conversions_of_rows() {
+    for text in ROWS {
+        let mut b = Bench::new(text);
+        let mut x = noise(500, 15);
+        x.extend([0.0, -0.0, 1e-7, 65504.0, 70000.0, -1e30, 126.5, 127.5, -127.5, 0.5, 1.5, f32::INFINITY, f32::NAN]);
+        let n = x.len();
+        let (px, h, bf, q, d) = (b.f32s(&x), b.room(2 * n), b.room(2 * n), b.room(n), b.room(8 * n));
+        b.run("convert", [4, 1, 1], [160, 1, 1], 0, &[P(px), P(h), P(bf), P(q), P(d), I(n as i32)]);
+        let bytes = |at, n| b.memory.read(at, n as u64).expect("memory");
+        let (h, bf, q, d) = (bytes(h, 2 * n), bytes(bf, 2 * n), bytes(q, n), bytes(d, 8 * n));
+        for (i, x) in x.iter().enumerate() {
+            let brain = Ty { class: mockcuda::isa::Class::Brain, bits: 16 };
+            let got = [&h, &bf].map(|v| u16::from_le_bytes([v[2 * i], v[2 * i + 1]]));
+            assert_eq!(got, [to_f16(*x), narrow(brain, (*x).into(), Round::Near) as u16], "{x}");
+            assert_eq!(q[i] as i8, if x.is_nan() { 0 } else { x.round_ties_even().clamp(-127.0, 127.0) as i8 }, "{x}");
+            let both = f64::from(f16_to_f32(got[0].into())) + f64::from(f32::from_bits(u32::from(got[1]) << 16));
+            let want = both + f64::from(x.abs()).sqrt() / 3.0;
+            let d = f64::from_le_bytes(d[8 * i..8 * i + 8].try_into().expect("eight"));
+            assert!(d == want || d.is_nan() && want.is_nan(), "{x}: {d} {want}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_of_a_row() {
+    for text in ROWS {
+        let mut b = Bench::new(text);
+        let mut x = noise(777, 16);
+        x[501] = 3.5;
+        x[602] = 3.5;
+        let (px, best, count) = (b.f32s(&x), b.u32s(&[0, 0]), b.u32s(&[0]));
+        b.run("argmax", [3, 1, 1], [64, 1, 1], 0, &[P(px), P(best), P(count), I(777)]);
+        assert_eq!(!b.get_u32(best, 1)[0], 501, "the first of two");
+        assert_eq!(b.get_u32(count, 1)[0] as usize, x.iter().filter(|v| **v > 0.0).count());
+    }
+}
+
+#[test]
+fn two_halves_at_once() {
+    for text in ROWS {
+        let mut b = Bench::new(text);
+        let pairs =
+            |seed: u64| noise(400, seed).chunks(2).map(|p| u32::from(to_f16(p[0])) | u32::from(to_f16(p[1])) << 16).collect::<Vec<_>>();
+        let (x, z) = (pairs(17), pairs(18));
+        let (px, pz, y) = (b.u32s(&x), b.u32s(&z), b.room(800));
+        b.run("halves", [2, 1, 1], [128, 1, 1], 0, &[P(px), P(pz), P(y), I(200)]);
+        for (i, got) in b.get_u32(y, 200).into_iter().enumerate() {
+            let one = |shift: u32| {
+                let [a, b] = [x[i], z[i]].map(|v| f64::from(f16_to_f32((v >> shift & 0xffff).into())));
+                let round = |v: f64| f64::from(f16_to_f32(to_f16(v as f32).into()));
+                let sum = round(a + b);
+                to_f16(round(a * b + sum).max(round(a * b)) as f32)
+            };
+            let (low, high) = (one(0), one(16));
+            let value = |h: u16| f16_to_f32(h.into());
+            let (first, second) = if value(low) < value(high) { (low, high) } else { (high, low) };
+            assert_eq!(got, u32::from(first) | u32::from(second) << 16, "{i}");
+        }
+    }
+}

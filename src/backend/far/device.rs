@@ -8,6 +8,7 @@ pub struct Room {
     /// Bytes; `None`: without end.
     total: Option<u64>,
     used: AtomicU64,
+    name: String,
 }
 
 /// Some of it; given back when it is dropped.
@@ -28,7 +29,7 @@ impl Room {
         let fits = |used: u64| used.checked_add(n).filter(|sum| *sum <= total);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(Held { room: self.clone(), bytes: n }),
-            Err(used) => Err(Error::no_memory(format!("{what}: {n} bytes needed, {} free", total.saturating_sub(used)))),
+            Err(used) => Err(Error::no_memory(format!("{}: {what}: {n} bytes needed, {} free", self.name, total.saturating_sub(used)))),
         }
     }
 }
@@ -43,6 +44,7 @@ struct FarDevice {
     id: DeviceId,
     name: String,
     room: Arc<Room>,
+    streams: bool,
 }
 
 impl Device for FarDevice {
@@ -62,16 +64,33 @@ impl Device for FarDevice {
         self.room.memory()
     }
     fn open(&self) -> Result<Arc<dyn Backend>> {
-        Ok(Arc::new(Far::within(self.id, self.room.clone())))
+        Ok(Arc::new(Far::within(self.id, self.room.clone(), self.streams)))
     }
+}
+
+/// The id of "FAR0": what is below is real.
+const FIRST: u16 = 256;
+
+pub fn name(id: DeviceId) -> String {
+    format!("FAR{}", id.0.saturating_sub(FIRST))
 }
 
 /// `FAR0`, `FAR1` and so on, each with its share of `memory` in bytes: the last number is for all that follow; none, and they have memory without end.
 pub fn devices(n: u16, memory: &[u64]) -> Vec<Arc<dyn Device>> {
+    list(n, memory, false)
+}
+
+/// Such that bring weights over from the host for large batches, which bits depend on.
+pub fn streaming(n: u16) -> Vec<Arc<dyn Device>> {
+    list(n, &[], true)
+}
+
+fn list(n: u16, memory: &[u64], streams: bool) -> Vec<Arc<dyn Device>> {
     let one = |i: u16| -> Arc<dyn Device> {
         let total = memory.get(usize::from(i)).or(memory.last()).copied();
-        let room = Arc::new(Room { total, used: AtomicU64::new(0) });
-        Arc::new(FarDevice { id: DeviceId(i + 1), name: format!("FAR{i}"), room })
+        let id = DeviceId(FIRST + i);
+        let room = Arc::new(Room { total, used: AtomicU64::new(0), name: name(id) });
+        Arc::new(FarDevice { id, name: name(id), room, streams })
     };
     (0..n).map(one).collect()
 }

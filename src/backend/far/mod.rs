@@ -6,8 +6,8 @@ mod device;
 mod ops;
 
 use super::*;
-use device::{Held, Room};
-pub use device::{devices, of_environment};
+use device::{Held, Room, name};
+pub use device::{devices, of_environment, streaming};
 use kernels::Isa;
 use platform::{Error, Result};
 use std::collections::HashMap;
@@ -16,17 +16,19 @@ use std::sync::{Mutex, MutexGuard};
 
 pub struct Far {
     device: DeviceId,
+    name: String,
     counts: Arc<Counts>,
     room: Arc<Room>,
+    streams: bool,
 }
 
 impl Far {
     /// With memory without end.
     pub fn new(device: DeviceId) -> Far {
-        Far::within(device, Arc::default())
+        Far::within(device, Arc::default(), false)
     }
-    fn within(device: DeviceId, room: Arc<Room>) -> Far {
-        Far { device, counts: Arc::default(), room }
+    fn within(device: DeviceId, room: Arc<Room>, streams: bool) -> Far {
+        Far { device, name: name(device), counts: Arc::default(), room, streams }
     }
     /// Of all its buffers so far.
     pub fn counts(&self) -> &Counts {
@@ -116,7 +118,7 @@ impl Buffer for FarBuffer {
 
 impl Backend for Far {
     fn name(&self) -> &str {
-        "FAR"
+        &self.name
     }
     fn device(&self) -> DeviceId {
         self.device
@@ -126,6 +128,9 @@ impl Backend for Far {
     }
     fn stores(&self, ty: DType) -> bool {
         kernels::attn::supports(ty)
+    }
+    fn streams(&self) -> bool {
+        self.streams
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
         let held = self.room.take(bytes, what)?;

@@ -93,9 +93,9 @@ impl Applied {
                 }
             }
         }
-        // An encoder's layers are counted like its decoder's, and stand where the embeddings are.
-        let encoder = (0..m.encoder.len()).map(|il| (0, il));
-        for at in m.place.iter().enumerate().map(|(il, place)| (*place, il)).chain(encoder) {
+        // An encoder's layers are counted like its decoder's.
+        let (decoder, encoder) = m.place.split_at(m.layers.len());
+        for at in [decoder, encoder].into_iter().flat_map(|p| p.iter().enumerate().map(|(il, place)| (*place, il))) {
             if let Some(row) = self.control.of(at.1).filter(|_| !adapted.directions.contains_key(&at)) {
                 adapted.directions.insert(at, push(direction(m, at.0, row)?));
             }

@@ -4,6 +4,7 @@ mod operands;
 mod ops;
 mod ops_memory;
 mod ops_warp;
+mod registers;
 
 use crate::isa::{ALWAYS, Inst, Kernel, Op, P, R, Space, Special};
 use crate::lex::{Refusal, refuse};
@@ -84,9 +85,18 @@ pub fn kernel(module: &Module, f: &Function, globals: &HashMap<String, u64>) -> 
     d.module_names();
     d.callees_of(f)?;
     d.entry(f)?;
+    let Kernel { shared_bytes, local_bytes, param_bytes, .. } = d.kernel;
+    if shared_bytes > MAX_SHARED || local_bytes > MAX_LOCAL || param_bytes > MAX_PARAMS {
+        return refuse(
+            f.line,
+            format!("{}: {shared_bytes} bytes shared, {local_bytes} local, {param_bytes} of parameters: too much", f.name),
+        );
+    }
     d.kernel.consts = d.consts.iter().map(|(v, r)| (*r, *v)).collect();
     d.kernel.specials = d.specials.iter().map(|(s, r)| (*r, *s)).collect();
-    Ok(d.kernel)
+    let mut kernel = d.kernel;
+    registers::compact(&mut kernel);
+    Ok(kernel)
 }
 
 impl<'m, 'a: 'm> Decoder<'m, 'a> {
@@ -285,6 +295,11 @@ impl<'m, 'a: 'm> Decoder<'m, 'a> {
         Ok(())
     }
 }
+
+/// What a kernel may have at most: static shared memory, memory of a thread, parameters.
+const MAX_SHARED: u64 = 48 << 10;
+const MAX_LOCAL: u64 = 512 << 10;
+const MAX_PARAMS: u64 = 32764;
 
 /// Functions that the driver has: a failed assertion ends the kernel, nothing is printed.
 const PROVIDED: &[&str] = &["__assertfail", "vprintf"];

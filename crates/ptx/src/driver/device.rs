@@ -213,7 +213,10 @@ extern "C" fn cuDeviceCanAccessPeer(can: Out<i32>, device: i32, peer: i32) -> u3
 extern "C" fn cuCtxEnablePeerAccess(peer: usize, flags: u32) -> u32 {
     in_context("cuCtxEnablePeerAccess", |s, device| {
         let other = *s.contexts.get(peer).map_err(|_| INVALID_CONTEXT)?;
-        if flags != 0 || other == device { Err(INVALID_VALUE) } else { Ok(()) }
+        if flags != 0 || other == device {
+            return Err(INVALID_VALUE);
+        }
+        if s.peers.insert((device, other)) { Ok(()) } else { Err(super::PEER_ACCESS_ALREADY_ENABLED) }
     })
 }
 

@@ -1,6 +1,6 @@
 //! Device memory, copies and fills.
 use super::graph::Work;
-use super::{Done, ILLEGAL_ADDRESS, INVALID_VALUE, In, OUT_OF_MEMORY, Out, State, in_context};
+use super::{Done, INVALID_VALUE, In, OUT_OF_MEMORY, Out, State, in_context};
 use crate::memory::{DEVICE_BASE, Kind};
 
 impl State {
@@ -15,7 +15,7 @@ impl State {
     /// Takes `len` bytes of a device's memory into account.
     pub fn charge(&mut self, device: usize, len: u64) -> Done {
         let d = &mut self.devices[device];
-        let len = len.next_multiple_of(512);
+        let Some(len) = len.checked_next_multiple_of(512) else { return Err(OUT_OF_MEMORY) };
         if len > self.config.memory - d.used.min(self.config.memory) {
             return Err(OUT_OF_MEMORY);
         }
@@ -385,10 +385,4 @@ extern "C" fn cuPointerGetAttribute(data: Out<u64>, attribute: i32, at: u64) -> 
             _ => Err(INVALID_VALUE),
         }
     })
-}
-
-/// What a kernel that failed leaves: see `State::current`.
-pub fn sticky(s: &mut State, device: usize, code: u32) -> Done {
-    s.devices[device].failed = Some(code);
-    Err(if code == 0 { ILLEGAL_ADDRESS } else { code })
 }

@@ -12,7 +12,7 @@ mod vmm;
 
 use crate::memory::Memory;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, c_char};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +37,7 @@ pub const NOT_READY: Code = 600;
 pub const ILLEGAL_ADDRESS: Code = 700;
 pub const LAUNCH_OUT_OF_RESOURCES: Code = 701;
 pub const LAUNCH_TIMEOUT: Code = 702;
+pub const PEER_ACCESS_ALREADY_ENABLED: Code = 704;
 pub const ASSERT: Code = 710;
 pub const ALREADY_REGISTERED: Code = 712;
 pub const NOT_REGISTERED: Code = 713;
@@ -49,6 +50,7 @@ pub const CAPTURE_UNMATCHED: Code = 903;
 pub const CAPTURE_IMPLICIT: Code = 906;
 pub const CAPTURED_EVENT: Code = 907;
 pub const EXEC_UPDATE_FAILURE: Code = 910;
+pub const UNKNOWN: Code = 999;
 
 /// Errors with their names, as the driver spells them, and a few words.
 pub const NAMES: &[(Code, &CStr, &CStr)] = &[
@@ -57,6 +59,9 @@ pub const NAMES: &[(Code, &CStr, &CStr)] = &[
     (OUT_OF_MEMORY, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
     (NOT_INITIALIZED, c"CUDA_ERROR_NOT_INITIALIZED", c"initialization error"),
     (4, c"CUDA_ERROR_DEINITIALIZED", c"driver shutting down"),
+    (34, c"CUDA_ERROR_STUB_LIBRARY", c"CUDA driver is a stub library"),
+    (36, c"CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER", c"API call is not supported in the installed CUDA driver"),
+    (46, c"CUDA_ERROR_DEVICE_UNAVAILABLE", c"CUDA-capable device(s) is/are busy or unavailable"),
     (NO_DEVICE, c"CUDA_ERROR_NO_DEVICE", c"no CUDA-capable device is detected"),
     (INVALID_DEVICE, c"CUDA_ERROR_INVALID_DEVICE", c"invalid device ordinal"),
     (INVALID_IMAGE, c"CUDA_ERROR_INVALID_IMAGE", c"device kernel image is invalid"),
@@ -71,12 +76,15 @@ pub const NAMES: &[(Code, &CStr, &CStr)] = &[
     (ILLEGAL_ADDRESS, c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
     (LAUNCH_OUT_OF_RESOURCES, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested for launch"),
     (LAUNCH_TIMEOUT, c"CUDA_ERROR_LAUNCH_TIMEOUT", c"the launch timed out and was terminated"),
+    (PEER_ACCESS_ALREADY_ENABLED, c"CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED", c"peer access is already enabled"),
     (ASSERT, c"CUDA_ERROR_ASSERT", c"device-side assert triggered"),
     (ALREADY_REGISTERED, c"CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED", c"part or all of the requested memory range is already mapped"),
     (NOT_REGISTERED, c"CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED", c"pointer does not correspond to a registered memory region"),
     (MISALIGNED_ADDRESS, c"CUDA_ERROR_MISALIGNED_ADDRESS", c"misaligned address"),
     (LAUNCH_FAILED, c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
     (NOT_SUPPORTED, c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
+    (803, c"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", c"system has unsupported display driver / cuda driver combination"),
+    (804, c"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE", c"forward compatibility was attempted on non supported HW"),
     (CAPTURE_UNSUPPORTED, c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", c"operation not permitted when stream is capturing"),
     (CAPTURE_INVALIDATED, c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", c"operation failed due to a previous error during capture"),
     (CAPTURE_UNMATCHED, c"CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", c"capture was not initiated in this stream"),
@@ -91,7 +99,7 @@ pub const NAMES: &[(Code, &CStr, &CStr)] = &[
         c"CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE",
         c"the graph update was not performed because it included changes which violated constraints",
     ),
-    (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
+    (UNKNOWN, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
 ];
 
 /// Where a caller wants a result. NULL is an error, or nothing where the function says so.
@@ -165,6 +173,27 @@ pub struct Config {
     pub cc: u32,
     pub init: Code,
     pub count_file: Option<String>,
+    /// A kernel that fails says so to the call after its launch, as a device does, and not to the launch.
+    pub is_late: bool,
+    pub says_errors: bool,
+    /// Calls that fail whatever they ask for.
+    pub failures: Vec<Failure>,
+}
+
+/// The `nth` call of a function answers `code`.
+pub struct Failure {
+    name: String,
+    nth: u64,
+    code: Code,
+}
+
+impl Failure {
+    /// `cuMemAlloc_v2:3:2`
+    fn read(text: &str) -> Option<Failure> {
+        let mut parts = text.trim().split(':');
+        let (name, nth, code) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Failure { name, nth, code })
+    }
 }
 
 impl Config {
@@ -172,13 +201,17 @@ impl Config {
         let number = |name: &str, default: u64| {
             std::env::var(format!("CAMELID_MOCK_CUDA_{name}")).ok().and_then(|v| v.trim().parse().ok()).unwrap_or(default)
         };
+        let text = |name: &str| std::env::var(format!("CAMELID_MOCK_CUDA_{name}")).ok().filter(|t| !t.is_empty());
         Config {
             devices: number("DEVICES", 1).min(64) as usize,
             memory: number("MEMORY", 2 << 30),
             driver: number("DRIVER", 12080) as i32,
             cc: number("CC", 90) as u32,
             init: number("INIT", 0) as Code,
-            count_file: std::env::var("CAMELID_MOCK_CUDA_COUNT").ok().filter(|f| !f.is_empty()),
+            count_file: text("COUNT"),
+            is_late: text("LATE").is_some(),
+            says_errors: text("TRACE").is_some(),
+            failures: text("FAIL").iter().flat_map(|t| t.split(',')).filter_map(Failure::read).collect(),
         }
     }
 }
@@ -235,6 +268,8 @@ pub struct State {
     pub is_ready: bool,
     pub devices: Vec<Device>,
     pub memory: Memory,
+    /// (device, other) where the first may reach the other's memory.
+    pub peers: BTreeSet<(usize, usize)>,
     pub next: usize,
     /// A context is the number of its device.
     pub contexts: Table<usize>,
@@ -260,6 +295,7 @@ impl State {
             is_ready: false,
             devices,
             memory: Memory::default(),
+            peers: BTreeSet::new(),
             next: 0,
             contexts: Table::default(),
             primary: Vec::new(),
@@ -304,15 +340,25 @@ thread_local! {
 }
 
 pub fn current_context() -> usize {
-    CONTEXTS.with_borrow(|c| c.last().copied().unwrap_or(0))
+    // A thread that ends may have lost them already.
+    CONTEXTS.try_with(|c| c.borrow().last().copied().unwrap_or(0)).unwrap_or(0)
 }
 
 /// A call that may come before `cuInit`.
 pub fn early(name: &'static str, f: impl FnOnce(&mut State) -> Done) -> Code {
     let mut s = state();
-    *s.calls.entry(name).or_default() += 1;
-    let code = f(&mut s).err().unwrap_or(0);
-    if code != 0 && std::env::var_os("CAMELID_MOCK_CUDA_TRACE").is_some() {
+    let calls = s.calls.entry(name).or_default();
+    *calls += 1;
+    let nth = *calls;
+    // A panic must not reach C: it would end the process.
+    let code = match s.config.failures.iter().find(|f| f.name == name && f.nth == nth) {
+        Some(f) => f.code,
+        None => {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut s)));
+            done.map_or(UNKNOWN, |d| d.err().unwrap_or(0))
+        }
+    };
+    if code != 0 && s.config.says_errors {
         eprintln!("mock libcuda: {name}: error {code}");
     }
     code

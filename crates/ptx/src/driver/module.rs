@@ -266,8 +266,17 @@ fn launch(s: &mut State, device: usize, function: usize, c: &LaunchConfig, by_po
 
 impl State {
     pub fn run_kernel(&mut self, device: usize, call: &KernelCall) -> Done {
-        let launch =
-            Launch { kernel: &call.kernel, grid: call.grid, block: call.block, dynamic_shared: call.dynamic, params: &call.params };
+        let others = self.peers.iter().filter(|p| p.0 == device).map(|p| p.1);
+        let devices: Vec<usize> = std::iter::once(device).chain(others).collect();
+        let launch = Launch {
+            devices: &devices,
+            kernel: &call.kernel,
+            grid: call.grid,
+            block: call.block,
+            dynamic_shared: call.dynamic,
+            params: &call.params,
+            limit: exec::ENOUGH,
+        };
         match exec::run(&launch, &mut self.memory) {
             Ok(_) => Ok(()),
             Err(v) => {
@@ -279,7 +288,8 @@ impl State {
                     Kind::Timeout => LAUNCH_TIMEOUT,
                     Kind::Launch => LAUNCH_FAILED,
                 };
-                super::memory::sticky(self, device, code)
+                self.devices[device].failed = Some(code);
+                if self.config.is_late { Ok(()) } else { Err(code) }
             }
         }
     }

@@ -156,10 +156,10 @@ extern "C" fn cuMemSetAccess(at: u64, len: usize, who: In<Access>, n: usize) -> 
         for i in 0..n {
             let a = who.get(i)?;
             s.device(a.location[1])?;
-            let may = a.flags == 3;
+            let bit = 1 << a.location[1];
             for r in s.memory.regions_mut().iter_mut().filter(|r| r.base >= at && r.base < at + len as u64) {
-                if let Kind::Mapped { accessible, .. } = &mut r.kind {
-                    *accessible = may;
+                if let Kind::Mapped { devices, .. } = &mut r.kind {
+                    *devices = if a.flags == 3 { *devices | bit } else { *devices & !bit };
                 }
             }
         }

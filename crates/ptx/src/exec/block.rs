@@ -8,7 +8,7 @@ use crate::memory::Memory;
 /// Instructions that a warp may run before others have their turn: who waits for another warp in a loop must not wait for ever.
 const TURN: u64 = 1 << 20;
 /// Instructions of all warps after which a launch is said to hang.
-const ENOUGH: u64 = 1 << 36;
+pub const ENOUGH: u64 = 1 << 36;
 
 pub struct Launch<'a> {
     pub kernel: &'a Kernel,
@@ -17,6 +17,10 @@ pub struct Launch<'a> {
     pub dynamic_shared: u64,
     /// As the kernel's layout of parameters has them.
     pub params: &'a [u8],
+    /// The devices whose memory the kernel may reach; its own is the first.
+    pub devices: &'a [usize],
+    /// Instructions that it may take: `ENOUGH`, or what a test says.
+    pub limit: u64,
 }
 
 /// What the warps of a block share.
@@ -24,7 +28,9 @@ pub struct Machine<'a> {
     pub kernel: &'a Kernel,
     pub memory: &'a mut Memory,
     pub params: &'a [u8],
+    pub devices: &'a [usize],
     pub shared: Shared,
+    pub arith: super::arith::Run,
     pub last_region: usize,
     pub last_is_open: bool,
     pub n_regions: usize,
@@ -35,12 +41,14 @@ pub struct Machine<'a> {
 /// Runs the grid. `memory` is as the kernel left it, also where it failed.
 pub fn run(launch: &Launch, memory: &mut Memory) -> Result<u64, Box<Violation>> {
     let n_regions = memory.regions_mut().len();
-    let Launch { kernel, params, .. } = launch;
+    let Launch { kernel, params, devices, .. } = launch;
     let mut machine = Machine {
         kernel,
         memory,
         params,
+        devices,
         shared: Shared::default(),
+        arith: super::arith::best(),
         last_region: usize::MAX,
         last_is_open: false,
         n_regions,
@@ -51,7 +59,7 @@ pub fn run(launch: &Launch, memory: &mut Memory) -> Result<u64, Box<Violation>> 
     for w in &mut warps {
         specials(launch, w);
     }
-    let mut left = ENOUGH;
+    let mut left = launch.limit;
     for z in 0..launch.grid[2] {
         for y in 0..launch.grid[1] {
             for x in 0..launch.grid[0] {
@@ -59,7 +67,7 @@ pub fn run(launch: &Launch, memory: &mut Memory) -> Result<u64, Box<Violation>> 
             }
         }
     }
-    Ok(ENOUGH - left)
+    Ok(launch.limit - left)
 }
 
 /// Where dynamic shared memory begins.
@@ -115,9 +123,10 @@ fn block(launch: &Launch, m: &mut Machine, warps: &mut [Warp], at: [u32; 3], lef
     loop {
         for (w, pause) in warps.iter_mut().zip(&mut pauses) {
             if *pause == Pause::Turn {
-                let mut turn = TURN;
+                let mut turn = TURN.min(*left);
+                let had = turn;
                 let ran = w.run(m, &mut turn);
-                *left = left.saturating_sub(TURN - turn);
+                *left = left.saturating_sub(had - turn);
                 *pause = ran.map_err(|f| violation(launch, w, at, f))?;
             }
         }
@@ -125,7 +134,7 @@ fn block(launch: &Launch, m: &mut Machine, warps: &mut [Warp], at: [u32; 3], lef
             return Ok(());
         }
         if *left == 0 {
-            let hangs = Fault { lane: 0, what: format!("no end after {ENOUGH} instructions"), kind: Kind::Timeout };
+            let hangs = Fault { lane: 0, what: format!("no end after {} instructions", launch.limit), kind: Kind::Timeout };
             return Err(violation(launch, &warps[0], at, hangs));
         }
         if !pauses.contains(&Pause::Turn) && !m.open_barrier(warps, &mut pauses).map_err(|(i, f)| violation(launch, &warps[i], at, f))? {

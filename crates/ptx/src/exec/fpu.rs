@@ -239,6 +239,19 @@ fn to_whole(x: f64, ty: Ty, round: Round) -> u64 {
     if x.is_nan() { 0 } else { clamp(to_round(x, round) as i128, ty) }
 }
 
+const SIGN: u64 = 0x8000_0000;
+
+/// The larger of two f32, +0 before -0, the number before NaN.
+#[inline(always)]
+fn larger(x: u64, y: u64, turned: u64) -> u64 {
+    let (p, q) = (f(x), f(y));
+    if p > q || q.is_nan() && !p.is_nan() || p == q && x < y {
+        return x;
+    }
+    // Of two NaNs the hardware's one, whose sign the caller may turn round afterwards.
+    if p.is_nan() && q.is_nan() { 0x7fff_ffff ^ turned } else { y }
+}
+
 /// True where the instruction was one of this file.
 #[inline(always)]
 pub fn run(r: &mut [Lanes], m: u32, op: &Op) -> bool {
@@ -246,6 +259,12 @@ pub fn run(r: &mut [Lanes], m: u32, op: &Op) -> bool {
         Op::AddF32 { d, a, b } => map2(r, m, *d, *a, *b, |x, y| bits(f(x) + f(y))),
         Op::MulF32 { d, a, b } => map2(r, m, *d, *a, *b, |x, y| bits(f(x) * f(y))),
         Op::FmaF32 { d, a, b, c } => map3(r, m, [*d, *a, *b, *c], |x, y, z| bits(f(x).mul_add(f(y), f(z)))),
+        Op::Float1 { op: Float1::Neg, how, d, a } if how.ty == Ty::F32 && !how.ftz => map1(r, m, *d, *a, |x| x ^ SIGN),
+        Op::Float1 { op: Float1::Abs, how, d, a } if how.ty == Ty::F32 && !how.ftz => map1(r, m, *d, *a, |x| x & 0x7fff_ffff),
+        Op::Float2 { op: Float2::Max, how, d, a, b } if how.is_plain_f32() => map2(r, m, *d, *a, *b, |x, y| larger(x, y, 0)),
+        Op::Float2 { op: Float2::Min, how, d, a, b } if how.is_plain_f32() => {
+            map2(r, m, *d, *a, *b, |x, y| larger(x ^ SIGN, y ^ SIGN, SIGN) ^ SIGN);
+        }
         Op::Float1 { op, how, d, a } => map1(r, m, *d, *a, |x| halves(*how, [x, 0, 0], |h, v| one(*op, h, v[0]))),
         Op::Float2 { op: Float2::Sub, how, d, a, b } if how.is_plain_f32() => map2(r, m, *d, *a, *b, |x, y| bits(f(x) - f(y))),
         Op::Float2 { op, how, d, a, b } => map2(r, m, *d, *a, *b, |x, y| halves(*how, [x, y, 0], |h, v| two(*op, h, v[0], v[1]))),

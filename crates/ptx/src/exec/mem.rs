@@ -3,7 +3,7 @@ use super::block::Machine;
 use super::warp::Warp;
 use super::{FULL, Fault, Kind, fault, lanes};
 use crate::isa::{Access, Place, Space, mask};
-use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
+use crate::memory::{self, LOCAL_WINDOW, SHARED_WINDOW};
 
 /// A space that has bytes, and the address in it.
 #[derive(Clone, Copy, PartialEq)]
@@ -12,6 +12,28 @@ pub enum Where {
     Shared(u64),
     Local(u64),
     Param(u64),
+}
+
+/// Copies that a warp has asked for and not waited for: groups, and what is in none yet.
+#[derive(Default)]
+pub struct Copies {
+    groups: Vec<Vec<Pending>>,
+    open: Vec<Pending>,
+}
+
+struct Pending {
+    lane: u32,
+    to: u64,
+    from: u64,
+    bytes: u32,
+    /// Bytes that are there; zeros follow.
+    have: u32,
+}
+
+impl Copies {
+    pub fn commit(&mut self) {
+        self.groups.push(std::mem::take(&mut self.open));
+    }
 }
 
 /// Windows are this wide.
@@ -50,6 +72,20 @@ impl Machine<'_> {
         if at & (len - 1) != 0 {
             return fault(lane, Kind::Misaligned, format!("{len} bytes at {at:#x}: not aligned"));
         }
+        let r = self.memory.region(i);
+        let own = self.devices.first().copied().unwrap_or(0);
+        let is_reached = match r.kind {
+            memory::Kind::Device => self.devices.contains(&r.device),
+            memory::Kind::Mapped { devices, .. } => devices >> own & 1 == 1,
+            memory::Kind::Pinned | memory::Kind::Registered => true,
+        };
+        if !is_reached {
+            return fault(
+                lane,
+                Kind::Address,
+                format!("{len} bytes at {at:#x}: memory of device {}, which device {own} may not reach", r.device),
+            );
+        }
         self.last_region = i;
         self.last_is_open = true;
         Ok((i, (at - self.memory.region(i).base) as usize))
@@ -64,7 +100,7 @@ impl Machine<'_> {
             }
             Where::Shared(at) => self.shared.load(lane, warp.index, at, len, false),
             Where::Local(at) => Ok(little(&warp.local[local(warp, lane, at, len)?..], len)),
-            Where::Param(at) => match self.params.get(at as usize..(at + len) as usize) {
+            Where::Param(at) => match self.params.get(at as usize..at.saturating_add(len) as usize) {
                 Some(bytes) => Ok(little(bytes, len)),
                 None => fault(lane, Kind::Address, format!("{len} bytes at {at:#x} of {} bytes of parameters", self.params.len())),
             },
@@ -93,7 +129,7 @@ impl Machine<'_> {
         let size = u64::from(a.ty.bits / 8);
         if mask == FULL
             && a.regs.len() == 1
-            && matches!(a.at.space, Space::Global | Space::Const)
+            && matches!(a.at.space, Space::Global | Space::Const | Space::Param)
             && !a.ty.is_signed()
             && self.ld_quickly(warp, a, size)
         {
@@ -116,23 +152,26 @@ impl Machine<'_> {
     fn ld_quickly(&mut self, warp: &mut Warp, a: &Access, size: u64) -> bool {
         let bases = warp.regs[a.at.base as usize];
         let first = bases[0].wrapping_add(a.at.offset as u64);
-        let Ok((i, _)) = self.global(0, first, size) else { return false };
-        let (base, bytes) = (self.memory.region(i).base, self.memory.bytes(i));
-        let Some(last) = (bytes.len() as u64).checked_sub(size) else { return false };
-        let mut offsets = [0u64; 32];
-        let mut wrong = false;
-        for (o, b) in offsets.iter_mut().zip(&bases) {
-            *o = b.wrapping_add(a.at.offset as u64).wrapping_sub(base);
-            wrong |= *o > last || b.wrapping_add(a.at.offset as u64) & (size - 1) != 0;
+        if a.at.space == Space::Param {
+            let params = self.params.get(first as usize..).filter(|p| p.len() as u64 >= size);
+            let (Some(bytes), true) = (params, bases.iter().all(|b| *b == bases[0])) else { return false };
+            warp.regs[a.regs[0] as usize] = [little(bytes, size); 32];
+            return true;
         }
-        if wrong {
+        let Ok((i, _)) = self.global(0, first, size) else { return false };
+        let start = self.memory.region(i).base.wrapping_sub(a.at.offset as u64);
+        let (bytes, d) = (self.memory.bytes(i), &mut warp.regs[a.regs[0] as usize]);
+        // Device memory begins at a multiple of what any access is aligned to; host memory may not.
+        if start.wrapping_add(a.at.offset as u64) & 15 != 0 {
             return false;
         }
-        let d = &mut warp.regs[a.regs[0] as usize];
-        for (d, o) in d.iter_mut().zip(&offsets) {
-            *d = little(&bytes[*o as usize..], size);
+        let offsets = bases.map(|b| b.wrapping_sub(start));
+        match size {
+            1 => gather::<1>(bytes, &offsets, d),
+            2 => gather::<2>(bytes, &offsets, d),
+            4 => gather::<4>(bytes, &offsets, d),
+            _ => gather::<8>(bytes, &offsets, d),
         }
-        true
     }
 
     fn vector_aligned(&self, lane: usize, at: u64, len: u64) -> Result<(), Fault> {
@@ -152,25 +191,59 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// `cp.async`: done at once, which is one of the orders that it may have.
+    /// `cp.async`: it is checked now, and done when somebody waits for it, so that nobody can live without waiting.
     pub fn cp_async(&mut self, warp: &mut Warp, m: u32, (to, from): (Place, Place), bytes: u32, source: Option<u32>) -> Result<(), Fault> {
         for l in lanes(m) {
-            let (d, s) = (
-                warp.regs[to.base as usize][l].wrapping_add(to.offset as u64),
-                warp.regs[from.base as usize][l].wrapping_add(from.offset as u64),
-            );
-            self.vector_aligned(l, d & 0xffff_ffff | s, u64::from(bytes))?;
+            let at = |p: Place| warp.regs[p.base as usize][l].wrapping_add(p.offset as u64);
+            let (to, from) = (at(to) & 0xffff_ffff, at(from));
+            self.vector_aligned(l, to | from, bytes.into())?;
             let have = source.map_or(bytes, |r| (warp.regs[r as usize][l] as u32).min(bytes));
-            for i in (0..bytes).step_by(4) {
-                let mut v = 0;
-                for b in i..(i + 4).min(have) {
-                    v |= self.load(warp, l as u32, Where::Global(s + u64::from(b)), 1)? << (8 * (b - i));
-                }
-                self.store(warp, l as u32, Where::Shared((d & 0xffff_ffff) + u64::from(i)), 4, v)?;
+            self.shared.check(l as u32, to, bytes.into())?;
+            if have > 0 {
+                self.load(warp, l as u32, Where::Global(from), 1)?;
             }
+            warp.copies.open.push(Pending { lane: l as u32, to, from, bytes, have });
         }
         Ok(())
     }
+
+    pub fn cp_wait(&mut self, warp: &mut Warp, but: Option<u32>) -> Result<(), Fault> {
+        if but.is_none() {
+            warp.copies.commit();
+        }
+        let done = warp.copies.groups.len().saturating_sub(but.unwrap_or(0) as usize);
+        for c in warp.copies.groups.drain(..done).flatten().collect::<Vec<_>>() {
+            self.copy_now(warp, &c)?;
+        }
+        Ok(())
+    }
+
+    fn copy_now(&mut self, warp: &mut Warp, c: &Pending) -> Result<(), Fault> {
+        for i in (0..c.bytes).step_by(4) {
+            let mut v = 0;
+            for b in i..(i + 4).min(c.have) {
+                v |= self.load(warp, c.lane, Where::Global(c.from.wrapping_add(b.into())), 1)? << (8 * (b - i));
+            }
+            self.store(warp, c.lane, Where::Shared(c.to + u64::from(i)), 4, v)?;
+        }
+        Ok(())
+    }
+}
+
+/// `N` bytes of each place; false, and nothing done, where one is not inside or not aligned.
+#[inline]
+fn gather<const N: usize>(bytes: &[u8], at: &[u64; 32], d: &mut [u64; 32]) -> bool {
+    let Some(last) = bytes.len().checked_sub(N) else { return false };
+    if at.iter().fold(false, |wrong, o| wrong | (*o > last as u64) | (*o % N as u64 != 0)) {
+        return false;
+    }
+    for (d, o) in d.iter_mut().zip(at) {
+        let Some(from) = bytes.get(*o as usize..).and_then(|b| b.first_chunk::<N>()) else { return false };
+        let mut wide = [0; 8];
+        wide[..N].copy_from_slice(from);
+        *d = u64::from_le_bytes(wide);
+    }
+    true
 }
 
 /// The value as its register has it: signed ones are filled up to the register's width.

@@ -1,6 +1,7 @@
 //! Grids on the CPU: blocks one after the other, the warps of a block in turn, the 32 lanes of a warp in lockstep.
 //! Lanes that part keep their own place; those at the smallest place run first, so that structured code comes together again.
 mod alu;
+mod arith;
 mod atom;
 mod block;
 mod fpu;
@@ -10,7 +11,7 @@ mod shared;
 mod warp;
 mod warp_ops;
 
-pub use block::{Launch, run};
+pub use block::{ENOUGH, Launch, run};
 use std::fmt;
 
 /// The lanes of a register.

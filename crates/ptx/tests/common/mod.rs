@@ -1,4 +1,5 @@
 //! A device's memory and one PTX text: what the tests of the interpreter run kernels on.
+#![allow(dead_code)] // each test file uses some of it
 use mockcuda::exec::{self, Launch, Violation};
 use mockcuda::lex::Refusal;
 use mockcuda::memory::Memory;
@@ -8,11 +9,12 @@ use mockcuda::program::{self, Program};
 pub struct Bench {
     pub memory: Memory,
     pub program: Program,
+    /// Instructions that a launch may take.
+    pub limit: u64,
 }
 
 /// A parameter of a kernel.
 #[derive(Clone, Copy)]
-#[allow(dead_code)]
 pub enum Arg {
     P(u64),
     I(i32),
@@ -23,7 +25,7 @@ impl Bench {
     pub fn try_new(text: &str) -> Result<Bench, Refusal> {
         let mut memory = Memory::default();
         let program = program::load(&parse::parse(text)?, &mut memory, |m, n| m.allocate(0, n))?;
-        Ok(Bench { memory, program })
+        Ok(Bench { memory, program, limit: exec::ENOUGH })
     }
 
     pub fn new(text: &str) -> Bench {
@@ -58,7 +60,6 @@ impl Bench {
         bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
     }
 
-    #[allow(dead_code)]
     pub fn get_f32(&self, at: u64, n: usize) -> Vec<f32> {
         self.get_u32(at, n).into_iter().map(f32::from_bits).collect()
     }
@@ -67,15 +68,17 @@ impl Bench {
         let kernel = self.program.kernels.get(name).unwrap_or_else(|| panic!("no kernel {name}")).clone();
         let mut params = vec![0; kernel.param_bytes as usize];
         assert_eq!(kernel.params.len(), args.len(), "parameters of {name}");
-        for ((at, _), arg) in kernel.params.iter().zip(args) {
+        for ((at, len), arg) in kernel.params.iter().zip(args) {
             let bytes = match arg {
                 Arg::P(p) => p.to_le_bytes().to_vec(),
                 Arg::I(i) => i.to_le_bytes().to_vec(),
                 Arg::F(f) => f.to_le_bytes().to_vec(),
             };
-            params[*at as usize..*at as usize + bytes.len()].copy_from_slice(&bytes);
+            let n = bytes.len().min(*len as usize);
+            params[*at as usize..*at as usize + n].copy_from_slice(&bytes[..n]);
         }
-        exec::run(&Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params }, &mut self.memory)
+        let launch = Launch { kernel: &kernel, grid, block, dynamic_shared: shared, params: &params, limit: self.limit, devices: &[0] };
+        exec::run(&launch, &mut self.memory)
     }
 
     pub fn run(&mut self, name: &str, grid: [u32; 3], block: [u32; 3], shared: u64, args: &[Arg]) {
@@ -84,7 +87,6 @@ impl Bench {
 }
 
 /// Numbers that look like weights, the same every time.
-#[allow(dead_code)]
 pub fn noise(n: usize, seed: u64) -> Vec<f32> {
     let mut s = seed.wrapping_mul(0x9e3779b97f4a7c15) | 1;
     (0..n)
