@@ -38,6 +38,10 @@ pub trait Buffer: Send + Sync {
     }
     /// `None`: memory that only the device can address.
     fn host(&self) -> Option<HostMem>;
+    /// Where the device itself sees the first byte, if that is a number.
+    fn address(&self) -> Option<u64> {
+        None
+    }
     /// One call, many runs: the restore planner's target. `at` is an offset in this buffer, `from` in `src`.
     fn write(&self, list: &[Copy2d], src: &[u8]) -> Result<()>;
     /// `at` is an offset in `dst`, `from` in this buffer.

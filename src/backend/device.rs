@@ -45,5 +45,10 @@ pub trait Device: Send + Sync {
 /// The GPUs of this process, found once. Without any the list is empty, and nobody is told.
 pub fn gpus() -> &'static [Arc<dyn Device>] {
     static ALL: OnceLock<Vec<Arc<dyn Device>>> = OnceLock::new();
-    ALL.get_or_init(far::of_environment)
+    ALL.get_or_init(|| {
+        let mut all = far::of_environment();
+        #[cfg(feature = "cuda")]
+        all.extend(super::cuda::list());
+        all
+    })
 }

@@ -6,6 +6,8 @@ mod borders;
 pub mod buffer;
 pub mod codec;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 mod dry;
 pub mod far;
@@ -13,6 +15,7 @@ pub mod io;
 pub mod kv;
 pub mod op;
 mod picks;
+mod places;
 mod system;
 mod terms;
 pub use borders::{Settled, Whereabouts};

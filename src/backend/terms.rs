@@ -15,7 +15,7 @@ fn act(a: Act) -> Option<float::Act> {
 }
 
 /// The constants of gpt-oss: steepness, and where gate and up are cut.
-const OAI: (f32, f32) = (1.702, 7.0);
+pub const OAI: (f32, f32) = (1.702, 7.0);
 
 /// out = act(gate) * up
 pub fn glu(t: &float::Table, a: Act, gate: &[f32], up: &[f32], out: &mut [f32]) {

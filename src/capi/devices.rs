@@ -60,7 +60,7 @@ pub unsafe fn offload(p: &llama_model_params) -> Result<Offload> {
     Ok(Offload {
         // SAFETY: the caller's promise; likewise below.
         devices: unsafe { devices(p.devices) }?,
-        n_gpu_layers: p.n_gpu_layers,
+        n_gpu_layers: gpu_layers(p.n_gpu_layers),
         split,
         main_gpu: p.main_gpu,
         // SAFETY: as above: as long as llama_max_devices says.
@@ -107,4 +107,9 @@ unsafe fn overrides(p: *const llama_model_tensor_buft_override) -> Result<Vec<Ov
         Ok(Override { pattern: Pattern::new(pattern)?, to: name_of(c"ggml_backend_buft_name", e.buft)? })
     };
     list.map(|e| one(e).map_err(|e| e.within("tensor_buft_overrides"))).collect()
+}
+
+/// As many as the program asks for, or as `CAMELID_GPU_LAYERS` says under programs that do not ask.
+fn gpu_layers(asked: i32) -> i32 {
+    platform::env::get("CAMELID_GPU_LAYERS").and_then(|n| n.parse().ok()).unwrap_or(asked)
 }

@@ -1,6 +1,7 @@
 //! Attention however it is cut: by workers, by spans, by who else is in the batch. One order, so one set of bits.
 use kernels::{DType, Isa};
 use llama::backend::cpu::Cpu;
+use llama::backend::device::gpus;
 use llama::backend::far::Far;
 use llama::backend::*;
 use llama::memory::{GroupSpec, Memory, Window};
@@ -212,5 +213,14 @@ fn sequences_that_share_cells_see_what_is_theirs() {
         let got = attend(&Cpu::new(DeviceId(0), Isa::detect()), s, &ub, &views, &[0, 1, 2, 3], 2);
         let worst = want.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(want.iter().any(|v| *v != 0.0) && worst < 2e-5, "{s:?}: {worst}");
+        for gpu in gpus() {
+            let b = gpu.open().expect("a device");
+            if s.index.is_some() {
+                continue;
+            }
+            let all = attend(b.as_ref(), s, &ub, &views, &[0, 1, 2, 3], 1);
+            let worst = want.iter().zip(&all).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < if s.ty.is_quantized() { 5e-3 } else { 5e-5 }, "{} {s:?}: {worst}", gpu.name());
+        }
     }
 }

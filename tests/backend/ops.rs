@@ -1,6 +1,7 @@
 //! Op by op: the CPU at every ISA level against the far backend.
 use kernels::{DType, Isa};
 use llama::backend::cpu::Cpu;
+use llama::backend::device::gpus;
 use llama::backend::far::Far;
 use llama::backend::*;
 use platform::pool::Team;
@@ -109,6 +110,34 @@ fn ubatch(n: usize, width: usize) -> Ubatch {
     }
 }
 
+/// Devices of another kind round inputs of products in other places (to int8 for every 32 numbers) and have other functions.
+const ROUNDED: f32 = 1e-2;
+const EXACT: f32 = 4e-5;
+
+/// The same plan on every GPU of this process: near what is wanted, and no token's bits depend on how many are beside it.
+fn on_gpus(width: usize, n: usize, want: &[f32], build: &impl Fn(&mut Bench<'_>, T) -> (T, Vec<Views>)) {
+    for gpu in gpus() {
+        let b = gpu.open().expect("a device");
+        let run = |n: usize| {
+            let mut bench = Bench::new(b.as_ref());
+            let (table, x) = (bench.weight(DType::F32, [width as u32, 1, 1]), bench.value(width as u32, Dim::Tokens));
+            bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+            let (t, views) = build(&mut bench, x);
+            let tolerance = if bench.weights.iter().any(|w| w.ty.is_quantized()) { ROUNDED } else { EXACT };
+            (bench.run(&ubatch(n, width), &views, 1, t), tolerance, bench.plan.value(t).rows, views.is_empty())
+        };
+        let (got, tolerance, rows, alone) = run(n);
+        let scale = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (i, (a, b)) in got.iter().zip(want).enumerate() {
+            assert!((a - b).abs() <= tolerance * scale, "{}: element {i} of {}: {a} and {b}", gpu.name(), want.len());
+        }
+        if n > 1 && rows == Dim::Tokens && alone {
+            let one = run(1).0;
+            assert!(one.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()), "{}: other bits with {n} tokens", gpu.name());
+        }
+    }
+}
+
 /// Builds the same plan on the far backend and on the CPU at every level, for several sizes and teams.
 fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, Vec<Views>)) {
     for n in [1, 5, 33] {
@@ -136,6 +165,57 @@ fn agree(width: usize, tolerance: f32, build: impl Fn(&mut Bench<'_>, T) -> (T, 
                 let same = one.iter().zip(&three).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "{isa:?}: other bits with three workers, another layout: {relaid}");
             }
+        }
+        on_gpus(width, n, &want, &build);
+    }
+}
+
+/// Rows of every weight type as a GPU reads them: looked up they are what the CPU makes of them, multiplied they are within the rounding of inputs.
+#[test]
+fn gpus_read_every_weight_type() {
+    let (k, n_rows) = (512usize, 37u32);
+    for gpu in gpus() {
+        let b = gpu.open().expect("a device");
+        for ty in DType::TABLE.iter().map(|t| t.0).filter(|t| b.supports(*t)) {
+            let x = Rng::new(ty as u64).floats(k * n_rows as usize);
+            let mut raw = vec![0u8; ty.row_bytes(x.len()).expect("whole blocks")];
+            let important = vec![1.0; x.len()];
+            assert!(kernels::quant::quantize(ty, &x, Some(&important), &mut raw) || kernels::quant::from_f32(ty, &x, &mut raw), "{ty:?}");
+            let mut rows = vec![0.0; x.len()];
+            raw.chunks_exact(raw.len() / n_rows as usize)
+                .zip(rows.chunks_exact_mut(k))
+                .for_each(|(r, to)| assert!(kernels::quant::to_f32(ty, r, to)));
+            let bench = |lookup: bool, n: usize| {
+                let mut bench = Bench::new(b.as_ref());
+                let buf = b.alloc(raw.len(), "test").expect("small");
+                buf.write(&[Copy2d::flat(0, 0, raw.len())], &raw).expect("fits");
+                let shards = vec![Shard { node: 0, rows: 0..n_rows, layout: Layout::File, buf, at: 0 }];
+                bench.weights.push(Weight { name: format!("{ty:?}"), ty, shape: [k as u32, n_rows, 1], shards });
+                let out = bench.value(if lookup { k as u32 } else { n_rows }, Dim::Tokens);
+                if lookup {
+                    bench.step(Op::Embed { table: WeightId(0), by: Lookup::Positions, scale: 1.0, out });
+                } else {
+                    let (table, x) = (bench.weight(DType::F32, [k as u32, 1, 1]), bench.value(k as u32, Dim::Tokens));
+                    bench.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: x });
+                    bench.step(Op::Linear { x, outs: vec![Proj::plain(WeightId(0), out)], fine: false });
+                }
+                bench.run(&ubatch(n, k), &[], 1, out)
+            };
+            let looked_up = bench(true, 11);
+            let worst = looked_up.iter().zip(&rows).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-6 && looked_up.iter().any(|v| *v != 0.0), "{ty:?}: rows differ by {worst}");
+            let input = ubatch(11, k).embd;
+            let want: Vec<f64> = input
+                .chunks_exact(k)
+                .flat_map(|x| rows.chunks_exact(k).map(move |w| w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()))
+                .collect();
+            let got = bench(false, 11);
+            // A prompt goes another way, through tensor cores where there are some: to the same bits.
+            let many = bench(false, 70);
+            assert!(got.iter().zip(&many).all(|(a, b)| a.to_bits() == b.to_bits()), "{ty:?}: other bits in a prompt");
+            let (error, size) = got.iter().zip(&want).fold((0.0, 0.0), |(e, s), (g, w)| (e + (f64::from(*g) - w).powi(2), s + w * w));
+            let nmse = error / size;
+            assert!(nmse < if ty.is_quantized() { 5e-5 } else { 1e-12 }, "{ty:?}: nmse {nmse:e}");
         }
     }
 }
@@ -537,6 +617,11 @@ impl Kept {
             let got = self.run(&Cpu::new(DeviceId(0), isa), 1, n);
             assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 2e-5), "{isa:?} {self:?} {n}");
             assert_eq!(got, self.run(&Cpu::new(DeviceId(0), isa), 3, n), "{isa:?} {self:?} {n}: other bits with three workers");
+        }
+        for gpu in gpus() {
+            let got = self.run(gpu.open().expect("a device").as_ref(), 1, n);
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < if self.ty.is_quantized() { 5e-3 } else { 5e-5 }, "{} {self:?} {n}: {worst}", gpu.name());
         }
         want
     }

@@ -76,6 +76,7 @@ pub const SWITCHES: &[Switch] = &[
         help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
     },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
+    Switch { name: "CAMELID_GPU_LAYERS", values: "N", help: "layers on GPUs, whatever the program asks for; -1: all" },
     Switch {
         name: "CAMELID_FAR",
         values: "N[:BYTES+BYTES..]",

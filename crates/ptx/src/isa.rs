@@ -617,7 +617,10 @@ pub enum Op {
         source: Option<R>,
     },
     CpCommit,
-    CpWait,
+    /// Waits for all groups of copies but the last so many; none: for every copy, in a group or not.
+    CpWait {
+        but: Option<u32>,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -23,10 +23,10 @@
 //! rounded: no device has just these bits. Products of tiles have one order, which no device has either (`exec/mma.rs`).
 //!
 //! **Sanitizer.** Device addresses are ones that the host cannot follow. An access outside of live memory, not aligned, or of another device without
-//! peer access, shared memory beyond its
-//! end, read before it was written, or touched by two warps without a barrier between, a barrier that not all reach, a shuffle from a lane that does
-//! not take part: the kernel, block, thread and PTX line are said on stderr, the launch fails (CUDA_ERROR_ILLEGAL_ADDRESS, MISALIGNED_ADDRESS or
-//! LAUNCH_FAILED), and so does every later call in that context. Fresh memory holds NaNs.
+//! peer access, shared memory beyond its end, read before it was written (or its `cp.async` waited for), or touched by two warps without a barrier
+//! between, a barrier that not all reach, a shuffle from a lane that does not take part: the kernel, block, thread and PTX line are said on stderr,
+//! the launch fails (CUDA_ERROR_ILLEGAL_ADDRESS, MISALIGNED_ADDRESS or LAUNCH_FAILED), and so does every later call in that context. Fresh memory
+//! holds NaNs.
 //!
 //! **Not here.** Textures, clusters, cooperative launches, TMA and wgmma, recursion, calls through pointers, parallelism: streams are run in the order
 //! of the calls, blocks one after the other. So missing synchronisation between streams is not found, nor races between blocks. An opcode or suffix

@@ -263,6 +263,22 @@ fn shuffles_without_partners_are_found() {
     assert!(v.what.contains("never come"), "{v}");
 }
 
+/// Two groups of copies: the first is there after a wait for all but one, the second after a wait for all.
+#[test]
+fn copies_have_to_be_waited_for() {
+    let text = |wait: &str, read: u32| {
+        format!(
+            ".shared .align 16 .b8 tile[32];\nmov.u32 %r1, tile;\nst.global.u32 [%rd1], 7;\nst.global.u32 [%rd1+16], 8;\ncp.async.ca.shared.global [%r1], [%rd1], 16;
+            cp.async.commit_group;\ncp.async.cg.shared.global [%r1+16], [%rd1+16], 16, 4;\ncp.async.commit_group;\n{wait}\nld.shared.u32 %r0, [%r1+{read}];"
+        )
+    };
+    check(&text("cp.async.wait_group 1;", 0), 1, |_| 7);
+    check(&text("cp.async.wait_all;", 16), 1, |_| 8);
+    check(&text("cp.async.wait_group 0;", 20), 1, |_| 0);
+    assert!(violation("", &text("cp.async.wait_group 1;", 16), 1).what.contains("nobody wrote"));
+    assert!(violation("", &text("", 0), 1).what.contains("nobody wrote"));
+}
+
 #[test]
 fn traps_end_the_kernel() {
     assert_eq!(violation("", "setp.eq.u32 %p1, %r21, 3;\n@%p1 trap;", 32).kind, Kind::Assert);

@@ -30,6 +30,7 @@ mod tq2_0;
 
 pub use act::Act;
 pub(crate) use iq4_xs::VALUES;
+pub use plain::code_books;
 pub(crate) use q5_0::FIFTH;
 pub use to::{needs_importance, quantize};
 pub use to_blocks::from_f32;

@@ -118,8 +118,12 @@ impl<'m, 'a: 'm> Decoder<'m, 'a> {
         if s.take("commit_group") {
             return Ok(Op::CpCommit);
         }
-        if s.take("wait_group") || s.take("wait_all") {
-            return Ok(Op::CpWait);
+        if s.take("wait_all") {
+            return Ok(Op::CpWait { but: None });
+        }
+        if s.take("wait_group") {
+            let Some(Arg::Int(but)) = w.args.first() else { return s.unknown() };
+            return Ok(Op::CpWait { but: Some(*but as u32) });
         }
         s.take_all(&["shared", "global", "L2::64B", "L2::128B", "L2::256B"]);
         let to = self.place(w, 0, Space::Shared)?;

@@ -5,7 +5,7 @@ use crate::isa::{Barrier, Inst, Kernel, Op, R};
 /// Calls `f` for each register of an instruction, with whether it is written.
 fn each(op: &mut Op, mut f: impl FnMut(&mut R, bool)) {
     match op {
-        Op::Nop | Op::Pred { .. } | Op::Bra { .. } | Op::Call(_) | Op::Exit | Op::Trap | Op::CpCommit | Op::CpWait => {}
+        Op::Nop | Op::Pred { .. } | Op::Bra { .. } | Op::Call(_) | Op::Exit | Op::Trap | Op::CpCommit | Op::CpWait { .. } => {}
         Op::Ret { back } => f(back, false),
         Op::Mov { d, a } | Op::Int1 { d, a, .. } | Op::Float1 { d, a, .. } | Op::Cvta { d, a, .. } => all(&mut f, [a], [d]),
         Op::Pack { d, parts, .. } => all(&mut f, parts, [d]),

@@ -14,6 +14,28 @@ pub enum Where {
     Param(u64),
 }
 
+/// Copies that a warp has asked for and not waited for: groups, and what is in none yet.
+#[derive(Default)]
+pub struct Copies {
+    groups: Vec<Vec<Pending>>,
+    open: Vec<Pending>,
+}
+
+struct Pending {
+    lane: u32,
+    to: u64,
+    from: u64,
+    bytes: u32,
+    /// Bytes that are there; zeros follow.
+    have: u32,
+}
+
+impl Copies {
+    pub fn commit(&mut self) {
+        self.groups.push(std::mem::take(&mut self.open));
+    }
+}
+
 /// Windows are this wide.
 const WINDOW: u64 = 1 << 40;
 
@@ -169,22 +191,40 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// `cp.async`: done at once, which is one of the orders that it may have.
+    /// `cp.async`: it is checked now, and done when somebody waits for it, so that nobody can live without waiting.
     pub fn cp_async(&mut self, warp: &mut Warp, m: u32, (to, from): (Place, Place), bytes: u32, source: Option<u32>) -> Result<(), Fault> {
         for l in lanes(m) {
-            let (d, s) = (
-                warp.regs[to.base as usize][l].wrapping_add(to.offset as u64),
-                warp.regs[from.base as usize][l].wrapping_add(from.offset as u64),
-            );
-            self.vector_aligned(l, d & 0xffff_ffff | s, u64::from(bytes))?;
+            let at = |p: Place| warp.regs[p.base as usize][l].wrapping_add(p.offset as u64);
+            let (to, from) = (at(to) & 0xffff_ffff, at(from));
+            self.vector_aligned(l, to | from, bytes.into())?;
             let have = source.map_or(bytes, |r| (warp.regs[r as usize][l] as u32).min(bytes));
-            for i in (0..bytes).step_by(4) {
-                let mut v = 0;
-                for b in i..(i + 4).min(have) {
-                    v |= self.load(warp, l as u32, Where::Global(s.wrapping_add(b.into())), 1)? << (8 * (b - i));
-                }
-                self.store(warp, l as u32, Where::Shared((d & 0xffff_ffff) + u64::from(i)), 4, v)?;
+            self.shared.check(l as u32, to, bytes.into())?;
+            if have > 0 {
+                self.load(warp, l as u32, Where::Global(from), 1)?;
             }
+            warp.copies.open.push(Pending { lane: l as u32, to, from, bytes, have });
+        }
+        Ok(())
+    }
+
+    pub fn cp_wait(&mut self, warp: &mut Warp, but: Option<u32>) -> Result<(), Fault> {
+        if but.is_none() {
+            warp.copies.commit();
+        }
+        let done = warp.copies.groups.len().saturating_sub(but.unwrap_or(0) as usize);
+        for c in warp.copies.groups.drain(..done).flatten().collect::<Vec<_>>() {
+            self.copy_now(warp, &c)?;
+        }
+        Ok(())
+    }
+
+    fn copy_now(&mut self, warp: &mut Warp, c: &Pending) -> Result<(), Fault> {
+        for i in (0..c.bytes).step_by(4) {
+            let mut v = 0;
+            for b in i..(i + 4).min(c.have) {
+                v |= self.load(warp, c.lane, Where::Global(c.from.wrapping_add(b.into())), 1)? << (8 * (b - i));
+            }
+            self.store(warp, c.lane, Where::Shared(c.to + u64::from(i)), 4, v)?;
         }
         Ok(())
     }

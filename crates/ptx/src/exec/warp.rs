@@ -1,5 +1,6 @@
 //! One warp: its registers, where its lanes are, and the loop that runs its instructions.
 use super::block::Machine;
+use super::mem::Copies;
 use super::{FULL, Fault, Kind, Lanes, alu, fault, fpu, lanes};
 use crate::isa::{ALWAYS, Barrier, Call, Inst, Kernel, Logic, Op, SetP};
 use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
@@ -18,6 +19,7 @@ pub struct Warp {
     at_sync: u32,
     pub at_bar: u32,
     pub active: u32,
+    pub copies: Copies,
     pub pc: u32,
     /// The smallest place of lanes that could run and do not: here the two come together.
     other: u32,
@@ -51,13 +53,27 @@ impl Warp {
             regs[*r as usize] = [*v; 32];
         }
         let local = vec![0xff; 32 * kernel.local_bytes.next_multiple_of(16) as usize];
-        Warp { index, regs, preds, local, pcs: [0; 32], alive: 0, at_sync: 0, at_bar: 0, active: 0, pc: 0, other: 0 }
+        Warp {
+            index,
+            regs,
+            preds,
+            local,
+            pcs: [0; 32],
+            alive: 0,
+            at_sync: 0,
+            at_bar: 0,
+            active: 0,
+            copies: Copies::default(),
+            pc: 0,
+            other: 0,
+        }
     }
 
     /// To the start of a block, with the lanes that have threads.
     pub fn start(&mut self, entry: u32, alive: u32) {
         (self.pcs, self.alive) = ([entry; 32], alive);
         (self.at_sync, self.at_bar, self.active, self.other) = (0, 0, 0, 0);
+        self.copies = Copies::default();
     }
 
     /// Runs until all lanes have ended or wait, or `turn` instructions are done.
@@ -210,7 +226,9 @@ impl Warp {
                 self.set_pred(*d, mask, v);
             }
             Op::Brx { .. } | Op::Call(_) | Op::Ret { .. } | Op::Exit | Op::Trap | Op::Bar { .. } => return self.control(m, &inst.op, mask),
-            Op::Nop | Op::CpCommit | Op::CpWait => {}
+            Op::Nop => {}
+            Op::CpCommit => self.copies.commit(),
+            Op::CpWait { but } => m.cp_wait(self, *but)?,
             Op::Atom(a) => m.atom(self, mask, a)?,
             Op::CpAsync { to, from, bytes, source } => m.cp_async(self, mask, (*to, *from), *bytes, *source)?,
             _ => return self.collective(m, &inst.op, mask),

@@ -60,3 +60,10 @@ pub(super) static IQ2_S: [u64; 1024] = expand::<1024, 2>(768, TWO);
 pub(super) static IQ1: [u64; 4096] = eighths(expand::<2048, 2>(1792, ONE));
 pub(super) static IQ3_XXS: [i32; 256] = halves(expand::<256, 3>(3840, &[4, 12, 20, 28, 36, 44, 52, 62]));
 pub(super) static IQ3_S: [i32; 512] = halves(expand::<512, 3>(4096, &[1, 3, 5, 7, 9, 11, 13, 15]));
+
+/// All of them as bytes, for devices with memory of their own: entries of eight bytes of IQ2_XXS, IQ2_XS, IQ2_S and IQ1, then of four of IQ3_XXS and IQ3_S.
+pub fn code_books() -> [Vec<u8>; 6] {
+    let wide = |b: &[u64]| b.iter().flat_map(|e| e.to_le_bytes()).collect();
+    let small = |b: &[i32]| b.iter().flat_map(|e| e.to_le_bytes()).collect();
+    [wide(&IQ2_XXS), wide(&IQ2_XS), wide(&IQ2_S), wide(&IQ1), small(&IQ3_XXS), small(&IQ3_S)]
+}

@@ -17,6 +17,7 @@ mod walk;
 mod wide;
 
 pub(crate) use bits::{Q1_0, Q2_0};
+pub use grids::code_books;
 pub(crate) use iq1::{IQ1_M, IQ1_S};
 pub(crate) use iq2::{IQ2_S, IQ2_XS, IQ2_XXS};
 pub(crate) use iq3::{IQ3_S, IQ3_XXS};
