@@ -149,7 +149,7 @@ test-conformance: build/simple tools
 # The original's programs, examples and tests, and other people's bindings, with our libllama in the place of its own; builds them first, which
 # takes a quarter of an hour. NAMES="llama-server node" runs some; the table is docs/CLIENTS.md.
 test-clients: lib tools
-	@mkdir -p build && ln -sf $(RELEASE)/libllama.so build/libllama.so.0 && ln -sf libllama.so.0 build/libllama.so
+	@mkdir -p build; $(LINK_LIBS)
 	@sh tests/clients/setup.sh
 	$(PYTHON) tests/clients/run.py $(NAMES)
 

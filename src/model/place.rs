@@ -181,10 +181,12 @@ impl Places {
 
 /// The names that decide about a tensor: its own; of the matrices of a layer's experts those of all of them, since they are one step.
 fn step_of(name: &str) -> Vec<String> {
-    const STACKS: [&str; 4] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"];
+    const MATRICES: [&str; 4] = ["ffn_gate_", "ffn_up_", "ffn_down_", "ffn_gate_up_"];
+    let kind = ["exps", "chexps"].into_iter().find(|k| name.contains(&format!("_{k}.")));
+    let stack = |m: &&str| kind.map(|k| format!(".{m}{k}."));
     let mut all = vec![name.to_owned()];
-    if let Some(stack) = STACKS.iter().find(|s| name.contains(&format!(".{s}."))) {
-        all.extend(STACKS.iter().filter(|s| *s != stack).map(|s| name.replace(stack, s)));
+    if let Some(own) = MATRICES.iter().filter_map(stack).find(|s| name.contains(s.as_str())) {
+        all.extend(MATRICES.iter().filter_map(stack).filter(|s| *s != own).map(|s| name.replace(&own, &s)));
     }
     all
 }
@@ -269,7 +271,9 @@ mod tests {
         assert_eq!([p.tensor("blk.1.ffn_up_exps.weight", 1), p.tensor("blk.0.ffn_up_exps.weight", 1)], [0, 2], "the first counts");
         let p = Places { layers: vec![1, 1], overrides: vec![over("ffn_up_exps", 0)] };
         assert!(["gate", "up", "down"].iter().all(|m| p.tensor(&format!("blk.0.ffn_{m}_exps.weight"), 1) == 0), "experts stand together");
-        assert_eq!(p.tensor("blk.0.ffn_up_shexp.weight", 1), 1);
+        assert_eq!([p.tensor("blk.0.ffn_up_shexp.weight", 1), p.tensor("blk.0.ffn_up_chexps.weight", 1)], [1, 1]);
+        let p = Places { layers: vec![1, 1], overrides: vec![over("ffn_down", 0)] };
+        assert!(["gate", "up", "down"].iter().all(|m| p.tensor(&format!("blk.0.ffn_{m}_chexps.weight"), 1) == 0), "of chunks too");
     }
 
     #[test]
