@@ -13,7 +13,7 @@ CASES   ?= 20000
 TARGET  := $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 RELEASE := $(TARGET)/release
 PROMPT  := <|im_start|>user\nTell me a story about a fox who lost her hat.<|im_end|>\n<|im_start|>assistant\n
-EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar quantize)
+EXAMPLES := $(addprefix build/,simple chat batched prefix_cache embedding state grammar lora quantize)
 
 .PHONY: all lib demo examples test test-slow test-no-mmap test-memory test-calls test-properties test-numa numa-map headers install dist tools test-differential test-conformance test-clients bench bench-kernels bench-plot bench-state bench-words clean
 
@@ -98,7 +98,7 @@ install: lib
 # dist/: what people download. Says which glibc it needs: this machine's, unless GLIBC=2.28 asks for an older one.
 GLIBC ?=
 dist: $(if $(GLIBC),,lib)
-	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET) $(abspath build/tools))",$(RELEASE)) dist
+	sh packaging/dist.sh $(if $(GLIBC),"$$(sh packaging/build-for.sh $(GLIBC) $(TARGET))",$(RELEASE)) dist
 
 # What takes gigabytes or minutes: the same tests, larger.
 test-slow:

@@ -2,7 +2,7 @@
 //! The bundled Gemma 3 (windows of 64), turns of 500 tokens; the last turn but one is edited. What comes back is checked against a context that was
 //! given the edited chat at once.
 use llama::gguf::{LoadMode, Source};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use llama::state::{self, What};
@@ -16,8 +16,14 @@ const ASKED: usize = 120;
 
 fn model() -> Arc<Model> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tinystories-gemma3-q8_0.gguf");
-    let p =
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     Arc::new(Model::load(&Source::open(&path, LoadMode::Auto).expect("bundled model"), p).expect("loads"))
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Without the audit (it makes decodes slow) it prints tokens per second: the check of `docs/numa.md`.
 use llama::gguf::{LoadMode, Source};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams, numa as placed};
 use platform::numa::{self, Nodes};
@@ -188,8 +188,14 @@ fn svg(nodes: &Nodes, c: &Context) -> String {
 
 fn main_or() -> Result<(), String> {
     let a = asked()?;
-    let p =
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     let start = Instant::now();
     let source = Source::open(Path::new(&a.model), LoadMode::Auto).map_err(|e| e.to_string())?;
     let model = Arc::new(Model::load(&source, p).map_err(|e| e.to_string())?);

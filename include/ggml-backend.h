@@ -39,7 +39,7 @@ typedef struct ggml_backend_device *ggml_backend_dev_t;
 // "CPU"; NULL for NULL.
 GGML_API const char *ggml_backend_buft_name(ggml_backend_buffer_type_t buft);
 
-// A buffer of zeroes; NULL where there is no memory.
+// A buffer of zeroes; NULL where there is no memory, and a line too where it is another device's, which libllama alone takes.
 GGML_API ggml_backend_buffer_t ggml_backend_buft_alloc_buffer(ggml_backend_buffer_type_t buft, size_t size);
 
 // Tensors start at multiples of this many bytes.
@@ -51,10 +51,10 @@ GGML_API size_t ggml_backend_buft_get_max_size(ggml_backend_buffer_type_t buft);
 // Bytes that a tensor takes.
 GGML_API size_t ggml_backend_buft_get_alloc_size(ggml_backend_buffer_type_t buft, const struct ggml_tensor *tensor);
 
-// Whether the CPU can read it: yes.
+// Whether the CPU can read it.
 GGML_API bool ggml_backend_buft_is_host(ggml_backend_buffer_type_t buft);
 
-// The CPU.
+// Whose memory it is.
 GGML_API ggml_backend_dev_t ggml_backend_buft_get_device(ggml_backend_buffer_type_t buft);
 
 enum ggml_backend_buffer_usage {
@@ -271,7 +271,7 @@ GGML_API ggml_backend_buffer_type_t ggml_backend_dev_buffer_type(ggml_backend_de
 // NULL: memory of the CPU needs no other to be copied from.
 GGML_API ggml_backend_buffer_type_t ggml_backend_dev_host_buffer_type(ggml_backend_dev_t device);
 
-// A buffer over memory of the caller, as `ggml_backend_cpu_buffer_from_ptr`.
+// A buffer over memory of the caller, as `ggml_backend_cpu_buffer_from_ptr`; NULL for devices other than the CPU.
 GGML_API ggml_backend_buffer_t ggml_backend_dev_buffer_from_host_ptr(
     ggml_backend_dev_t device,
     void *ptr,
@@ -324,7 +324,7 @@ GGML_API size_t ggml_backend_reg_count(void);
 // NULL where there is no such one.
 GGML_API ggml_backend_reg_t ggml_backend_reg_get(size_t index);
 
-// Whatever the case of letters; NULL where there is none ("RPC", "CUDA").
+// Whatever the case of letters; NULL where there is none ("RPC").
 GGML_API ggml_backend_reg_t ggml_backend_reg_by_name(const char *name);
 
 // How many there are.

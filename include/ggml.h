@@ -604,7 +604,7 @@ GGML_API void ggml_set_no_alloc(struct ggml_context *ctx, bool no_alloc);
 // What `ggml_init` was given.
 GGML_API void *ggml_get_mem_buffer(const struct ggml_context *ctx);
 
-// What `ggml_init` was given.
+// What `ggml_init` was given; without a buffer in whole 16 bytes, at least.
 GGML_API size_t ggml_get_mem_size(const struct ggml_context *ctx);
 
 // Bytes of the largest tensor.

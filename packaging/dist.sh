@@ -23,10 +23,10 @@ sh "$here/install.sh" "$out/lib" / "$out/$name"
 sed -i 's|^prefix=.*|prefix=${pcfiledir}/../..|' "$out/$name/lib/pkgconfig/llama.pc"
 cp "$here/../LICENSE" "$out/$name"
 
-glibc() { # the newest version of glibc that a library asks for
-    objdump -T "$1" | sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -uV | tail -1
+glibc() { # the newest version of glibc that libraries ask for
+    objdump -T "$@" | sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -uV | tail -1
 }
-sed -e "s|@NAME@|$name|g" -e "s|@GLIBC@|$(glibc "$out/lib/libllama.so")|" "$here/README.dist" > "$out/$name/README"
+sed -e "s|@NAME@|$name|g" -e "s|@GLIBC@|$(glibc "$out/lib/libllama.so" "$out/lib/libggml.so")|" "$here/README.dist" > "$out/$name/README"
 
 tar --sort=name --owner=0 --group=0 --numeric-owner -C "$out" -czf "$out/$name.tar.gz" "$name"
 (cd "$out" && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")

@@ -19,7 +19,7 @@ const ROOMS: &[Room] = &[
     Room { path: "src/cache/", may_use: &["state", "memory", "session", "platform::*"], unsafe_in: &[] },
     Room { path: "src/quantize/", may_use: &["gguf", "grammar", "kernels", "platform::*"], unsafe_in: &[] },
     Room { path: "src/blocks/", may_use: &["model", "memory", "backend", "platform"], unsafe_in: &[] },
-    Room { path: "src/model/", may_use: &["gguf", "vocab", "memory", "backend", "kernels", "platform::*"], unsafe_in: &[] },
+    Room { path: "src/model/", may_use: &["gguf", "vocab", "grammar", "memory", "backend", "kernels", "platform::*"], unsafe_in: &[] },
     Room { path: "src/memory/", may_use: &["backend", "platform::*"], unsafe_in: &["src/memory/store"] },
     Room { path: "src/sampling/", may_use: &["vocab", "grammar", "kernels", "platform"], unsafe_in: &[] },
     Room { path: "src/grammar/", may_use: &["vocab", "platform"], unsafe_in: &[] },

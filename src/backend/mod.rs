@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod codec;
 pub mod cpu;
+pub mod device;
 pub mod far;
 pub mod io;
 pub mod kv;
@@ -13,6 +14,7 @@ mod picks;
 mod system;
 mod terms;
 pub use buffer::*;
+pub use device::{Device, DeviceKind, DeviceMemory, gpus};
 pub use io::*;
 /// The tensor types of ggml, for rooms above that must not know kernels.
 pub use kernels::DType;
@@ -25,6 +27,9 @@ use platform::pool::{Stop, Team};
 use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Most devices that a model can be divided over, as in the original.
+pub const MAX_DEVICES: u16 = 16;
 
 /// Largest row counts a lowered plan will be run with.
 #[derive(Clone, Copy, Debug)]

@@ -56,17 +56,7 @@ struct Part {
 
 /// "DIR" or "DIR:BYTES".
 fn parse(v: &str) -> (PathBuf, u64) {
-    let size = |s: &str| {
-        let (digits, shift) = match s.chars().last()? {
-            'K' => (&s[..s.len() - 1], 10),
-            'M' => (&s[..s.len() - 1], 20),
-            'G' => (&s[..s.len() - 1], 30),
-            'T' => (&s[..s.len() - 1], 40),
-            _ => (s, 0),
-        };
-        digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-    };
-    match v.rsplit_once(':').and_then(|(dir, s)| Some((dir, size(s)?))) {
+    match v.rsplit_once(':').and_then(|(dir, s)| Some((dir, env::bytes(s)?))) {
         Some((dir, bytes)) => (dir.into(), bytes),
         None => (v.into(), DEFAULT_BYTES),
     }

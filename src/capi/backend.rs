@@ -6,6 +6,7 @@ use super::host;
 use super::ptr;
 use super::types::*;
 use crate::gguf::FType;
+use crate::model::place::{MAX_DEVICES, gpus};
 use llama_flash_attn_type::*;
 use llama_load_mode::*;
 use platform::numa::{self, Strategy};
@@ -78,7 +79,7 @@ pub unsafe extern "C" fn llama_time_us() -> i64 {
 /// Most devices a model can be divided over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_max_devices() -> usize {
-    16
+    usize::from(MAX_DEVICES)
 }
 
 /// Most sequences a context can hold.
@@ -108,7 +109,7 @@ pub unsafe extern "C" fn llama_supports_mlock() -> bool {
 /// Whether there is a device that layers can be kept on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llama_supports_gpu_offload() -> bool {
-    false
+    guard(false, || !gpus().is_empty())
 }
 
 /// Whether layers can be kept on other machines.

@@ -28,7 +28,7 @@ impl UserData {
 }
 
 /// An int that must be one of an enum's values, which are without gaps.
-fn in_range(what: &str, v: c_int, values: RangeInclusive<c_int>) -> Result<c_int> {
+pub fn in_range(what: &str, v: c_int, values: RangeInclusive<c_int>) -> Result<c_int> {
     if values.contains(&v) {
         Ok(v)
     } else {
@@ -61,7 +61,6 @@ pub unsafe fn open_file(file: *mut libc::FILE) -> Result<(std::fs::File, u64)> {
 }
 
 pub fn load_mode(p: &llama_model_params) -> Result<LoadMode> {
-    in_range("split_mode", p.split_mode, 0..=3)?;
     in_range("lazy_mode", p.lazy_mode, 0..=2)?;
     if p.no_alloc {
         // A mapped file takes no memory before it is read, and nothing reads it.
@@ -145,7 +144,7 @@ fn wanted_type(what: &str, n: ggml_type_int) -> Result<Option<DType>> {
 ///
 /// # Safety
 /// NULL or a list that ends so.
-unsafe fn until<'a, T>(mut p: *const T, is_end: impl Fn(&T) -> bool) -> Vec<&'a T> {
+pub unsafe fn until<'a, T>(mut p: *const T, is_end: impl Fn(&T) -> bool) -> Vec<&'a T> {
     let mut list = Vec::new();
     // SAFETY: NULL, or an element before the end of the list.
     while let Some(e) = unsafe { p.as_ref() }.filter(|e| !is_end(e)) {

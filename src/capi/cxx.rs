@@ -4,6 +4,7 @@
 //! A function that gives a C++ object has room for it as its first argument and gives that back, which is how x86-64 passes it.
 #![allow(non_camel_case_types, reason = "the names of llama-grammar.h")]
 use super::boundary::{attempt, guard, with};
+use super::devices;
 use super::handles::with_context;
 use super::host;
 use super::libstdcxx::{Map, Text, Vector};
@@ -30,13 +31,16 @@ pub unsafe extern "C" fn llama_model_n_expert(model: Option<&llama_model>) -> i3
 /// Devices beside the CPU that hold a part of the model.
 #[unsafe(export_name = "_Z21llama_model_n_devicesPK11llama_model")]
 pub unsafe extern "C" fn llama_model_n_devices(model: Option<&llama_model>) -> i32 {
-    with("llama_model_n_devices", model, 0, |_| 0)
+    with("llama_model_n_devices", model, 0, |m| i32::try_from(m.0.model.devices.len()).unwrap_or(i32::MAX))
 }
 
-/// The i-th of them; NULL where there are not so many.
+/// The i-th of them, as the program's libggml has it; NULL where there are not so many, or no libggml knows it.
 #[unsafe(export_name = "_Z22llama_model_get_devicePK11llama_modeli")]
-pub unsafe extern "C" fn llama_model_get_device(model: Option<&llama_model>, _i: c_int) -> ggml_backend_dev_t {
-    with("llama_model_get_device", model, std::ptr::null_mut(), |_| std::ptr::null_mut())
+pub unsafe extern "C" fn llama_model_get_device(model: Option<&llama_model>, i: c_int) -> ggml_backend_dev_t {
+    with("llama_model_get_device", model, std::ptr::null_mut(), |m| {
+        let device = usize::try_from(i).ok().and_then(|i| m.0.model.devices.get(i));
+        device.and_then(|d| devices::handle(d.as_ref())).map_or(std::ptr::null_mut(), |h| h.as_ptr())
+    })
 }
 
 /// Bytes by buffer type, for the model, the KV store and activations: what a context may come to take. `camelid_kv_resident` says what it takes.

@@ -6,6 +6,7 @@ use super::ggml_gguf;
 use super::ggml_types::*;
 use super::ptr;
 use crate::gguf::{DType, TensorInfo, check_data};
+use crate::model::place::{DeviceKind, gpus};
 use crate::quantize;
 use platform::{Error, Result, log, pressure};
 use std::cell::RefCell;
@@ -162,11 +163,14 @@ unsafe extern "C" fn is_valid(kind: c_int, rows: *const c_void, n_bytes: usize) 
 
 // ---- devices
 
-/// `GGML_BACKEND_DEVICE_TYPE_CPU`.
+/// `GGML_BACKEND_DEVICE_TYPE_*`.
 const CPU: c_int = 0;
+const GPU: c_int = 1;
+const INTEGRATED: c_int = 2;
 
+/// The CPU and the GPUs.
 unsafe extern "C" fn n_devices() -> usize {
-    1
+    guard(1, || 1 + gpus().len())
 }
 
 /// The processor's name; what it is where it has none.
@@ -180,20 +184,44 @@ fn cpu_description() -> &'static CStr {
     })
 }
 
+/// Names of the GPUs and what their makers call them, as C has them.
+fn gpu_texts() -> &'static [[CString; 2]] {
+    static TEXTS: OnceLock<Vec<[CString; 2]>> = OnceLock::new();
+    let text = |t: &str| CString::new(t).unwrap_or_default();
+    TEXTS.get_or_init(|| gpus().iter().map(|d| [text(d.name()), text(d.description())]).collect())
+}
+
+fn bytes(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn cpu() -> camelid_ggml_device {
+    let total = pressure::total(Path::new("/"));
+    camelid_ggml_device {
+        name: c"CPU".as_ptr(),
+        description: cpu_description().as_ptr(),
+        memory_free: bytes(pressure::available(Path::new("/")).min(total)),
+        memory_total: bytes(total),
+        kind: CPU,
+    }
+}
+
+fn gpu(i: usize) -> Option<camelid_ggml_device> {
+    let (d, [name, description]) = (gpus().get(i)?, gpu_texts().get(i)?);
+    let memory = d.memory();
+    Some(camelid_ggml_device {
+        name: name.as_ptr(),
+        description: description.as_ptr(),
+        memory_free: bytes(memory.free),
+        memory_total: bytes(memory.total),
+        kind: if d.kind() == DeviceKind::Gpu { GPU } else { INTEGRATED },
+    })
+}
+
 unsafe extern "C" fn device(i: usize, device: *mut camelid_ggml_device) -> bool {
     attempt(false, || {
-        if i != 0 {
-            return Err(invalid(format!("there is no device {i}")));
-        }
-        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let total = pressure::total(Path::new("/"));
-        let said = camelid_ggml_device {
-            name: c"CPU".as_ptr(),
-            description: cpu_description().as_ptr(),
-            memory_free: bytes(pressure::available(Path::new("/")).min(total)),
-            memory_total: bytes(total),
-            kind: CPU,
-        };
+        let said = if i == 0 { Some(cpu()) } else { gpu(i - 1) };
+        let said = said.ok_or_else(|| invalid(format!("there is no device {i}")))?;
         // SAFETY: NULL or room for one.
         unsafe { ptr::put(device, said) };
         Ok(true)

@@ -23,6 +23,7 @@ pub mod cache;
 pub mod chat;
 pub mod context;
 pub mod cxx;
+mod devices;
 pub mod ext;
 pub mod files;
 mod ggml_gguf;

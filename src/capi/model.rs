@@ -2,6 +2,7 @@
 #![allow(unused_variables, reason = "stubs keep the names of llama.h")]
 use super::boundary::{attempt, guard, with};
 use super::convert::{self, UserData};
+use super::devices;
 use super::handles::ModelHandle;
 use super::ptr;
 use super::types::*;
@@ -400,7 +401,8 @@ fn open_and_bind(p: &llama_model_params, open: impl FnOnce(LoadMode) -> Result<S
         vocab_only: p.vocab_only,
         check_tensors: p.check_tensors && !p.no_alloc,
         extra_bufts: p.use_extra_bufts && !p.no_alloc,
-        far_layers: None,
+        // SAFETY: as above.
+        offload: unsafe { devices::offload(p) }?,
         nodes: None,
         progress: &mut progress,
     };

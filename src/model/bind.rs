@@ -1,6 +1,7 @@
 //! Binding: file tensors become weights on devices. Everything is checked here, so that inner loops need not.
 use super::hparams::HParams;
 use super::names::{self, Name, Role, Tensor};
+use super::place::Places;
 use super::spec::{Arch, Ffn, Gating, LayerSpec, Moe, NormSpec};
 use crate::backend::{Backend, Buffer, Copy2d, Layout, Shard, Weight, WeightId};
 use crate::gguf::{Source, TensorInfo};
@@ -23,6 +24,8 @@ pub fn file_name(t: &Tensor, from: i32, encoder: Option<i32>) -> String {
 pub struct Binder<'a> {
     source: &'a Source,
     backends: &'a [Arc<dyn Backend>],
+    #[allow(dead_code, reason = "tensors by name come next")]
+    places: &'a Places,
     /// Per file and backend: the mapped file as a buffer.
     maps: HashMap<(u16, usize), Arc<dyn Buffer>>,
     pub weights: Vec<Weight>,
@@ -40,10 +43,16 @@ pub struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
-    pub fn new(source: &'a Source, backends: &'a [Arc<dyn Backend>], progress: &'a mut dyn FnMut(f32) -> bool) -> Binder<'a> {
+    pub fn new(
+        source: &'a Source,
+        backends: &'a [Arc<dyn Backend>],
+        places: &'a Places,
+        progress: &'a mut dyn FnMut(f32) -> bool,
+    ) -> Binder<'a> {
         Binder {
             source,
             backends,
+            places,
             maps: HashMap::new(),
             weights: Vec::new(),
             roles: Roles::new(),

@@ -26,6 +26,8 @@ pub struct HParams {
     pub n_ctx_train: u32,
     pub n_embd: u32,
     pub n_layer: u32,
+    /// Layers of the file, those for further tokens too.
+    pub n_layer_all: u32,
     /// Layers of the decoder where there is an encoder too, whose are `n_layer`.
     pub n_layer_dec: u32,
     /// The token that an answer to an encoded text starts with.
@@ -247,8 +249,8 @@ impl HParams {
     pub fn read(meta: &Meta, arch: &Arch, n_vocab: u32, rows_of: &dyn Fn(&str) -> Option<u64>) -> Result<HParams> {
         let k = Keys { meta, arch: arch.name };
         // The last layers may be for predicting several tokens at once: they are not used here.
-        let n_layer = k.need_u32("block_count")?;
-        let n_layer = n_layer.saturating_sub(k.or_u32("nextn_predict_layers", 0)?);
+        let n_layer_all = k.need_u32("block_count")?;
+        let n_layer = n_layer_all.saturating_sub(k.or_u32("nextn_predict_layers", 0)?);
         if n_layer == 0 || n_layer > MAX_LAYERS {
             return Err(Error::invalid(format!("key {}: {n_layer} layers, allowed are 1 to {MAX_LAYERS}", k.name("block_count"))));
         }
@@ -264,6 +266,7 @@ impl HParams {
             n_ctx_train: k.need_u32("context_length")?,
             n_embd,
             n_layer,
+            n_layer_all,
             n_layer_dec: match arch.stacks {
                 Stacks::EncoderDecoder { .. } => k.or_u32("decoder_block_count", n_layer)?,
                 _ => n_layer,

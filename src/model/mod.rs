@@ -8,17 +8,19 @@ mod fingerprint;
 pub mod hparams;
 pub mod keys;
 pub mod names;
+pub mod place;
 mod settle;
 pub mod spec;
 mod wanted;
 
 use crate::backend::cpu::Cpu;
-use crate::backend::far::Far;
-use crate::backend::{Backend, DeviceId, Weight, WeightId};
+use crate::backend::{Backend, Device, DeviceId, Weight, WeightId, gpus};
 use crate::gguf::{Meta, Source};
 use crate::vocab::Vocab;
 use hparams::HParams;
 use names::Name;
+pub use place::Offload;
+use place::Places;
 use platform::numa::{self, Nodes};
 use platform::{Error, Result, log};
 use spec::{Arch, Ffn, LayerSpec};
@@ -31,8 +33,8 @@ pub struct LoadParams<'a> {
     pub check_tensors: bool,
     /// Weights may be copied into layouts that products read faster.
     pub extra_bufts: bool,
-    /// How many of the last layers (and the head) live on the far backend; `None`: as `CAMELID_FAR` says.
-    pub far_layers: Option<u32>,
+    /// Which layers and tensors are kept on which devices.
+    pub offload: Offload,
     /// Where weights and work go; `None`: as holds in this process.
     pub nodes: Option<Arc<Nodes>>,
     /// Told the share of bytes bound so far; false cancels.
@@ -53,6 +55,9 @@ pub struct Model {
     roles: bind::Roles,
     /// Of each weight the first row that it is of its tensor.
     starts: Vec<u32>,
+    /// Those beside the CPU that it may be divided over.
+    pub devices: Vec<Arc<dyn Device>>,
+    /// The CPU, then the devices, where anything is on them.
     pub backends: Vec<Arc<dyn Backend>>,
     /// Backend index of each layer, and of the head.
     pub place: Vec<usize>,
@@ -84,22 +89,28 @@ fn check_tensors(source: &Source) -> Result<()> {
     Ok(())
 }
 
-fn far_layers(p: &LoadParams<'_>, n_layer: usize) -> usize {
-    let asked = p.far_layers.or_else(|| platform::env::get("CAMELID_FAR")?.parse().ok());
-    (asked.unwrap_or(0) as usize).min(n_layer)
-}
-
-fn backends(n_far: usize, nodes: Option<Arc<Nodes>>) -> Vec<Arc<dyn Backend>> {
+/// The CPU, then devices.
+fn backends(devices: &[Arc<dyn Device>], nodes: Option<Arc<Nodes>>) -> Result<Vec<Arc<dyn Backend>>> {
     let cpu = Cpu::new(DeviceId(0), Cpu::isa_from_env()).on(nodes.unwrap_or_else(numa::nodes));
     log::info(format!("kernels: {}", cpu.isa().name()));
     if let Some(nodes) = cpu.nodes().filter(|n| n.strategy != numa::Strategy::Disabled) {
         log::info(nodes);
     }
     let mut list: Vec<Arc<dyn Backend>> = vec![Arc::new(cpu)];
-    if n_far > 0 {
-        list.push(Arc::new(Far::new(DeviceId(1))));
+    for d in devices {
+        list.push(d.open().map_err(|e| e.within(format!("device {}", d.name())))?);
     }
-    list
+    Ok(list)
+}
+
+/// What a model is divided over, told as the original does.
+fn chosen(offload: &Offload) -> Result<Vec<Arc<dyn Device>>> {
+    let devices = offload.devices()?;
+    for d in &devices {
+        let bus = d.bus_id().unwrap_or("unknown id");
+        log::info(format!("using device {} ({}) ({bus}) - {} MiB free", d.name(), d.description(), d.memory().free >> 20));
+    }
+    Ok(devices)
 }
 
 impl Model {
@@ -123,6 +134,7 @@ impl Model {
             weights: Arc::new(Vec::new()),
             roles: bind::Roles::new(),
             starts: Vec::new(),
+            devices: chosen(&p.offload)?,
             backends: Vec::new(),
             place: Vec::new(),
             head_place: 0,
@@ -153,19 +165,21 @@ impl Model {
         if self.layers.iter().any(|l| matches!(&l.ffn, Ffn::Moe(m) if m.n_expert == 0)) {
             return Err(Error::invalid(format!("{} without experts: key {}.expert_count is 0 or missing", self.arch.name, self.arch.name)));
         }
-        let n = self.layers.len();
-        let n_far = far_layers(&p, n);
-        self.backends = backends(n_far, p.nodes.clone());
-        self.place = (0..n).map(|il| usize::from(il >= n - n_far)).collect();
+        let places = Places::new(p.offload, self.hp.n_layer_all, &self.devices)?;
+        self.backends = backends(if places.any() { &self.devices } else { &[] }, p.nodes)?;
+        self.place = (0..self.layers.len() as u32).map(|il| places.layer((self.arch.source)(&self.hp, il))).collect();
         for (il, of) in self.layers.iter().enumerate().filter_map(|(il, l)| Some((il, l.attn.kv_of? as usize))) {
             // Attention stands where its rows are.
             self.place[il] = self.place[of];
         }
-        self.head_place = usize::from(n_far > 0);
+        self.head_place = places.output();
+        if !gpus().is_empty() || !self.devices.is_empty() {
+            places.report();
+        }
         // Mapping takes no time; reading takes about as long as settling does.
         let bound = if source.is_mapped() { 0.05 } else { 0.5 };
         let mut first = |x: f32| (p.progress)(x * bound);
-        let mut binder = bind::Binder::new(source, &self.backends, &mut first);
+        let mut binder = bind::Binder::new(source, &self.backends, &places, &mut first);
         // An encoder beside a decoder is where the embeddings are.
         let all = [self.layers.as_slice(), &self.encoder].concat();
         let place: Vec<usize> = self.place.iter().copied().chain(self.encoder.iter().map(|_| 0)).collect();

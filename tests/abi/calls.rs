@@ -24,7 +24,7 @@ fn signatures_in_cpp() {
 
 #[test]
 fn examples_compile() {
-    for name in ["simple", "chat", "batched", "prefix_cache"] {
+    for name in ["simple", "chat", "batched", "prefix_cache", "grammar", "lora"] {
         let source = std::fs::read_to_string(root().join(format!("c_examples/{name}.c"))).expect("an example");
         compile(&format!("example_{name}"), Lang::C, &source, &[]);
     }

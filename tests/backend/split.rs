@@ -2,7 +2,7 @@
 use crate::ops::Rng;
 use llama::gguf::{DType, Layout, LoadMode, Meta, NewTensor, Source, TensorInfo, Value};
 use llama::model::adapter::Lora;
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub fn model(name: &str, far: u32) -> Arc<Model> {
         vocab_only: false,
         check_tensors: true,
         extra_bufts: true,
-        far_layers: Some(far),
+        offload: Offload::far(far),
         nodes: None,
         progress: &mut |_| true,
     };

@@ -1,13 +1,13 @@
 """Other people's bindings on our library: llama-cpp-python, node-llama-cpp, llama-cpp-2."""
-import json, os, re, shutil, subprocess, sys
+import glob, json, os, re, shutil, subprocess, sys
 
 import numpy as np
-import server
-from sides import HERE, MODEL, PROGRAMS, SCRATCH, SIDES, TOOLS, Failed, environment, folder, library, run, same_text
+import programs, server, sides
+from sides import HERE, MODEL, SCRATCH, SIDES, TOOLS, Failed, environment, folder, library, same_text
 
 PROMPT = "Once upon a time there was a little fox who"
 PYTHON = os.path.join(TOOLS, "venv", "bin", "python")
-NODE = os.path.join(TOOLS, "node")
+NODE = os.path.join(TOOLS, "programs", "node")
 
 
 def call(side, command, cwd=SCRATCH, timeout=600, **env):
@@ -52,9 +52,13 @@ def node():
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(NODE, place, copy_function=os.link, symlinks=True)
         if side == "ours":
-            theirs = os.path.join(place, "node_modules", "@node-llama-cpp", "linux-x64", "bins", "linux-x64", "libllama.v0.5.0.so")
-            os.remove(theirs)
-            shutil.copy(os.path.join(library(side), "libllama.so.0"), theirs)
+            beside = os.path.join(place, "node_modules", "@node-llama-cpp", "linux-x64", "bins", "linux-x64")
+            names = {"libllama.v0.5.0.so": "libllama.so.0"}
+            if sides.alone:
+                names |= {"libggml.v0.5.0.so": "libggml.so.0", "libggml-base.so": "libggml.so.0"}
+            for theirs, ours in names.items():
+                os.remove(os.path.join(beside, theirs))
+                os.symlink(os.path.realpath(os.path.join(library(side), ours)), os.path.join(beside, theirs))
         shutil.copy(os.path.join(HERE, "node.mjs"), place)
         # Neither side's library by LD_LIBRARY_PATH: the addon brings its own.
         env = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
@@ -75,26 +79,40 @@ def node():
 
 
 def rust():
-    """Compiled once against the original that the crate brings; at run time libllama.so.0 is ours."""
-    target = os.path.join(SCRATCH, "rust")
-    venv = os.path.join(TOOLS, "venv")
+    """Compiled once with the original that the crate brings (llama.cpp 0.6.0-dev, the same llama.h) as a shared library, for AVX2 as the programs are; it
+    looks for libllama.so.0, and finds ours first on our side."""
+    target, venv = os.path.join(SCRATCH, "rust"), os.path.dirname(os.path.dirname(sys.executable))
     clang = os.path.join(venv, "lib", f"python3.{sys.version_info.minor}", "site-packages", "clang", "native")
-    include = subprocess.run(["gcc", "-print-file-name=include"], capture_output=True, text=True).stdout.strip()
+    include = subprocess.run(["cc", "-print-file-name=include"], capture_output=True, text=True).stdout.strip()
     env = dict(os.environ, PATH=os.path.join(venv, "bin") + os.pathsep + os.environ["PATH"], LIBCLANG_PATH=clang, BINDGEN_EXTRA_CLANG_ARGS=f"-I{include}",
-               LLAMA_LIB_PROFILE="Release", CMAKE_GENERATOR="Ninja", CARGO_TARGET_DIR=target, CMAKE_BUILD_PARALLEL_LEVEL=os.environ.get("JOBS", "2"))
-    p = subprocess.run(["cargo", "build", "--quiet"], cwd=os.path.join(HERE, "rust"), env=env, capture_output=True, text=True)
+               LLAMA_LIB_PROFILE="Release", CMAKE_GENERATOR="Ninja", CMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG", CARGO_TARGET_DIR=target,
+               CMAKE_BUILD_PARALLEL_LEVEL=os.environ.get("JOBS", "2"), RUSTFLAGS="-C target-feature=+avx2,+fma,+f16c,+bmi2,+sse4.2")
+    # What its build script left there before would be in its own way.
+    for left in glob.glob(os.path.join(target, "debug", "**", "lib*.so"), recursive=True):
+        if os.path.islink(left) and "/out/" not in left:
+            os.remove(left)
+    p = subprocess.run(["cargo", "build", "--quiet", "--locked"], cwd=os.path.join(HERE, "rust"), env=env, capture_output=True, text=True)
     if p.returncode != 0:
         raise Failed(f"the crate does not compile: {' / '.join(p.stderr.splitlines()[-4:])[-400:]}")
-    said = {}
-    built = os.path.join(target, "debug")
-    for side in SIDES:
-        first = [library("ours")] if side == "ours" else []
-        run_env = dict(os.environ, LD_LIBRARY_PATH=os.pathsep.join(first + [built]))
-        p = subprocess.run([os.path.join(built, "client"), MODEL, PROMPT, "48"], env=run_env, capture_output=True, text=True, timeout=300)
-        if p.returncode != 0:
-            raise Failed(f"{side}: exit status {p.returncode}: {p.stderr[-300:]}")
-        said[side] = p.stdout
-    return same_text(said["ours"], said["original"], least=30, before="")
+    theirs = [os.path.dirname(f) for f in glob.glob(os.path.join(target, "debug", "build", "llama-cpp-sys-2-*", "out", "lib", "libllama.so.0"))]
+    with folder() as d:
+        adapter = programs.lora(os.path.join(d, "adapter.gguf"), 1)
+        found = {}
+        for side in SIDES:
+            first = [library(side)] if side == "ours" else []
+            p = subprocess.run([os.path.join(target, "debug", "client"), MODEL, adapter, PROMPT, "40"], capture_output=True, text=True, timeout=300,
+                               env=dict(os.environ, LD_LIBRARY_PATH=os.pathsep.join(first + theirs)))
+            if p.returncode != 0:
+                raise Failed(f"{side}: exit status {p.returncode}: {p.stderr[-300:]}")
+            found[side] = dict(line.split("\t", 1) for line in p.stdout.splitlines())
+    ours, original = found["ours"], found["original"]
+    a, b = (np.array(json.loads(f.pop("embedding"))) for f in (ours, original))
+    cosine = float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+    text = same_text(json.loads(ours.pop("text")), json.loads(original.pop("text")), least=20, before=PROMPT)
+    different = [k for k in original if ours.get(k) != original[k]]
+    if different or cosine < 0.999:
+        raise Failed("; ".join(f"{k}: ours {ours.get(k)}, original {original[k]}" for k in different) or f"cosine {cosine}")
+    return f"{text}; {', '.join(original)}: the same; embedding's cosine {cosine:.6f}"
 
 
 ALL = {

@@ -1,9 +1,9 @@
 """The original's programs and examples, one function each: what is run, and what must be equal. Each returns its outcome in words."""
-import json, os, re
+import json, os, re, subprocess, threading
 
 import numpy as np
 from gguf import GGUFReader, GGUFWriter
-from sides import GEMMA, HELDOUT, MODEL, SIDES, Failed, both, close, each, folder, is_json, run, same_text
+from sides import GEMMA, HELDOUT, MODEL, PROGRAMS, SCRATCH, SIDES, Failed, both, close, each, environment, folder, is_json, run, same_text
 
 PROMPT = "Once upon a time there was a little fox who"
 GREEDY = ("-m", MODEL, "-t", 1, "--temp", 0, "--seed", 1)
@@ -14,7 +14,8 @@ def texts(pair, clean=lambda t: t):
 
 
 def simple():
-    return same_text(*texts(both("llama-simple", "-m", MODEL, "-n", 48, PROMPT)), least=20)
+    # With four threads on any machine, which spin: few words.
+    return same_text(*texts(both("llama-simple", "-m", MODEL, "-n", 24, PROMPT)), least=20)
 
 
 def simple_chat():
@@ -74,6 +75,22 @@ def batched_bench():
     return "the same four rows"
 
 
+def prompt_cache():
+    """A prompt, and a longer one that finds it in a file, on each side."""
+    with folder() as d:
+        return [[run(s, "llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT + more, "-n", 16, "--prompt-cache", os.path.join(d, s)).ok().out
+                 for more in ("", " was")] for s in SIDES]
+
+
+def whole_ones(work):
+    """What both sides say, once more while one of them says less than the other (see both)."""
+    for _ in range(8):
+        ours, original = work()
+        if [len(t.splitlines()) for t in ours] == [len(t.splitlines()) for t in original]:
+            break
+    return ours, original
+
+
 def completion():
     found = []
     for more in ([], ["--grammar", 'root ::= " " [a-z]+ (" " [a-z]+){5} "."'], ["-c", 64, "-n", 120, "--context-shift", "--keep", 4],
@@ -84,11 +101,8 @@ def completion():
             found.append(same_text(*texts(both("llama-completion", *args)), least=8, before=""))
         except Failed as e:
             raise Failed(f"{' '.join(map(str, more))}: {e}") from None
-    with folder() as d:
-        cached = [[run(s, "llama-completion", *GREEDY, "-no-cnv", "-p", PROMPT + more, "-n", 16, "--prompt-cache", os.path.join(d, s)).ok().out
-                   for more in ("", " was")] for s in SIDES]
-        for ours, original in zip(*cached):
-            same_text(ours, original, least=8)
+    for ours, original in zip(*whole_ones(prompt_cache)):
+        same_text(ours, original, least=8)
     return f"{len(found) + 2} ways of running, same texts"
 
 
@@ -239,6 +253,93 @@ def adapters():
     return f"one and two adapters: {'; '.join(said)}"
 
 
+def export_lora():
+    """The merged file, and what it says on both libraries."""
+    with folder() as d:
+        adapter, made = lora(os.path.join(d, "adapter.gguf"), 1), [os.path.join(d, s + ".gguf") for s in SIDES]
+        for r in each([lambda s=s, m=m: run(s, "llama-export-lora", "-m", MODEL, "--lora", adapter, "-o", m, "-t", 1) for s, m in zip(SIDES, made)]):
+            r.ok()
+        a, b = (open(m, "rb").read() for m in made)
+        if a != b:
+            raise Failed("the merged files differ")
+        args = ("-m", made[0], "-t", 1, "--temp", 0, "--seed", 1, "-no-cnv", "-p", PROMPT, "-n", 32)
+        return f"bit-identical; {same_text(*texts(both('llama-completion', *args)), least=8, model=made[0], before='')}"
+
+
+def retrieval():
+    """It asks for ever, and reads an empty question where input ends: it is stopped after the answers to one."""
+    def answers(side):
+        p = subprocess.Popen([os.path.join(PROGRAMS, "llama-retrieval"), "-m", MODEL, "-t", "1", "--pooling", "mean", "-c", "256", "-b", "256", "--top-k", "4",
+                              "--context-file", HELDOUT, "--chunk-size", "120", "--chunk-separator", "."],
+                             env=environment(side), cwd=SCRATCH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace")
+        stop = threading.Timer(300, p.kill)
+        stop.start()
+        try:
+            p.stdin.write("Where did the fox live?\n")
+            p.stdin.flush()
+            said = ""
+            for line in p.stdout:
+                said += line
+                if said.count("-" * 20) == 4:
+                    break
+        finally:
+            stop.cancel()
+            p.kill()
+            p.wait()
+        return re.findall(r"filepos: (\d+)\nsimilarity: ([0-9.]+)", said)
+    ours, original = each([lambda s=s: answers(s) for s in SIDES])
+    if len(original) != 4 or sorted(p for p, _ in ours) != sorted(p for p, _ in original):
+        raise Failed(f"ours {ours}, original {original}")
+    similarity = dict(original)
+    return f"the same 4 chunks, similarities within {max(abs(float(s) - float(similarity[p])) for p, s in ours):.2g}"
+
+
+def ngrams():
+    """Files of what follows what, made, merged and tried against a text."""
+    with folder() as d:
+        found = {}
+        for side in SIDES:
+            made, merged = os.path.join(d, side), os.path.join(d, side + "-merged")
+            run(side, "llama-lookup-create", "-m", MODEL, "-t", 1, "-f", HELDOUT, "-lcs", made, "-c", 2048).ok()
+            run(side, "llama-lookup-merge", made, made, merged).ok()
+            r = run(side, "llama-lookup-stats", "-m", MODEL, "-t", 1, "-f", HELDOUT, "-lcs", made, "-c", 512, "--spec-draft-n-max", 4).ok()
+            found[side] = [re.findall(r"(n_drafted|n_accept) += (\d+)", r.out + r.err), *(open(f, "rb").read() for f in (made, merged))]
+    if found["ours"] != found["original"] or len(found["original"][0]) != 2:
+        raise Failed(f"they differ: {found['ours'][0]}, original {found['original'][0]}")
+    return f"two files of {len(found['ours'][1])} bytes the same; {', '.join(' '.join(x) for x in found['ours'][0])}"
+
+
+def debug():
+    """The logits after a prompt, as a file."""
+    found = {}
+    for side in SIDES:
+        with folder() as d:
+            run(side, "llama-debug", "-m", MODEL, "-t", 1, "-p", PROMPT, "--save-logits", "--logits-output-dir", d).ok()
+            files = {f: open(os.path.join(d, f), "rb").read() for f in os.listdir(d)}
+            found[side] = np.frombuffer(next(b for f, b in files.items() if f.endswith(".bin") and "tokens" not in f), np.float32).astype(np.float64), \
+                next(b for f, b in files.items() if f.endswith("tokens.bin"))
+    (a, tokens), (b, others) = found["ours"], found["original"]
+    off = float(((a - b) ** 2).sum() / (b ** 2).sum())
+    if tokens != others or len(a) != 2048 or off > 1e-3:
+        raise Failed(f"{len(a)} logits, off by {off}, tokens {tokens == others}")
+    return f"{len(a)} logits, squared error over square {off:.2g}; the same tokens"
+
+
+def gguf_split():
+    """Parts and what they merge to; llama-gguf reads them."""
+    with folder() as d:
+        found = {}
+        for side in SIDES:
+            part = os.path.join(d, side)
+            run(side, "llama-gguf-split", "--split", "--split-max-tensors", 12, MODEL, part).ok()
+            parts = sorted(f for f in os.listdir(d) if f.startswith(side + "-"))
+            run(side, "llama-gguf-split", "--merge", os.path.join(d, parts[0]), os.path.join(d, side + ".whole")).ok()
+            found[side] = [open(os.path.join(d, f), "rb").read() for f in parts + [side + ".whole"]]
+        if found["ours"] != found["original"] or len(found["ours"]) < 4:
+            raise Failed("the files differ")
+        return f"{len(found['ours']) - 1} parts and what they merge to, bit-identical"
+
+
 def control_vectors():
     """Made by the one program, on both libraries, and used by another."""
     with folder() as d:
@@ -266,6 +367,8 @@ ALL = {
     "llama-batched-bench": batched_bench,
     "llama-completion": completion,
     "llama-completion, LoRA": adapters,
+    "llama-export-lora": export_lora,
+    "llama-gguf-split": gguf_split,
     "llama-cvector-generator, control vectors": control_vectors,
     "llama-cli": cli,
     "llama-perplexity": perplexity,
@@ -273,9 +376,12 @@ ALL = {
     "llama-fit-params": fit_params,
     "llama-batched": batched,
     "llama-embedding": embedding,
+    "llama-retrieval": retrieval,
     "llama-parallel": parallel,
     "llama-lookahead": lambda: generated("llama-lookahead", "-np", 1),
     "llama-lookup": lambda: generated("llama-lookup", "--spec-draft-n-max", 4),
+    "llama-lookup-create, -merge, -stats": ngrams,
+    "llama-debug": debug,
     "llama-speculative": lambda: generated("llama-speculative", "-md", MODEL, "--spec-draft-n-max", 4),
     "llama-speculative-simple": lambda: generated("llama-speculative-simple", "-md", MODEL, "--spec-type", "draft-simple", "--spec-draft-n-max", 4),
     "llama-passkey": passkey,

@@ -6,10 +6,11 @@ import json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import bindings, install, page, programs, server, theirs
-from sides import SCRATCH, Failed, Skipped
+import alone, bindings, install, page, programs, server, theirs, vision
+from sides import SCRATCH, Failed, Partly, Skipped
 
-GROUPS = {"Programs and examples": programs.ALL, "llama-server": server.ALL, "Tests of the original": theirs.ALL, "Bindings": bindings.ALL, "Install": install.ALL}
+GROUPS = {"Programs and examples": programs.ALL, "llama-server": server.ALL, "Images": vision.ALL, "Tests of the original": theirs.ALL,
+          "Bindings": bindings.ALL, "Without the original's libggml": alone.ALL, "Install": install.ALL}
 
 
 def one(check):
@@ -17,6 +18,8 @@ def one(check):
         return "ok", check()
     except Skipped as e:
         return "skipped", str(e)
+    except Partly as e:
+        return "partly", str(e)
     except Failed as e:
         return "FAILED", str(e)
     except Exception as e:  # what a check did not foresee is a failure of what it checks

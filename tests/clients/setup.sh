@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the original's own programs, examples and tests once, in the ignored folder build/tools/programs:
+# Builds the original's own programs, examples and tests once, in the ignored folder build/tools/programs, and fetches what the bindings need:
 #
 #   bin/       the programs, linked to the original's libllama.so.0, and its libggml*.so
+#   node/      node-llama-cpp
 #   source/    what the programs read at run time: vocabularies and the expected tokens of the original's tests, grammars
 #
 # The source is the one that PyPI's llama-cpp-python carries, so the library compared with is the version these bindings are for.
@@ -14,13 +15,14 @@ SHA256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 RECIPE="1 $BINDINGS" # change the number when the steps below change
 
 PROGRAMS="llama-bench llama-batched-bench llama-completion llama-cli llama-perplexity llama-tokenize llama-quantize llama-imatrix
-    llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora"
+    llama-gguf-split llama-server llama-fit-params llama-cvector-generator llama-export-lora llama-mtmd-cli"
 EXAMPLES="llama-simple llama-simple-chat llama-batched llama-embedding llama-parallel llama-lookahead llama-lookup llama-passkey
-    llama-speculative llama-speculative-simple llama-eval-callback llama-gguf"
+    llama-speculative llama-speculative-simple llama-eval-callback llama-retrieval llama-gguf
+    llama-lookup-create llama-lookup-merge llama-lookup-stats llama-debug"
 # Those that need nothing but the exported names; test-llama-archs makes the models of the last two.
 TESTS="test-c test-tokenizer-0 test-tokenizer-1-bpe test-tokenizer-1-spm test-thread-safety test-state-restore-fragmented
-    test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-llama-archs
-    test-save-load-state test-recurrent-state-rollback"
+    test-model-load-cancel test-autorelease test-backend-sampler test-sampling test-chat-template test-arg-parser test-llama-archs
+    test-save-load-state test-recurrent-state-rollback test-reasoning-budget test-mtmd-c-api test-log"
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -28,14 +30,29 @@ tools=$root/build/tools
 programs=$tools/programs
 
 sh "$root/tests/tools/setup.sh"
-if [ "$(cat "$programs/recipe" 2>/dev/null)" = "$RECIPE" ]; then
+mkdir -p "$programs"
+
+# To build with; for the bindings' own tests and server; libclang for llama-cpp-2's bindings.
+if ! "$tools/venv/bin/python" -c 'import clang, cmake, fastapi, httpx, huggingface_hub, ninja, pydantic_settings, pytest, scipy, sse_starlette, starlette_context, uvicorn, yaml' 2>/dev/null; then
+    "$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check cmake ninja libclang pytest httpx scipy huggingface-hub \
+        uvicorn fastapi pydantic-settings sse-starlette 'starlette-context<0.4' PyYAML
+fi
+if [ ! -d "$programs/node/node_modules/node-llama-cpp" ]; then
+    mkdir -p "$programs/node"
+    echo '{"type": "module"}' > "$programs/node/package.json"
+    (cd "$programs/node" && npm install --silent --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1)
+fi
+
+all_there() {
+    [ "$(cat "$programs/recipe" 2>/dev/null)" = "$RECIPE" ] || return 1
+    for name in $PROGRAMS $EXAMPLES $TESTS; do
+        [ -x "$programs/bin/$name" ] || return 1
+    done
+}
+if all_there; then
     exit 0
 fi
 echo "building the original's programs in $programs: $BINDINGS"
-mkdir -p "$programs"
-# To build with; for the bindings' own tests and server; libclang for llama-cpp-2's bindings.
-"$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check cmake ninja libclang pytest httpx scipy huggingface-hub \
-    uvicorn fastapi pydantic-settings sse-starlette 'starlette-context<0.4' PyYAML
 
 file=llama_cpp_python-0.3.36.tar.gz
 if ! (cd "$programs" && echo "$SHA256  $file" | sha256sum --check --quiet 2>/dev/null); then
@@ -65,10 +82,6 @@ cmake -G Ninja -S "$programs/source" -B "$programs/build" -DCMAKE_BUILD_TYPE=Rel
 for targets in "$PROGRAMS" "$EXAMPLES" "$TESTS"; do
     ninja -C "$programs/build" -j "${JOBS:-2}" -k 0 $targets
 done
-
-mkdir -p "$tools/node"
-echo '{"type": "module"}' > "$tools/node/package.json"
-(cd "$tools/node" && npm install --silent --ignore-scripts --omit=optional node-llama-cpp@3.22.1 @node-llama-cpp/linux-x64@3.22.1)
 
 rm -rf "$programs/bin"
 mv "$programs/build/bin" "$programs/bin"

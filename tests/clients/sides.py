@@ -4,9 +4,9 @@
     both("llama-simple", ...)                        on both at once: (ours, original)
 
 Built by setup.sh. A program finds its libraries beside itself; ours comes first by LD_LIBRARY_PATH, and only libllama.so.0: ggml, common and all
-else stay the original's.
+else stay the original's, but within our_ggml().
 """
-import concurrent.futures, json, os, re, subprocess, tempfile
+import concurrent.futures, contextlib, json, os, re, subprocess, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -25,20 +25,40 @@ class Failed(Exception):
     """A program did not do what it should; the message is the outcome in the table."""
 
 
+class Partly(Exception):
+    """All that can be: what is not, and why, is the outcome in the table."""
+
+
 class Skipped(Exception):
     """It could not be tried, and why."""
+
+
+GGML = ("libggml.so.0", "libggml-base.so.0", "libggml-cpu.so.0")
+alone = False
+
+
+@contextlib.contextmanager
+def our_ggml():
+    """Our side has our libggml too, in the place of the original's three libraries."""
+    global alone
+    alone = True
+    try:
+        yield
+    finally:
+        alone = False
 
 
 def library(side):
     """A folder with that side's libllama.so.0 and libllama.so."""
     if side == "original":
         return PROGRAMS
-    folder = os.path.join(SCRATCH, "ours")
+    names = {"libllama.so.0": "libllama.so", "libllama.so": "libllama.so"}
+    folder = os.path.join(SCRATCH, "alone" if alone else "ours")
     os.makedirs(folder, exist_ok=True)
-    for name in ("libllama.so.0", "libllama.so"):
-        link, target = os.path.join(folder, name), os.path.realpath(os.path.join(LIBRARY, "libllama.so"))
+    for name, target in (names | {n: "libggml.so" for n in GGML} if alone else names).items():
+        link, target = os.path.join(folder, name), os.path.realpath(os.path.join(LIBRARY, target))
         if not os.path.exists(target):
-            raise Failed(f"there is no libllama.so in {LIBRARY}")
+            raise Failed(f"there is no {os.path.basename(target)} in {LIBRARY}")
         if not os.path.islink(link) or os.readlink(link) != target:
             if os.path.lexists(link):
                 os.remove(link)

@@ -27,7 +27,7 @@ def load(name, *before):
                     ("gguf_get_val_str", C.c_char_p, [P, L]), ("gguf_get_val_data", P, [P, L]), ("gguf_get_arr_type", I, [P, L]), ("gguf_get_arr_n", S, [P, L]),
                     ("gguf_get_arr_str", C.c_char_p, [P, L, S]), ("gguf_get_arr_data", P, [P, L]), ("gguf_get_tensor_name", C.c_char_p, [P, L]),
                     ("gguf_get_tensor_offset", S, [P, L]), ("gguf_get_tensor_size", S, [P, L]), ("gguf_get_tensor_type", I, [P, L]), ("gguf_get_tensor_ne", P, [P, L]),
-                    ("gguf_get_meta_size", S, [P]), ("gguf_get_meta_data", None, [P, P]), ("gguf_get_data_offset", S, [P]), ("gguf_free", None, [P])]:
+                    ("ggml_get_mem_size", S, [P]), ("ggml_free", None, [P]), ("gguf_get_meta_size", S, [P]), ("gguf_get_meta_data", None, [P, P]), ("gguf_get_data_offset", S, [P]), ("gguf_free", None, [P])]:
         getattr(g, f).restype, getattr(g, f).argtypes = r, a
     return g
 
@@ -104,6 +104,18 @@ class Ggml(unittest.TestCase):
             self.assertEqual(ours, theirs, path)
             with open(path, "rb") as f:
                 self.assertEqual(f.read(len(ours[3])), ours[3], path)
+
+    def test_size_of_their_tensors(self):
+        for path in sides.MODELS.values():
+            for no_alloc in (False, True):
+                sizes = []
+                for g in (self.ours, self.theirs):
+                    made = P()
+                    h = g.gguf_init_from_file(path.encode(), Params(no_alloc, C.addressof(made)))
+                    sizes.append(g.ggml_get_mem_size(made))
+                    g.ggml_free(made)
+                    g.gguf_free(h)
+                self.assertEqual(*sizes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The other examples, in C, C++, Python, Rust and Node: each runs, and says what it is for."""
 import os, re, shutil, subprocess, sys, tempfile, unittest
-import sides
+import adapters, sides
 
 MODEL = sides.MODELS["llama"]
 PROMPT = "Once upon a time"
@@ -33,6 +33,19 @@ class Programs(unittest.TestCase):
     def test_grammar(self):
         for side in ("ours", "original"):
             self.assertIn(sides.program(side, "grammar", MODEL, 'root ::= "Yes" | "No"', PROMPT), ("Yes\n", "No\n"))
+
+    def test_lora(self):
+        """Both sides part from the bare model where the adapter is added, and only there; nothing of it is left with a scale of 0."""
+        base, told = adapters.Base(MODEL), {}
+        with tempfile.TemporaryDirectory() as d:
+            file = os.path.join(d, "adapter.gguf")
+            adapters.random(file, base, base.matrices(r"attn_q|ffn_gate"), strength=2.0)
+            for side in ("ours", "original"):
+                for scale in (0, 1):
+                    without, told[side, scale] = re.fullmatch(r"without:(.*)\nwith:(.*)\n", sides.program(side, "lora", MODEL, file, PROMPT, scale, 12), re.S).groups()
+                    self.assertEqual(without == told[side, scale], scale == 0, told)
+        for scale in (0, 1):
+            self.assertEqual(told["ours", scale].split()[:6], told["original", scale].split()[:6])
 
     def test_quantize(self):
         with tempfile.TemporaryDirectory() as d:

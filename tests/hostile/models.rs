@@ -5,7 +5,7 @@ use llama::capi::model::llama_model_get_vocab;
 use llama::capi::types::*;
 use llama::capi::vocab::*;
 use llama::gguf::{Array, DType, LoadMode, Source, Value};
-use llama::model::LoadParams;
+use llama::model::{LoadParams, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::sync::Arc;
@@ -443,7 +443,7 @@ fn factors_on_a_far_device() {
             vocab_only: false,
             check_tensors: true,
             extra_bufts: true,
-            far_layers: Some(far),
+            offload: Offload::far(far),
             nodes: None,
             progress: &mut |_| true,
         };

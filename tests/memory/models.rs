@@ -1,7 +1,7 @@
 //! The smallest models that have everything memory can tell apart: grouped heads, windows, several layers of each kind. Random weights.
 use llama::gguf::{Array, DType, Layout, LoadMode, Meta, NewTensor, Source, Value};
 use llama::memory::Window;
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -380,7 +380,7 @@ pub fn load(s: &Shape, n_swa: u32) -> Option<Arc<Model>> {
         vocab_only: false,
         check_tensors: false,
         extra_bufts: true,
-        far_layers: Some(0),
+        offload: Offload::none(),
         nodes: None,
         progress: &mut |_| true,
     };

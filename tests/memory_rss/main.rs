@@ -9,7 +9,7 @@ mod usage;
 
 use llama::backend::{BlockId, Copy2d, KvLayer, SeqSet, Ubatch};
 use llama::gguf::{LoadMode, Source, Value};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::ContextParams;
 use llama::session::kv::{Groups, Kv};
 use llama::session::params::Sizes;
@@ -47,7 +47,14 @@ pub fn model(name: &str) -> Model {
     let source = Source::open(&file.0, LoadMode::Auto).expect("well formed");
     Model::load(
         &source,
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true },
+        LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts: true,
+            offload: Offload::default(),
+            nodes: None,
+            progress: &mut |_| true,
+        },
     )
     .expect("loads")
 }

@@ -1,7 +1,7 @@
 //! Work spread over nodes says what one node says: any strategy, any number of nodes and threads. The nodes are fakes of this machine's CPUs;
 //! where pages lie is shown in a virtual machine (`make test-numa`).
 use llama::gguf::{LoadMode, Source};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use platform::numa::{self, Nodes, Strategy};
@@ -17,7 +17,7 @@ fn model(name: &str, nodes: Arc<Nodes>) -> Arc<Model> {
         vocab_only: false,
         check_tensors: false,
         extra_bufts: true,
-        far_layers: Some(0),
+        offload: Offload::none(),
         nodes: Some(nodes),
         progress: &mut |_| true,
     };

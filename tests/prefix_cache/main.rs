@@ -9,7 +9,7 @@ mod rng;
 mod sharing;
 
 use llama::cache::Cache;
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::fs;
@@ -33,7 +33,7 @@ pub fn model(name: &'static str) -> Arc<Model> {
             vocab_only: false,
             check_tensors: false,
             extra_bufts: true,
-            far_layers: Some(0),
+            offload: Offload::none(),
             nodes: None,
             progress: &mut |_| true,
         };

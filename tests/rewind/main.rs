@@ -5,7 +5,7 @@ mod rules;
 mod tiny;
 
 use llama::gguf::{LoadMode, Source, Value};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::path::Path;
@@ -17,7 +17,7 @@ fn load(path: &Path, far: u32) -> Arc<Model> {
         vocab_only: false,
         check_tensors: false,
         extra_bufts: true,
-        far_layers: Some(far),
+        offload: Offload::far(far),
         nodes: None,
         progress: &mut |_| true,
     };

@@ -6,7 +6,7 @@ use llama::model::arch::find;
 use llama::model::hparams::HParams;
 use llama::model::names::{Role, layer_tensors, model_tensors};
 use llama::model::spec::{Ffn, Gating};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::io::Write;
@@ -115,7 +115,7 @@ fn load(arch: &str, more: &[(&str, u32)], labels: usize, far: u32) -> (Arc<Model
         vocab_only: false,
         check_tensors: false,
         extra_bufts: true,
-        far_layers: Some(far),
+        offload: Offload::far(far),
         nodes: None,
         progress: &mut |_| true,
     };

@@ -1,7 +1,7 @@
 //! What a caller sees of loading: progress, the way out, and where memory is afterwards.
 use super::{GEMMA, LLAMA, source};
 use llama::gguf::LoadMode;
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use platform::error::Kind;
 
 /// The calls of the progress callback, which says no at call `no`.
@@ -11,8 +11,14 @@ fn load(name: &str, mode: LoadMode, no: Option<usize>) -> (Vec<f32>, platform::R
         seen.push(x);
         Some(seen.len()) != no
     };
-    let p =
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut progress };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut progress,
+    };
     let m = Model::load(&source(name, mode), p);
     (seen, m)
 }
@@ -56,7 +62,14 @@ fn the_pages_of_copied_weights_are_let_go() {
     let size = std::fs::metadata(&file).expect("there").len() as usize;
     let s = llama::gguf::Source::open(&file, LoadMode::Mmap).expect("well formed");
     let left = |extra_bufts| {
-        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, nodes: None, progress: &mut |_| true };
+        let p = LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts,
+            offload: Offload::default(),
+            nodes: None,
+            progress: &mut |_| true,
+        };
         let m = std::sync::Arc::new(Model::load(&s, p).expect("loads"));
         assert_eq!(super::context(&m, |_| {}).decode(&super::view(&[1, 2, 3])), 0);
         let copied = m.weights.iter().any(|w| w.shards[0].layout == llama::backend::Layout::Groups);
@@ -72,8 +85,14 @@ fn the_pages_of_copied_weights_are_let_go() {
 /// A tokenizer's program makes a context of its vocabulary, because its library always does.
 #[test]
 fn a_context_of_a_vocabulary_has_sizes_and_refuses_batches() {
-    let p =
-        LoadParams { vocab_only: true, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: true,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     let m = std::sync::Arc::new(Model::load(&source(LLAMA, LoadMode::Mmap), p).expect("loads"));
     let mut c = super::context(&m, |p| p.n_ctx = 512);
     assert_eq!((c.sizes.n_ctx, c.has_memory(), m.held_bytes()), (512, false, 0));

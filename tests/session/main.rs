@@ -7,7 +7,7 @@ mod rng;
 
 use llama::backend::{DType, Layout};
 use llama::gguf::{LoadMode, Source};
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use std::path::PathBuf;
@@ -20,8 +20,14 @@ fn source(name: &str, mode: LoadMode) -> Source {
     Source::open(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models").join(name), mode).expect("bundled model")
 }
 fn model(name: &str, mode: LoadMode) -> Arc<Model> {
-    let p =
-        LoadParams { vocab_only: false, check_tensors: false, extra_bufts: true, far_layers: None, nodes: None, progress: &mut |_| true };
+    let p = LoadParams {
+        vocab_only: false,
+        check_tensors: false,
+        extra_bufts: true,
+        offload: Offload::default(),
+        nodes: None,
+        progress: &mut |_| true,
+    };
     Arc::new(Model::load(&source(name, mode), p).expect("loads"))
 }
 fn context(m: &Arc<Model>, change: impl Fn(&mut ContextParams)) -> Context {
@@ -137,7 +143,14 @@ fn every_way_of_loading_gives_the_same_bits() {
     let mut first: Option<Vec<f32>> = None;
     let modes = [LoadMode::Mmap, LoadMode::None, LoadMode::DirectIo, LoadMode::MmapMlock];
     for (mode, extra_bufts) in modes.into_iter().flat_map(|m| [(m, true), (m, false)]) {
-        let p = LoadParams { vocab_only: false, check_tensors: false, extra_bufts, far_layers: None, nodes: None, progress: &mut |_| true };
+        let p = LoadParams {
+            vocab_only: false,
+            check_tensors: false,
+            extra_bufts,
+            offload: Offload::default(),
+            nodes: None,
+            progress: &mut |_| true,
+        };
         let m = Arc::new(Model::load(&source(GEMMA, mode), p).expect("loads"));
         let grouped = m.weights.iter().filter(|w| w.shards[0].layout == Layout::Groups).count();
         assert_eq!(grouped > 0, extra_bufts && kernels::Isa::detect() > kernels::Isa::Scalar, "{mode:?}");

@@ -6,7 +6,7 @@ mod files;
 mod rng;
 mod round;
 
-use llama::model::{LoadParams, Model};
+use llama::model::{LoadParams, Model, Offload};
 use llama::session::batch::BatchView;
 use llama::session::{Context, ContextParams};
 use llama::state::{self, What};
@@ -29,7 +29,7 @@ pub fn model(name: &'static str, far: bool) -> Arc<Model> {
             vocab_only: false,
             check_tensors: false,
             extra_bufts: true,
-            far_layers: Some(far),
+            offload: Offload::far(far),
             nodes: None,
             progress: &mut |_| true,
         };

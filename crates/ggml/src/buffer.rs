@@ -1,10 +1,10 @@
-//! ggml-backend.h: memory for tensors, all of it the host's: one type of buffers.
+//! ggml-backend.h: memory for tensors, all of it the host's. Types of other devices' buffers are names to be passed on to libllama.
 use crate::abi::{ggml_context, ggml_tensor};
 use crate::backends::Backend;
 use crate::context::Memory;
 use crate::device::{self, Device};
 use crate::log;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// Of tensors in a buffer.
 const ALIGN: usize = 32;
@@ -14,10 +14,20 @@ const FAILED: c_int = -1;
 
 /// A type of buffers. Nobody outside looks into it.
 pub struct BufferType {
-    name: &'static std::ffi::CStr,
+    name: &'static CStr,
 }
 
 static HOST: BufferType = BufferType { name: c"CPU" };
+
+impl BufferType {
+    /// Of the device with that name.
+    pub fn new(name: &'static CStr) -> BufferType {
+        BufferType { name }
+    }
+    fn is_host(&self) -> bool {
+        std::ptr::eq(self, &HOST)
+    }
+}
 
 pub struct Buffer {
     at: *mut c_void,
@@ -56,9 +66,13 @@ pub unsafe extern "C" fn ggml_backend_buft_name(buft: Option<&BufferType>) -> *c
     buft.map_or(std::ptr::null(), |b| b.name.as_ptr())
 }
 
-/// A buffer of zeroes; NULL where there is no memory.
+/// A buffer of zeroes; NULL where there is no memory, and a line too where it is another device's, which libllama alone takes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_buft_alloc_buffer(buft: Option<&BufferType>, size: usize) -> *mut Buffer {
+    if let Some(b) = buft.filter(|b| !b.is_host()) {
+        log::error(&format!("ggml_backend_buft_alloc_buffer: memory of {} is not given away", b.name.to_string_lossy()));
+        return std::ptr::null_mut();
+    }
     made(buft.and_then(|_| Buffer::new(size)))
 }
 
@@ -80,16 +94,21 @@ pub unsafe extern "C" fn ggml_backend_buft_get_alloc_size(buft: Option<&BufferTy
     buft.zip(tensor).map_or(0, |(_, t)| t.n_bytes())
 }
 
-/// Whether the CPU can read it: yes.
+/// Whether the CPU can read it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_buft_is_host(buft: Option<&BufferType>) -> bool {
-    buft.is_some()
+    buft.is_some_and(BufferType::is_host)
 }
 
-/// The CPU.
+/// Whose memory it is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_buft_get_device(buft: Option<&BufferType>) -> *const Device {
-    buft.map_or(std::ptr::null(), |_| device::cpu())
+    match buft {
+        None => std::ptr::null(),
+        Some(b) if b.is_host() => device::cpu(),
+        // SAFETY: a terminated string.
+        Some(b) => unsafe { device::ggml_backend_dev_by_name(b.name.as_ptr()) },
+    }
 }
 
 // ---- buffers

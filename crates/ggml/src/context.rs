@@ -2,7 +2,7 @@
 use crate::abi::{ggml_init_params, ggml_tensor};
 use crate::log;
 use crate::ptr;
-use crate::tensor::OBJECT_SIZE;
+use crate::tensor::{ALIGN, OBJECT_SIZE};
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -156,10 +156,13 @@ pub unsafe extern "C" fn ggml_get_mem_buffer(ctx: Option<&ggml_context>) -> *mut
     ctx.map_or(std::ptr::null_mut(), |c| c.params.mem_buffer)
 }
 
-/// What `ggml_init` was given.
+/// What `ggml_init` was given; without a buffer in whole 16 bytes, at least.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_get_mem_size(ctx: Option<&ggml_context>) -> usize {
-    ctx.map_or(0, |c| c.params.mem_size)
+    ctx.map_or(0, |c| match c.params.mem_size {
+        size if c.params.mem_buffer.is_null() => size.max(1).checked_next_multiple_of(ALIGN).unwrap_or(size),
+        size => size,
+    })
 }
 
 /// Bytes of the largest tensor.

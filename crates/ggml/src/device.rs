@@ -7,7 +7,7 @@ use crate::log;
 use crate::ptr;
 use crate::table::camelid_ggml_device;
 use crate::threads;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 /// `GGML_BACKEND_DEVICE_TYPE_CPU`.
@@ -19,14 +19,13 @@ pub struct Device {
     name: &'static CStr,
     description: &'static CStr,
     kind: c_int,
+    buffers: BufferType,
 }
 
-/// Who speaks for devices: one, until there is a second kind of them.
+/// Who speaks for the devices of a family: those whose names are a word and a number ("CUDA0", "CUDA1").
 pub struct Registry {
-    name: &'static CStr,
+    name: CString,
 }
-
-static REGISTRY: Registry = Registry { name: c"CPU" };
 
 fn ask(i: usize) -> Option<camelid_ggml_device> {
     let mut d = std::mem::MaybeUninit::uninit();
@@ -38,17 +37,45 @@ fn ask(i: usize) -> Option<camelid_ggml_device> {
 /// All of them; the CPU alone where there is no libllama to ask.
 fn devices() -> &'static [Device] {
     static ALL: OnceLock<Vec<Device>> = OnceLock::new();
-    static ALONE: [Device; 1] = [Device { i: 0, name: c"CPU", description: c"CPU", kind: CPU }];
-    let Some(t) = table() else { return &ALONE };
+    static ALONE: OnceLock<[Device; 1]> = OnceLock::new();
+    let new = |i, name, description, kind| Device { i, name, description, kind, buffers: BufferType::new(name) };
+    let Some(t) = table() else { return ALONE.get_or_init(|| [new(0, c"CPU", c"CPU", CPU)]) };
     ALL.get_or_init(|| {
         // SAFETY: takes no pointers.
         let n = unsafe { (t.n_devices)() };
         // SAFETY: names are terminated strings that last for ever.
-        let one = |i, d: camelid_ggml_device| unsafe {
-            Some(Device { i, name: ptr::text(d.name)?, description: ptr::text(d.description)?, kind: d.kind })
-        };
+        let one = |i, d: camelid_ggml_device| unsafe { Some(new(i, ptr::text(d.name)?, ptr::text(d.description)?, d.kind)) };
         (0..n).filter_map(|i| one(i, ask(i)?)).collect()
     })
+}
+
+fn family(d: &Device) -> &[u8] {
+    let name = d.name.to_bytes();
+    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    &name[..name.len() - digits]
+}
+
+/// One for each family, in the order of the devices: the CPU's first.
+fn registries() -> &'static [Registry] {
+    static ALL: OnceLock<Vec<Registry>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut names: Vec<&[u8]> = Vec::new();
+        for f in devices().iter().map(family) {
+            if !names.contains(&f) {
+                names.push(f);
+            }
+        }
+        names.into_iter().map(|n| Registry { name: CString::new(n).unwrap_or_default() }).collect()
+    })
+}
+
+impl Registry {
+    fn of(d: &Device) -> *const Registry {
+        registries().iter().find(|r| r.name.to_bytes() == family(d)).map_or(std::ptr::null(), std::ptr::from_ref)
+    }
+    fn devices(&self) -> impl Iterator<Item = &'static Device> {
+        devices().iter().filter(|d| family(d) == self.name.to_bytes())
+    }
 }
 
 /// The first CPU.
@@ -122,7 +149,9 @@ pub unsafe extern "C" fn ggml_backend_dev_type(device: Option<&Device>) -> c_int
 pub unsafe extern "C" fn ggml_backend_dev_get_props(device: Option<&Device>, props: *mut ggml_backend_dev_props) {
     let Some(d) = device else { return };
     let (memory_free, memory_total) = ask(d.i).map_or((0, 0), |d| (d.memory_free, d.memory_total));
-    let caps = ggml_backend_dev_caps { r#async: false, host_buffer: false, buffer_from_host_ptr: true, events: false, mmap_support: true };
+    let buffer_from_host_ptr = d.kind == CPU;
+    // Of the memory of devices nothing is shared with files, but loading from maps is what libllama does.
+    let caps = ggml_backend_dev_caps { r#async: false, host_buffer: false, buffer_from_host_ptr, events: false, mmap_support: true };
     let (name, description) = (d.name.as_ptr(), d.description.as_ptr());
     // SAFETY: NULL or room for one.
     unsafe {
@@ -136,14 +165,17 @@ pub unsafe extern "C" fn ggml_backend_dev_get_props(device: Option<&Device>, pro
 /// Who speaks for it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_dev_backend_reg(device: Option<&Device>) -> *const Registry {
-    device.map_or(std::ptr::null(), |_| &REGISTRY)
+    device.map_or(std::ptr::null(), Registry::of)
 }
 
 /// The type of its buffers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_dev_buffer_type(device: Option<&Device>) -> *const BufferType {
-    // SAFETY: takes no pointers.
-    device.map_or(std::ptr::null(), |_| unsafe { buffer::ggml_backend_cpu_buffer_type() })
+    device.map_or(std::ptr::null(), |d| match d.kind {
+        // SAFETY: takes no pointers.
+        CPU => unsafe { buffer::ggml_backend_cpu_buffer_type() },
+        _ => &d.buffers,
+    })
 }
 
 /// NULL: memory of the CPU needs no other to be copied from.
@@ -152,7 +184,7 @@ pub unsafe extern "C" fn ggml_backend_dev_host_buffer_type(_device: Option<&Devi
     std::ptr::null()
 }
 
-/// A buffer over memory of the caller, as `ggml_backend_cpu_buffer_from_ptr`.
+/// A buffer over memory of the caller, as `ggml_backend_cpu_buffer_from_ptr`; NULL for devices other than the CPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_dev_buffer_from_host_ptr(
     device: Option<&Device>,
@@ -161,13 +193,14 @@ pub unsafe extern "C" fn ggml_backend_dev_buffer_from_host_ptr(
     _max_tensor_size: usize,
 ) -> *mut Buffer {
     // SAFETY: the caller's promise.
-    device.map_or(std::ptr::null_mut(), |_| unsafe { buffer::ggml_backend_cpu_buffer_from_ptr(at, size) })
+    device.filter(|d| d.kind == CPU).map_or(std::ptr::null_mut(), |_| unsafe { buffer::ggml_backend_cpu_buffer_from_ptr(at, size) })
 }
 
 /// Whether it computes with buffers of that type.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_dev_supports_buft(device: Option<&Device>, buft: Option<&BufferType>) -> bool {
-    device.is_some() && buft.is_some()
+    // SAFETY: handles of this library.
+    device.zip(buft).is_some_and(|(d, b)| unsafe { buffer::ggml_backend_buft_is_host(Some(b)) } || std::ptr::eq(&d.buffers, b))
 }
 
 /// A backend that computes nothing: for its buffers.
@@ -181,27 +214,27 @@ pub unsafe extern "C" fn ggml_backend_dev_init(device: Option<&'static Device>, 
 /// How many there are.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_reg_count() -> usize {
-    1
+    registries().len()
 }
 
 /// NULL where there is no such one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_reg_get(index: usize) -> *const Registry {
-    if index == 0 { &REGISTRY } else { std::ptr::null() }
+    registries().get(index).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
-/// Whatever the case of letters; NULL where there is none ("RPC", "CUDA").
+/// Whatever the case of letters; NULL where there is none ("RPC").
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_reg_by_name(name: *const c_char) -> *const Registry {
     // SAFETY: NULL or a terminated string.
-    let is = unsafe { ptr::text(name) }.is_some_and(|n| same(n, REGISTRY.name));
-    if is { &REGISTRY } else { std::ptr::null() }
+    let Some(name) = (unsafe { ptr::text(name) }) else { return std::ptr::null() };
+    registries().iter().find(|r| same(&r.name, name)).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
 /// The CPU's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_cpu_reg() -> *const Registry {
-    &REGISTRY
+    registries().first().map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
 /// "CPU"; NULL for NULL.
@@ -213,13 +246,13 @@ pub unsafe extern "C" fn ggml_backend_reg_name(reg: Option<&Registry>) -> *const
 /// How many devices it speaks for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_reg_dev_count(reg: Option<&Registry>) -> usize {
-    reg.map_or(0, |_| devices().len())
+    reg.map_or(0, |r| r.devices().count())
 }
 
 /// NULL where there is no such device.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ggml_backend_reg_dev_get(reg: Option<&Registry>, index: usize) -> *const Device {
-    reg.and_then(|_| devices().get(index)).map_or(std::ptr::null(), std::ptr::from_ref)
+    reg.and_then(|r| r.devices().nth(index)).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
 /// `ggml_threadpool_new`, `ggml_threadpool_free` and `ggml_backend_set_n_threads`; NULL for any other name.

@@ -1,9 +1,10 @@
 //! gguf.h: reading. libllama parses; a `gguf_context` is its handle.
-use crate::abi::{TYPE_COUNT, ggml_context, ggml_init_params, gguf_context, gguf_init_params};
+use crate::abi::{TYPE_COUNT, ggml_context, ggml_init_params, ggml_tensor, gguf_context, gguf_init_params};
 use crate::ask::{failed, table};
 use crate::log;
 use crate::ptr;
 use crate::table::{camelid_gguf_head, camelid_gguf_kv, camelid_gguf_tensor};
+use crate::tensor::OBJECT_SIZE;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -74,10 +75,11 @@ fn tensors(
 ) -> Option<Box<ggml_context>> {
     let head = head(gguf);
     let all: Vec<camelid_gguf_tensor> = (0..head.n_tensors as i64).map_while(|i| tensor(gguf, i)).collect();
-    let mut ctx = ggml_context::new(ggml_init_params { mem_size: 0, mem_buffer: std::ptr::null_mut(), no_alloc });
+    let bytes = if no_alloc { 0 } else { all.last().map_or(0, |t| t.offset.saturating_add(t.size)) };
+    let mut ctx =
+        ggml_context::new(ggml_init_params { mem_size: mem_size(&head, bytes, no_alloc), mem_buffer: std::ptr::null_mut(), no_alloc });
     let mut data = std::ptr::null_mut::<c_void>();
     if !no_alloc {
-        let bytes = all.last().map_or(0, |t| t.offset.saturating_add(t.size));
         let in_file = size.saturating_sub(head.data_offset as u64);
         if bytes as u64 > in_file {
             log::error(&format!("{name}: {bytes} bytes of tensors, but {in_file} in the file"));
@@ -105,6 +107,13 @@ fn tensors(
     }
     ctx.set_no_alloc(no_alloc);
     Some(ctx)
+}
+
+/// What the original makes such a context with, and `ggml_get_mem_size` says: an object for each tensor, and the data up to where another would begin.
+fn mem_size(head: &camelid_gguf_head, bytes: usize, no_alloc: bool) -> usize {
+    let objects = head.n_tensors.saturating_add(usize::from(!no_alloc));
+    let data = bytes.checked_next_multiple_of(head.alignment.max(1)).unwrap_or(bytes);
+    objects.saturating_mul(OBJECT_SIZE + size_of::<ggml_tensor>()).saturating_add(data)
 }
 
 /// All of `out`, in as many pieces as it takes.

@@ -5,7 +5,7 @@ use crate::types::{info, row_size};
 use std::ffi::{c_char, c_int, c_void};
 
 /// GGML_MEM_ALIGN.
-const ALIGN: usize = 16;
+pub const ALIGN: usize = 16;
 /// The original's bookkeeping per tensor: callers size their contexts by it.
 pub const OBJECT_SIZE: usize = 32;
 

@@ -71,7 +71,11 @@ pub const SWITCHES: &[Switch] = &[
         help: "what NUMA placement stands on (default: what the system allows, tried in this order)",
     },
     Switch { name: "CAMELID_FAULT", values: "K@R", help: "tests: worker K panics in the middle of a context's R-th ubatch (from 0)" },
-    Switch { name: "CAMELID_FAR", values: "N", help: "tests: run the last N layers on the `far` backend (memory the host cannot address)" },
+    Switch {
+        name: "CAMELID_FAR",
+        values: "N[:BYTES+BYTES..]",
+        help: "tests: N devices FAR0.. whose memory the host cannot address stand for GPUs, with so much memory each (K, M, G, T)",
+    },
 ];
 
 /// The value of a switch of the table; `None` when unset or empty.
@@ -88,6 +92,18 @@ pub fn flag(name: &str) -> bool {
 /// What C's `atoi` makes of it: 0 where there is no number.
 pub fn number(name: &str) -> i64 {
     get(name).map_or(0, |v| leading_number(&v))
+}
+
+/// A number of bytes that may end in K, M, G or T.
+pub fn bytes(s: &str) -> Option<u64> {
+    let (digits, shift) = match s.chars().last()? {
+        'K' => (&s[..s.len() - 1], 10),
+        'M' => (&s[..s.len() - 1], 20),
+        'G' => (&s[..s.len() - 1], 30),
+        'T' => (&s[..s.len() - 1], 40),
+        _ => (s, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn leading_number(s: &str) -> i64 {

@@ -1,10 +1,13 @@
 //! A backend whose memory the host cannot address, and whose ops are the scalar oracles, one after the other, on one worker.
 //!
 //! It is here to keep the interfaces honest: whatever runs half on `cpu` and half on `far` will run half on a GPU. Tests use it, and
-//! `CAMELID_FAR=N` puts the last N layers on it.
+//! `CAMELID_FAR=N` makes N of them the GPUs of a process.
+mod device;
 mod ops;
 
 use super::*;
+use device::{Held, Room};
+pub use device::{devices, of_environment};
 use kernels::Isa;
 use platform::{Error, Result};
 use std::collections::HashMap;
@@ -14,11 +17,16 @@ use std::sync::{Mutex, MutexGuard};
 pub struct Far {
     device: DeviceId,
     counts: Arc<Counts>,
+    room: Arc<Room>,
 }
 
 impl Far {
+    /// With memory without end.
     pub fn new(device: DeviceId) -> Far {
-        Far { device, counts: Arc::default() }
+        Far::within(device, Arc::default())
+    }
+    fn within(device: DeviceId, room: Arc<Room>) -> Far {
+        Far { device, counts: Arc::default(), room }
     }
     /// Of all its buffers so far.
     pub fn counts(&self) -> &Counts {
@@ -56,6 +64,8 @@ pub struct FarBuffer {
     len: usize,
     bytes: Mutex<Vec<u8>>,
     counts: Arc<Counts>,
+    /// Given back with the buffer.
+    _held: Held,
 }
 
 impl FarBuffer {
@@ -118,8 +128,9 @@ impl Backend for Far {
         kernels::attn::supports(ty)
     }
     fn alloc(&self, bytes: usize, what: &str) -> Result<Arc<dyn Buffer>> {
+        let held = self.room.take(bytes, what)?;
         let v = platform::error::try_zeroed(bytes, what)?;
-        Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v), counts: self.counts.clone() }))
+        Ok(Arc::new(FarBuffer { device: self.device, len: bytes, bytes: Mutex::new(v), counts: self.counts.clone(), _held: held }))
     }
     fn alloc_in(&self, bytes: usize, what: &str, _: &Backing) -> Result<Arc<dyn Buffer>> {
         self.alloc(bytes, what)
