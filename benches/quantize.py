@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """llama_model_quantize, our library and the original in processes of their own, alternating: MB of f16 weights a second.
 
-    build/tools/venv/bin/python benches/quantize.py [--mb 64] [--threads 2] [--pairs 5] [--types Q4_K_M Q8_0 IQ4_XS] [--weighed]
+    build/tools/venv/bin/python benches/quantize.py [--mb 64] [--threads 1 2] [--pairs 5] [--types Q4_K_M Q8_0 IQ4_XS] [--weighed]
 
 The model is random numbers of a normal distribution in matrices of 1024 x 1024, under names of the llama architecture, on the disk that TMPDIR is on.
 A run ends with the file under its name (ours is on the disk by then); the same run before it has warmed the page cache and the tables. Both files are
 compared. `--weighed`: with an importance. Needs `make tools` and a release build in build/ (CAMELID_TEST_LIB and CAMELID_TEST_TOOLS: elsewhere).
 """
-import argparse, json, os, pathlib, subprocess, sys, tempfile, time
+import argparse, itertools, json, os, pathlib, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "differential"))
 FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "IQ2_XXS": 19, "IQ2_XS": 20, "IQ3_XXS": 23,
-          "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26, "IQ2_M": 29, "IQ4_XS": 30, "IQ1_M": 31}
+          "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26, "IQ2_M": 29, "IQ4_XS": 30, "IQ1_M": 31, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "TQ1_0": 36, "TQ2_0": 37,
+          "Q1_0": 40, "Q2_0": 41}
 N = 1024
 
 
@@ -61,7 +62,7 @@ def main():
     import sides
     a = argparse.ArgumentParser()
     a.add_argument("--mb", type=int, default=64)
-    a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--threads", type=int, nargs="+", default=[2])
     a.add_argument("--pairs", type=int, default=5)
     a.add_argument("--types", nargs="+", default=["Q4_K_M", "Q8_0", "IQ4_XS"])
     a.add_argument("--weighed", action="store_true")
@@ -71,12 +72,12 @@ def main():
         importance = write(model, a.mb)
         np.savez(weights, **importance)
         mb = model.stat().st_size / 1e6
-        print("| type | original, MB/s | ours, MB/s | ratio | same bytes |\n| --- | --- | --- | --- | --- |")
-        for name in a.types:
+        print("| type | threads | original, MB/s | ours, MB/s | ratio | same bytes |\n| --- | --- | --- | --- | --- | --- |")
+        for name, threads in itertools.product(a.types, a.threads):
             best, digests = {}, set()
             for _ in range(a.pairs):
                 for side in ("original", "ours"):
-                    job = {"from": str(model), "to": str(pathlib.Path(d, "out.gguf")), "ftype": FTYPES[name], "nthread": a.threads,
+                    job = {"from": str(model), "to": str(pathlib.Path(d, "out.gguf")), "ftype": FTYPES[name], "nthread": threads,
                            "weighed": str(weights) if a.weighed else ""}
                     out = subprocess.run([sys.executable, __file__, "--worker", json.dumps(job)], env=sides.environment(side), check=True,
                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
@@ -84,7 +85,7 @@ def main():
                     best[side] = min(best.get(side, 1e9), row["s"])
                     digests.add(row["digest"])
             o, u = mb / best["original"], mb / best["ours"]
-            print(f"| {name}{', weighed' if a.weighed else ''} | {o:.0f} | {u:.0f} | {u / o:.2f} | {'yes' if len(digests) == 1 else 'no'} |", flush=True)
+            print(f"| {name}{', weighed' if a.weighed else ''} | {threads} | {o:.0f} | {u:.0f} | {u / o:.2f} | {'yes' if len(digests) == 1 else 'no'} |", flush=True)
 
 
 if __name__ == "__main__":

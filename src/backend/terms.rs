@@ -162,18 +162,11 @@ pub fn mix(t: &float::Table, x: &[f32], coef: &[f32], width: usize, out: &mut [f
     }
 }
 
-/// Columns of a low rank's product that are summed at a time: they lie on the stack.
-pub const LOW_COLS: usize = 256;
-
-/// y += scale * z b, `b` being [rank][..], of which `y` is the columns from `at` on. Each sum goes in order of rank, then it is added as one.
-pub fn add_low(t: &float::Table, y: &mut [f32], z: &[f32], b: &[f32], at: usize, scale: f32) {
-    let width = b.len() / z.len().max(1);
-    for (i, y) in y.chunks_mut(LOW_COLS).enumerate() {
-        let (mut sum, at) = ([0.0; LOW_COLS], at + i * LOW_COLS);
-        let sum = &mut sum[..y.len()];
-        z.iter().zip(b.chunks_exact(width)).for_each(|(z, b)| t.add_scaled(sum, &b[at..at + y.len()], *z));
-        t.add_scaled(y, sum, scale);
-    }
+/// y += scale * z b for rows `y` and `z`, `b` being [rank][..], of which `y` is the columns from `at` on. Each sum goes in order of rank, then it is
+/// added as one.
+pub fn add_low(t: &float::Table, y: &mut [&mut [f32]], z: &[&[f32]], b: &[f32], at: usize, scale: f32) {
+    let width = b.len() / z.first().map_or(1, |z| z.len().max(1));
+    t.low_rank(y, z, &b[at..], width, scale);
 }
 
 /// out = norm(x) * w + b

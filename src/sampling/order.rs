@@ -77,6 +77,42 @@ fn introsort<T: Copy>(mut v: &mut [T], mut depth: u32, less: impl Fn(&T, &T) -> 
     }
 }
 
+/// `sort`, as far as it is asked for: parts that begin behind what is wanted are never looked into. For keys that have an order.
+pub struct Lazily<'a, T, F> {
+    v: &'a mut [T],
+    less: F,
+    done: usize,
+    /// Where parts that are not sorted yet end, and how often each may still be split; the next one is the last.
+    parts: Vec<(usize, u32)>,
+}
+
+impl<'a, T: Copy, F: Fn(&T, &T) -> bool + Copy> Lazily<'a, T, F> {
+    pub fn new(v: &'a mut [T], less: F) -> Self {
+        let parts = v.len().checked_ilog2().map(|log| (v.len(), 2 * log)).into_iter().collect();
+        Lazily { v, less, done: 0, parts }
+    }
+
+    /// The next few, and how many stand before them; `None` behind the last.
+    pub fn more(&mut self) -> Option<(usize, &[T])> {
+        let (mut end, mut depth) = self.parts.pop()?;
+        let start = self.done;
+        while end - start > SHORT && depth > 0 {
+            depth -= 1;
+            self.parts.push((end, depth));
+            end = start + partition(&mut self.v[start..end], self.less);
+        }
+        let run = &mut self.v[start..end];
+        if run.len() > SHORT {
+            partial_sort(run, run.len(), self.less);
+        }
+        for i in 1..run.len() {
+            sift_left(run, i, self.less);
+        }
+        self.done = end;
+        Some((start, run))
+    }
+}
+
 /// Splits around the median of the second, the middle and the last element; returns where the right part begins, 1 at least.
 fn partition<T: Copy>(v: &mut [T], less: impl Fn(&T, &T) -> bool) -> usize {
     let n = v.len();
@@ -246,6 +282,12 @@ mod tests {
             let mut v = elements(pattern, n);
             sort(&mut v, falling);
             assert_eq!(hash(&v), sorted, "sort, pattern {pattern}, {n}");
+            let mut some = elements(pattern, n);
+            let mut lazily = Lazily::new(&mut some, falling);
+            while let Some((before, run)) = lazily.more() {
+                assert_eq!(v[before..before + run.len()], *run, "lazily, pattern {pattern}, {n}, from {before}");
+            }
+            assert_eq!(some, v, "lazily, pattern {pattern}, {n}");
             let third = (n as usize).div_ceil(3);
             let mut v = elements(pattern, n);
             partial_sort(&mut v, third, falling);

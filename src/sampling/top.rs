@@ -95,6 +95,34 @@ impl TopP {
         sorted.iter().enumerate().map(enough).position(|e| e).map(|i| i + 1)
     }
 
+    /// Sorts logits and their places as far as `p` asks for: how many that are, `None` if all do not reach it.
+    fn order_row(&self, p: &[f32], sorted: &mut [(f32, usize)]) -> Option<usize> {
+        let falling = |a: &(f32, usize), b: &(f32, usize)| a.0 > b.0;
+        let reach = |sum: &mut f32, run: &[(f32, usize)]| {
+            run.iter().position(|(_, i)| {
+                *sum += p[*i];
+                // The first that brings the sum to p stays; so does what makes it no number.
+                (self.p - *sum).partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater)
+            })
+        };
+        let mut sum = 0.0;
+        if sorted.len() <= SORT_WHOLE {
+            order::sort(sorted, falling);
+            return reach(&mut sum, sorted).map(|i| i + 1);
+        }
+        order::partial_sort(sorted, FIRST_TRY, falling);
+        if let Some(i) = reach(&mut 0.0, &sorted[..FIRST_TRY]) {
+            return Some(i + 1);
+        }
+        let mut lazily = order::Lazily::new(sorted, falling);
+        while let Some((before, run)) = lazily.more() {
+            if let Some(i) = reach(&mut sum, run) {
+                return Some(before + i + 1);
+            }
+        }
+        None
+    }
+
     /// Sorts only as much of a long list as is needed. False: no memory for it.
     fn cut_long(&mut self, c: &mut Candidates<'_>) -> bool {
         let n = c.data.len();
@@ -136,29 +164,10 @@ impl Sampler for TopP {
     }
     /// The list keeps its length, sorted as far as it counts; `min_keep` says nothing here.
     fn run(&mut self, row: &mut Row) {
-        let n = row.logits.len();
         let p = softmax(&row.logits);
-        let mut sorted: Vec<usize> = (0..n).collect();
-        let mut keep = None;
-        for k in [FIRST_TRY.min(n), n].into_iter().skip(usize::from(n <= SORT_WHOLE)) {
-            match k == n {
-                true => order::sort(&mut sorted, |a, b| row.logits[*a] > row.logits[*b]),
-                false => order::partial_sort(&mut sorted, k, |a, b| row.logits[*a] > row.logits[*b]),
-            }
-            let mut sum = 0.0_f32;
-            // The first that brings the sum to p stays.
-            let below = sorted[..k].iter().position(|i| {
-                sum += p[*i];
-                // So does what makes it no number.
-                (self.p - sum).partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater)
-            });
-            keep = below.map(|i| i + 1);
-            if keep.is_some() {
-                break;
-            }
-        }
-        row.keep(&sorted);
-        let keep = keep.unwrap_or(n);
+        let mut sorted: Vec<(f32, usize)> = row.logits.iter().copied().zip(0..).collect();
+        let keep = self.order_row(&p, &mut sorted).unwrap_or(sorted.len());
+        row.keep(&sorted.iter().map(|(_, i)| *i).collect::<Vec<_>>());
         row.mask(|i, _| i < keep);
     }
     fn clone_box(&self) -> Option<Box<dyn Sampler>> {

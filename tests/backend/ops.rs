@@ -276,6 +276,36 @@ fn low_ranks_beside_products_and_rows() {
     });
 }
 
+/// A norm, products and what is added to them: one step, or three where somebody watches.
+#[test]
+fn low_ranks_added_at_once_have_the_bits_of_those_added_later() {
+    let cpu = Cpu::new(DeviceId(0), Isa::detect());
+    for (n, fine, workers) in [(1, false, 1), (1, true, 3), (5, false, 2), (33, true, 1), (100, false, 3)] {
+        let run = |watched, workers| {
+            let mut b = Bench::new(&cpu);
+            b.plan.watched = watched;
+            let (table, norm) = (b.weight(DType::F32, [64, 1, 1]), Some(b.weight(DType::F32, [64, 1, 1])));
+            let [raw, x, u, v, z, z2] = [64, 64, 600, 80, 70, 5].map(|n| b.value(n, Dim::Tokens));
+            b.step(Op::Embed { table, by: Lookup::Tokens, scale: 1.0, out: raw });
+            b.step(Op::Norm { x: raw, add: None, w: norm, b: None, kind: NormKind::Rms, eps: 1e-5, sum: None, out: x });
+            let mats = [(DType::Q8_0, u, 600), (DType::F16, v, 80), (DType::F16, z, 70), (DType::Q8_0, z2, 5)];
+            let outs = mats.map(|(ty, out, rows)| Proj::plain(b.weight(ty, [64, rows, 1]), out)).to_vec();
+            b.step(Op::Linear { x, outs, fine });
+            let (wide, wide2) = (b.weight(DType::F32, [610, 70, 1]), b.weight(DType::F32, [600, 5, 1]));
+            let of_u = vec![Low { z, b: wide, first: 10, scale: 0.5 }, Low { z: z2, b: wide2, first: 0, scale: -2.0 }];
+            let of_v = vec![Low { z, b: wide, first: 3, scale: 1.5 }];
+            b.step(Op::AddLow { deltas: vec![Delta { out: u, by: None, parts: of_u }, Delta { out: v, by: None, parts: of_v }] });
+            let (back, out) = (b.weight(DType::F32, [80, 600, 1]), b.value(600, Dim::Tokens));
+            b.step(Op::Linear { x: v, outs: vec![Proj::plain(back, out)], fine: false });
+            let sum = b.value(600, Dim::Tokens);
+            b.step(Op::Map { x: out, y: Some(u), f: MapFn::Add, out: sum });
+            b.run(&ubatch(n, 64), &[], workers, sum)
+        };
+        let (apart, at_once) = (run(true, 1), run(false, workers));
+        assert!(apart.iter().zip(&at_once).all(|(a, b)| a.to_bits() == b.to_bits()), "{n} tokens, fine: {fine}, {workers} workers");
+    }
+}
+
 #[test]
 fn low_ranks_that_do_not_fit_are_refused() {
     let cpu = Cpu::new(DeviceId(0), Isa::Scalar);

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 pub struct Arena {
     map: Anon,
-    places: HashMap<T, Place>,
+    /// By value, of those that the segment has: steps ask for every row.
+    places: Vec<Option<Place>>,
     #[cfg(debug_assertions)]
     claims: std::sync::Mutex<Vec<Claim>>,
 }
@@ -24,7 +25,8 @@ struct Claim {
 
 impl Arena {
     pub fn new(plan: &Plan, range: Range<usize>, limits: Limits, nodes: usize) -> Result<Arena> {
-        let (places, total) = place(plan, range, limits)?;
+        let (by_value, total) = place(plan, range, limits)?;
+        let places = (0..plan.values.len() as u32).map(|t| by_value.get(&T(t)).copied()).collect();
         let map = Anon::new(total.max(ALIGN)).map_err(|e| e.within("activations"))?;
         by_first_touch(&map, nodes);
         Ok(Arena {
@@ -47,7 +49,7 @@ impl Arena {
 
     fn get(&self, t: T) -> Place {
         // Every value of the segment was placed when it was lowered.
-        self.places.get(&t).copied().unwrap_or_else(|| panic!("value {t:?} has no place in this segment"))
+        self.places.get(t.0 as usize).copied().flatten().unwrap_or_else(|| panic!("value {t:?} has no place in this segment"))
     }
 
     pub fn width(&self, t: T) -> usize {

@@ -273,8 +273,8 @@ impl Lower<'_> {
             Op::Norm { x, add, w, b, kind, eps, sum, out } => {
                 Box::new(elementwise::Norm { x, add, w, b, kind, eps, sum, out, rows: self.rows(x), t })
             }
-            Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, linear::Before::Nothing, x, &outs, fine)?),
-            Op::AddLow { deltas } => Box::new(low::AddLow::lower(self, deltas)?),
+            Op::Linear { x, outs, fine } => Box::new(linear::Linear::lower(self, linear::Before::Nothing, x, &outs, fine, &[])?),
+            Op::AddLow { deltas } => Box::new(low::AddLow::lower(self, &deltas)?),
             Op::Rope { x, n_head, norm, rope } => Box::new(rows::Rope::lower(self, x, n_head, norm, rope)?),
             Op::Store { group, k, v } => Box::new(rows::Store::lower(self, group, k, v)?),
             Op::Attend { q, group, spec, out } => Box::new(attend::Attend::lower(self, group, q, spec, out)?),
@@ -309,7 +309,9 @@ impl CpuExec {
                 None => (l.op(step.op.clone())?, 1),
             };
             let zero = || AtomicU64::new(0);
-            steps.push(LoweredStep { op, name: left[n - 1].op.name(), ns: zero(), calls: zero(), bytes: zero(), barriers: zero() });
+            // What adapters add belongs to the products it is a part of.
+            let named = left[..n].iter().rfind(|s| !matches!(s.op, Op::AddLow { .. })).unwrap_or(step);
+            steps.push(LoweredStep { op, name: named.op.name(), ns: zero(), calls: zero(), bytes: zero(), barriers: zero() });
             left = &left[n..];
         }
         let needs = l.needs;

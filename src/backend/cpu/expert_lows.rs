@@ -1,4 +1,5 @@
 //! What adapters add beside the matrices of experts: narrow rows made in the same sweeps, then added to the wide ones before anybody reads those.
+use super::elementwise::COLS;
 use super::exec::{Ctx, Lower};
 use super::experts::{Place, Room};
 use super::linear::Mat;
@@ -95,16 +96,16 @@ impl Lows {
     pub fn add<'a>(&self, c: &Ctx<'_>, t: &Table, (m, e): (usize, usize), z: impl Fn(Place, usize) -> &'a [f32], y: &mut [f32], at: usize) {
         for w in &self.wide[m] {
             let (b, one) = (c.floats(w.b), w.rank * c.weight(w.b).shape[0] as usize);
-            terms::add_low(t, y, z(w.z, w.rank), &b[e * one..(e + 1) * one], w.first + at, w.scale);
+            terms::add_low(t, &mut [y], &[z(w.z, w.rank)], &b[e * one..(e + 1) * one], w.first + at, w.scale);
         }
     }
 }
 
 /// The worker's pieces of `rows` rows of `width`: row and columns.
 pub fn pieces(w: &Worker<'_>, rows: usize, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let per_row = width.div_ceil(terms::LOW_COLS);
+    let per_row = width.div_ceil(COLS);
     w.share(rows * per_row, 1).map(move |i| {
-        let at = i % per_row * terms::LOW_COLS;
-        (i / per_row, at..(at + terms::LOW_COLS).min(width))
+        let at = i % per_row * COLS;
+        (i / per_row, at..(at + COLS).min(width))
     })
 }

@@ -1,9 +1,10 @@
-//! Neighbouring steps that need no barrier between them: what makes an input and what multiplies it, what turns heads and what stores them.
+//! Neighbouring steps that need no barrier between them: what makes an input, what multiplies it and what adapters add, what turns heads and what
+//! stores them.
 use super::elementwise::{Glu, Norm};
 use super::exec::{CpuOp, Ctx, Lower};
 use super::linear::{Before, Linear};
 use super::rows::{Rope, Store};
-use crate::backend::{Op, Step, T};
+use crate::backend::{Delta, Op, Proj, Step, T};
 use platform::Result;
 use platform::pool::{Stop, Worker};
 
@@ -16,13 +17,27 @@ pub struct Turn {
 
 /// One lowered op for the first steps of `steps`, and how many those are; `None` where nothing is to be fused.
 pub fn lower(l: &mut Lower<'_>, steps: &[Step]) -> Result<Option<(Box<dyn CpuOp>, usize)>> {
-    if let [first, Step { op: Op::Linear { x, outs, fine }, il, .. }, ..] = steps
+    if let [first, Step { op: Op::Linear { x, outs, fine }, il, .. }, rest @ ..] = steps
         && let Some(before) = before(l, &first.op, *x)
     {
         l.il = *il;
-        return Ok(Some((Box::new(Linear::lower(l, before, *x, outs, *fine)?), 2)));
+        let after = after(outs, rest);
+        return Ok(Some((Box::new(Linear::lower(l, before, *x, outs, *fine, after)?), 2 + usize::from(!after.is_empty()))));
+    }
+    if let [Step { op: Op::Linear { x, outs, fine }, .. }, rest @ ..] = steps
+        && let after @ [_, ..] = after(outs, rest)
+    {
+        return Ok(Some((Box::new(Linear::lower(l, Before::Nothing, *x, outs, *fine, after)?), 2)));
     }
     turn(l, steps)
+}
+
+/// What adapters add to products that make all that is needed for it.
+fn after<'a>(outs: &[Proj], rest: &'a [Step]) -> &'a [Delta] {
+    match rest {
+        [Step { op: Op::AddLow { deltas }, .. }, ..] if Linear::makes(outs, deltas) => deltas,
+        _ => &[],
+    }
 }
 
 /// A step that makes `input`, row by row or column by column.

@@ -3,6 +3,7 @@
 use super::elementwise::{COLS, Glu, Norm};
 use super::exec::{CpuOp, Ctx, Lower};
 use super::homes::Queue;
+use super::low::Lows;
 use crate::backend::*;
 use kernels::quant::{self, Act, MatArgs, MatMul};
 use platform::numa::Nodes;
@@ -95,6 +96,9 @@ pub struct Linear {
     x: T,
     rows: Dim,
     mats: Vec<Mat>,
+    /// Of adapters, and what they add to the products of `mats`, which comes after a barrier.
+    narrow: Vec<Mat>,
+    lows: Option<Lows>,
     /// Formats other than f32 that some matrix wants, with the offset of their rows in the shared scratch.
     acts: Vec<(Act, usize, usize)>,
     /// Input rows per row of `x`: 2 when what rounding lost goes through as well.
@@ -115,17 +119,23 @@ fn most_rows(n_tokens: usize) -> usize {
     if n_tokens > 1 { 64 } else { 512 }
 }
 
+/// Rows and inputs of a narrow matrix that go together: enough of them to be worth a call, few enough that all workers have some.
+fn narrow_piece(n_tokens: usize) -> (usize, usize) {
+    if n_tokens > 1 { (most_rows(n_tokens), 24) } else { (4, 1) }
+}
+
 impl Linear {
-    pub fn lower(l: &mut Lower<'_>, before: Before, x: T, outs: &[Proj], fine: bool) -> Result<Linear> {
+    /// `deltas`: what is added to the products right away, where the step after this one says so.
+    pub fn lower(l: &mut Lower<'_>, before: Before, x: T, outs: &[Proj], fine: bool, deltas: &[Delta]) -> Result<Linear> {
         let (plan, bound, limits) = (l.plan, l.bound, l.limits);
         let rows = plan.value(x).rows;
-        let mats = outs.iter().map(|p| Mat::lower(l, p)).collect::<Result<Vec<_>>>()?;
+        let all = outs.iter().map(|p| Mat::lower(l, p)).collect::<Result<Vec<_>>>()?;
         let passes = 1 + usize::from(fine);
         let n = passes * limits.tokens.max(limits.outputs);
         let (mut both_at, mut both) = (0, 0);
         let mut acts: Vec<(Act, usize, usize)> = Vec::new();
         let mut at = 0;
-        for m in &mats {
+        for m in &all {
             if m.k != plan.value(x).width as usize || m.rows != plan.value(m.out).width as usize {
                 return Err(Error::invalid(format!("{}: shape does not fit the plan", bound.weights[m.w.0 as usize].name)));
             }
@@ -142,7 +152,15 @@ impl Linear {
         }
         l.needs.scratch(both_at + both);
         l.needs.scratch_of_node(at);
-        Ok(Linear { before, x, rows, mats, acts, passes, both_at, queue: l.needs.queue() })
+        let (narrow, mats) = all.into_iter().partition(|m| deltas.iter().flat_map(|d| &d.parts).any(|p| p.z == m.out));
+        let lows = (!deltas.is_empty()).then(|| Lows::lower(l, deltas)).transpose()?;
+        Ok(Linear { before, x, rows, mats, narrow, lows, acts, passes, both_at, queue: l.needs.queue() })
+    }
+
+    /// Whether a step that adds `deltas` can be a part of this one: all that it wants is made by these products.
+    pub fn makes(outs: &[Proj], deltas: &[Delta]) -> bool {
+        let made = |t: T| outs.iter().any(|p| p.out == t);
+        deltas.iter().all(|d| made(d.out) && d.parts.iter().all(|p| made(p.z) && deltas.iter().all(|d| d.out != p.z)))
     }
 
     fn input(&self, c: &Ctx<'_>, act: Act) -> Acts {
@@ -229,12 +247,40 @@ impl Linear {
         }
     }
 
+    /// Rows `range` of `m` with inputs `tokens`.
+    fn piece(&self, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, tokens: Range<usize>, range: Range<usize>) {
+        let (n, lost) = (tokens.len(), self.passes > 1 && m.act != Act::F32);
+        let (x, (y, stride)) = (self.input(c, m.act), c.arena.base(m.out));
+        let ahead = tokens.start * x.stride * if lost { self.passes } else { 1 };
+        // SAFETY: rows of inputs and outputs that are there.
+        let (base, y) = unsafe { (x.base.add(ahead), y.add(tokens.start * stride)) };
+        let (x, out) = (Acts { base, ..x }, Out { y, stride });
+        if lost { self.multiply_both(c, w, m, x, n, range, out) } else { multiply(c, w, m, 0, x, n, range, out) }
+    }
+
+    /// What adapters multiply beside the wide matrices, before those: their products are added to what those give.
+    fn narrow(&self, c: &Ctx<'_>, w: &Worker<'_>, n: usize) {
+        let (rows, tokens) = narrow_piece(n);
+        let (across, part) = (n.div_ceil(tokens), |i: usize, step: usize, n: usize| i * step..((i + 1) * step).min(n));
+        let count = |m: &Mat| m.rows.div_ceil(rows) * across;
+        for mut i in w.share(self.narrow.iter().map(count).sum(), 1) {
+            for m in &self.narrow {
+                if i < count(m) {
+                    self.piece(c, w, m, part(i % across, tokens, n), part(i / across, rows, m.rows));
+                    break;
+                }
+                i -= count(m);
+            }
+        }
+    }
+
     /// Rows `range` of `m` with all inputs and with what rounding them lost; the products are added up.
-    fn multiply_both(&self, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, n: usize, range: Range<usize>, out: Out) {
+    #[allow(clippy::too_many_arguments, reason = "a matrix product has that many sides")]
+    fn multiply_both(&self, c: &Ctx<'_>, w: &Worker<'_>, m: &Mat, x: Acts, n: usize, range: Range<usize>, out: Out) {
         let len = range.len();
         // SAFETY: this worker's scratch has room for both passes of a piece (sized at lowering).
         let both: *mut f32 = unsafe { c.scratch.mine(w).0.add(self.both_at).cast() };
-        product(c, w, m, 0, self.input(c, m.act), 2 * n, range.clone(), Out { y: both, stride: len });
+        product(c, w, m, 0, x, 2 * n, range.clone(), Out { y: both, stride: len });
         for t in 0..n {
             for r in 0..len {
                 // SAFETY: inside both passes, and this worker's columns of the output.
@@ -332,6 +378,10 @@ impl CpuOp for Linear {
         if n == 0 {
             return Ok(());
         }
+        if self.lows.is_some() {
+            self.narrow(c, w, n);
+            w.sync()?;
+        }
         let rows: Vec<usize> = self.mats.iter().map(|m| piece_rows(m.rows, w.n as usize, n)).collect();
         let count = |m: &Mat, rows: usize, home: usize| m.parts[home].len().div_ceil(rows);
         let total = |home| self.mats.iter().zip(&rows).map(|(m, rows)| count(m, *rows, home)).sum();
@@ -340,12 +390,8 @@ impl CpuOp for Linear {
                 let (count, part) = (count(m, *rows, home), &m.parts[home]);
                 if i < count {
                     let range = part.start + i * rows..(part.start + (i + 1) * rows).min(part.end);
-                    let (y, stride) = c.arena.base(m.out);
-                    if self.passes > 1 && m.act != Act::F32 {
-                        self.multiply_both(c, w, m, n, range, Out { y, stride });
-                    } else {
-                        multiply(c, w, m, 0, self.input(c, m.act), n, range, Out { y, stride });
-                    }
+                    self.piece(c, w, m, 0..n, range.clone());
+                    self.lows.iter().for_each(|l| l.add(c, w, m.out, 0..n, range.clone()));
                     break;
                 }
                 i -= count;
@@ -353,7 +399,8 @@ impl CpuOp for Linear {
         }
         Ok(())
     }
-    fn bytes(&self, _: &Ctx<'_>) -> u64 {
-        self.mats.iter().map(|m| (m.row_bytes * m.rows) as u64).sum()
+    fn bytes(&self, c: &Ctx<'_>) -> u64 {
+        let mats: usize = self.mats.iter().chain(&self.narrow).map(|m| m.row_bytes * m.rows).sum();
+        mats as u64 + self.lows.as_ref().map_or(0, |l| l.bytes(c))
     }
 }

@@ -214,7 +214,7 @@ fn add_low(f: &mut Far<'_>, d: &Delta) -> Result<()> {
     for p in &d.parts {
         let (b, z) = (f.floats(p.b)?, f.get(p.z)?);
         for (y, z) in y.chunks_exact_mut(width).zip(z.chunks_exact(f.width(p.z))) {
-            terms::add_low(table(), y, z, &b, p.first as usize, p.scale * by);
+            terms::add_low(table(), &mut [y], &[z], &b, p.first as usize, p.scale * by);
         }
     }
     f.values.insert(d.out, y);
@@ -444,7 +444,7 @@ fn expert(f: &Far<'_>, m: ExpertMat, lows: &[LowRank], e: usize, x: &[f32]) -> R
         let rank = low.rank as usize;
         let (z, b) = (f.matmul_rows(low.a, e * rank..(e + 1) * rank, x, 1)?, f.floats(low.b)?);
         let one = rank * f.bound.weights[low.b.0 as usize].shape[0] as usize;
-        terms::add_low(table(), &mut y, &z, &b[e * one..(e + 1) * one], low.first as usize, low.scale);
+        terms::add_low(table(), &mut [&mut y], &[&z], &b[e * one..(e + 1) * one], low.first as usize, low.scale);
     }
     Ok(y)
 }

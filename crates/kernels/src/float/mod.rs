@@ -101,6 +101,8 @@ kernels! {
     ADD_TO: add_to(x: &mut [f32], y: &[f32]);
     /// x += y * s, two roundings.
     ADD_SCALED: add_scaled(x: &mut [f32], y: &[f32], s: f32);
+    /// To each `y` is added `s` times the sum over `r` of `z[r] * b[r * width..]`, of that row's `z`: in order of `r`, fused; then two roundings.
+    LOW_RANK: low_rank(y: &mut [&mut [f32]], z: &[&[f32]], b: &[f32], width: usize, s: f32);
     MUL: mul(x: &[f32], y: &[f32], out: &mut [f32]);
     SCALE: scale(x: &mut [f32], s: f32);
     /// x = cap * tanh(x / cap).

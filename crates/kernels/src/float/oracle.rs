@@ -57,6 +57,14 @@ pub fn add_scaled(x: &mut [f32], y: &[f32], s: f32) {
     }
 }
 
+pub fn low_rank(y: &mut [&mut [f32]], z: &[&[f32]], b: &[f32], width: usize, s: f32) {
+    for (y, z) in y.iter_mut().zip(z) {
+        for (i, y) in y.iter_mut().enumerate() {
+            *y += s * z.iter().enumerate().fold(0.0, |sum, (r, z)| z.mul_add(b[r * width + i], sum));
+        }
+    }
+}
+
 pub fn softcap(x: &mut [f32], cap: f32) {
     x.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh());
 }

@@ -102,6 +102,81 @@ pub(crate) fn add_scaled<S: Simd>(s: S, x: &mut [f32], y: &[f32], k: f32) {
     map_in(s, x, |i, v| s.add(v, s.mul(at(s, y, i), s.splat(k))));
 }
 
+/// Sixteen columns at a time and what is left; `b` passes through the L1 once for all rows.
+#[inline(always)]
+pub(crate) fn low_rank<S: Simd>(s: S, y: &mut [&mut [f32]], z: &[&[f32]], b: &[f32], width: usize, k: f32) {
+    let len = y.iter().map(|y| y.len()).min().unwrap_or(0);
+    let low = Low { z, b, width, k };
+    let mut i = 0;
+    // As many sums as registers hold beside what they are made of.
+    if S::WIDE {
+        while i + 4 * N <= len {
+            low.cols::<S, 6, 4>(s, y, i);
+            i += 4 * N;
+        }
+    }
+    while i + 2 * N <= len {
+        low.cols::<S, 2, 2>(s, y, i);
+        i += 2 * N;
+    }
+    for i in (i..len).step_by(N) {
+        low.last(s, y, i..len.min(i + N));
+    }
+}
+
+struct Low<'a> {
+    z: &'a [&'a [f32]],
+    b: &'a [f32],
+    width: usize,
+    k: f32,
+}
+
+impl Low<'_> {
+    /// `C` vectors of columns from `i` on, `T` rows at a time.
+    #[inline(always)]
+    fn cols<S: Simd, const T: usize, const C: usize>(&self, s: S, y: &mut [&mut [f32]], i: usize) {
+        let (mut y, mut z) = (y.chunks_exact_mut(T), self.z.chunks_exact(T));
+        for (y, z) in (&mut y).zip(&mut z) {
+            self.tile::<S, T, C>(s, y, z, i);
+        }
+        for (y, z) in y.into_remainder().iter_mut().zip(z.remainder()) {
+            self.tile::<S, 1, C>(s, std::slice::from_mut(y), &[z], i);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const T: usize, const C: usize>(&self, s: S, y: &mut [&mut [f32]], z: &[&[f32]], i: usize) {
+        let mut sums = [[s.splat(0.0); C]; T];
+        let rank = z.iter().map(|z| z.len()).min().unwrap_or(0);
+        for (r, b) in self.b.chunks(self.width).take(rank).enumerate() {
+            let mut row = [s.splat(0.0); C];
+            row.iter_mut().zip(b[i..i + C * N].as_chunks().0).for_each(|(v, b)| *v = s.load(b));
+            for (sums, z) in sums.iter_mut().zip(z) {
+                let z = s.splat(z[r]);
+                sums.iter_mut().zip(row).for_each(|(sum, b)| *sum = s.fma(b, z, *sum));
+            }
+        }
+        for (y, sums) in y.iter_mut().zip(sums) {
+            for (y, sum) in y[i..i + C * N].as_chunks_mut().0.iter_mut().zip(sums) {
+                s.store(s.add(s.load(y), s.mul(sum, s.splat(self.k))), y);
+            }
+        }
+    }
+
+    /// Up to sixteen columns.
+    #[inline(always)]
+    fn last<S: Simd>(&self, s: S, y: &mut [&mut [f32]], cols: std::ops::Range<usize>) {
+        for (y, z) in y.iter_mut().zip(self.z) {
+            let mut sum = s.splat(0.0);
+            for (z, b) in z.iter().zip(self.b.chunks(self.width)) {
+                sum = s.fma(s.load_part(&b[cols.clone()]), s.splat(*z), sum);
+            }
+            let y = &mut y[cols.clone()];
+            s.store_part(s.add(s.load_part(y), s.mul(sum, s.splat(self.k))), y);
+        }
+    }
+}
+
 #[inline(always)]
 pub(crate) fn mul<S: Simd>(s: S, x: &[f32], y: &[f32], out: &mut [f32]) {
     map(s, out, |i| s.mul(at(s, x, i), at(s, y, i)));

@@ -131,6 +131,30 @@ fn elementwise_kernels_are_the_oracle_bit_by_bit() {
 
 /// Against the matrix: an entry is 1/sqrt(n), negative where row and column have an odd number of ones in common.
 #[test]
+fn low_ranks_are_added_in_order() {
+    let mut rng = Rng(3);
+    for (n, rank, len, beyond) in
+        [(1, 1, 1, 0), (1, 16, 513, 3), (6, 16, 64, 0), (13, 5, 230, 40), (7, 33, 31, 1), (2, 1, 96, 7), (5, 0, 70, 0)]
+    {
+        let width = len + beyond;
+        let (y, z, b) = (rng.row(n * len, 2.0), rng.row(n * rank, 1.0), rng.row(rank * width, 1.0));
+        let run = |isa| {
+            let mut y = guarded(&y);
+            let z: Vec<&[f32]> = (0..n).map(|i| &z[i * rank..(i + 1) * rank]).collect();
+            table(isa).low_rank(&mut y.chunks_exact_mut(len).collect::<Vec<_>>(), &z, &guarded(&b[beyond.min(b.len())..]), width, -0.7);
+            y
+        };
+        let want = run(Isa::Scalar);
+        for isa in levels() {
+            assert_eq!(bits(&run(isa)), bits(&want), "{isa:?}: {n} rows of {len}, rank {rank}");
+        }
+        let exact = |i: usize, j: usize| (0..rank).map(|r| f64::from(z[i * rank + r]) * f64::from(b[beyond + r * width + j])).sum::<f64>();
+        let sums: Vec<f32> = (0..n * len).map(|at| (f64::from(y[at]) - 0.7 * exact(at / len, at % len)) as f32).collect();
+        close(&want, &sums, 1e-6, 1e-5, "low rank");
+    }
+}
+
+#[test]
 fn hadamard_is_the_matrix_and_its_own_inverse() {
     for n in (0..10).map(|i| 1usize << i) {
         check("hadamard", 0.0, 0.0, 3.0, |t, _, _, o| t.hadamard(o, n));

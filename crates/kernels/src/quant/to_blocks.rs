@@ -1,6 +1,8 @@
 //! Floats to rows of the simpler types, bit-identical to the original's reference quantisers. K types are in `to_k_blocks`.
 use crate::DType;
+use crate::Isa;
 use crate::quant::iq4_xs::VALUES;
+use crate::quant::to::search::{round, wide};
 use crate::quant::{mxfp4, plain, to, to_k_blocks as k};
 
 /// Stores `x` as a row of `ty`. `false`, and nothing written, if there is no quantiser for `ty` or the lengths do not fit.
@@ -13,24 +15,17 @@ pub fn from_f32(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
         DType::F16 => each(x, out, |v| half::f16::from_f32(v).to_le_bytes()),
         DType::BF16 => each(x, out, |v| bf16(v).to_le_bytes()),
         DType::Q8_0 => blocks(x, out, q8_0),
-        DType::Q4_0 => blocks(x, out, q4_0),
-        DType::Q4_1 => blocks(x, out, q4_1),
-        DType::Q5_0 => blocks(x, out, q5_0),
-        DType::Q5_1 => blocks(x, out, q5_1),
         DType::IQ4_NL => blocks(x, out, iq4_nl),
         DType::MXFP4 => blocks(x, out, mxfp4),
         DType::NVFP4 => blocks(x, out, nvfp4),
-        DType::TQ1_0 => blocks(x, out, tq1_0),
-        DType::TQ2_0 => blocks(x, out, tq2_0),
         DType::Q1_0 => blocks(x, out, q1_0),
-        DType::Q2_0 => blocks(x, out, q2_0),
         DType::Q2_K => blocks(x, out, k::q2_k),
         DType::Q3_K => blocks(x, out, k::q3_k),
         DType::Q4_K => blocks(x, out, k::q4_k),
         DType::Q5_K => blocks(x, out, k::q5_k),
         DType::Q6_K => blocks(x, out, k::q6_k),
         DType::IQ4_XS => return to::quantize(ty, x, None, out),
-        _ => return false,
+        _ => return rounded_in_eights(ty, x, out),
     }
     true
 }
@@ -64,66 +59,219 @@ fn q8_0(x: &[f32; 32], out: &mut [u8; 34]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn put_f16(out: &mut [u8], v: f32) {
     out[..2].copy_from_slice(&half::f16::from_f32(v).to_le_bytes());
 }
 
-/// The first of the numbers that are largest without their sign.
-pub(super) fn farthest(x: &[f32]) -> f32 {
-    x.iter().fold(0.0f32, |m, v| if m.abs() < v.abs() { *v } else { m })
-}
-
+#[inline(always)]
 pub(super) fn inverse(d: f32) -> f32 {
     if d != 0.0 { 1.0 / d } else { 0.0 }
 }
 
+/// To a whole number of at most 22 bits, what is behind the point cut off; what is no number of that size becomes one that ends in a byte of 0.
+#[inline(always)]
+fn whole(v: f32) -> i32 {
+    round(v.trunc())
+}
+
+/// The largest and the smallest number, or 0 if all are on one side of it. In eight lanes: both are the same whatever the order.
+#[inline(always)]
+fn ends(x: &[f32], from: (f32, f32)) -> (f32, f32) {
+    let (mut max, mut min) = ([from.0; 8], [from.1; 8]);
+    let (eights, rest) = x.as_chunks::<8>();
+    for x in eights {
+        for l in 0..8 {
+            max[l] = if x[l] > max[l] { x[l] } else { max[l] };
+            min[l] = if x[l] < min[l] { x[l] } else { min[l] };
+        }
+    }
+    let (max, min) = (max.iter().chain(rest), min.iter().chain(rest));
+    (max.fold(from.0, |m, v| if *v > m { *v } else { m }), min.fold(from.1, |m, v| if *v < m { *v } else { m }))
+}
+
+/// The first of the numbers that are largest without their sign.
+#[inline(always)]
+pub(super) fn farthest(x: &[f32]) -> f32 {
+    let (max, min) = ends(x, (0.0, 0.0));
+    if max > -min {
+        max
+    } else if max < -min {
+        min
+    } else {
+        x.iter().copied().find(|v| *v != 0.0 && v.abs() == max).unwrap_or(0.0)
+    }
+}
+
 /// Five bits of 32 elements as blocks have them: low nibbles of element `j` and `j + 16` to byte `j`; the top bits are returned.
+#[inline(always)]
 pub(super) fn put_low_bits(q: &[u8; 32], out: &mut [u8]) -> u32 {
-    for (j, out) in out.iter_mut().enumerate() {
+    for (j, out) in out.iter_mut().enumerate().take(16) {
         *out = q[j] & 15 | q[j + 16] << 4;
     }
-    q.iter().enumerate().fold(0, |top, (j, q)| top | u32::from(q >> 4) << j)
+    let mut top = 0;
+    for (j, q) in q.iter().enumerate() {
+        top |= u32::from(q >> 4) << j;
+    }
+    top
 }
 
+/// What `f` makes of every number.
+#[inline(always)]
+fn levels<const N: usize>(x: &[f32; N], f: impl Fn(f32) -> i32) -> [u8; N] {
+    let mut q = [0; N];
+    for (q, v) in q.iter_mut().zip(x) {
+        *q = f(*v) as u8;
+    }
+    q
+}
+
+struct Q4_0;
 /// The end of the range that is farther from 0 becomes the lowest value; halves are rounded up.
-fn q4_0(x: &[f32; 32], out: &mut [u8; 18]) {
-    let d = farthest(x) / -8.0;
-    let id = inverse(d);
-    put_f16(out, d);
-    put_low_bits(&x.map(|v| ((v * id + 8.5) as i8).min(15) as u8), &mut out[2..]);
+impl Plain<32, 18> for Q4_0 {
+    #[inline(always)]
+    fn put(x: &[f32; 32], out: &mut [u8; 18]) {
+        let d = farthest(x) / -8.0;
+        let id = inverse(d);
+        put_f16(out, d);
+        put_low_bits(&levels(x, |v| i32::from(whole(v * id + 8.5) as i8).min(15)), &mut out[2..]);
+    }
 }
 
-fn q5_0(x: &[f32; 32], out: &mut [u8; 22]) {
-    let d = farthest(x) / -16.0;
-    let id = inverse(d);
-    put_f16(out, d);
-    let top = put_low_bits(&x.map(|v| ((v * id + 16.5) as i8).min(31) as u8), &mut out[6..]);
-    out[2..6].copy_from_slice(&top.to_le_bytes());
+struct Q5_0;
+impl Plain<32, 22> for Q5_0 {
+    #[inline(always)]
+    fn put(x: &[f32; 32], out: &mut [u8; 22]) {
+        let d = farthest(x) / -16.0;
+        let id = inverse(d);
+        put_f16(out, d);
+        let top = put_low_bits(&levels(x, |v| i32::from(whole(v * id + 16.5) as i8).min(31)), &mut out[6..]);
+        out[2..6].copy_from_slice(&top.to_le_bytes());
+    }
 }
 
 /// From the smallest to the largest number in `2^bits - 1` steps: the step, and what is below the numbers.
+#[inline(always)]
 fn steps(x: &[f32; 32], n: f32) -> (f32, f32) {
-    let min = x.iter().fold(f32::MAX, |m, v| if *v < m { *v } else { m });
-    let max = x.iter().fold(-f32::MAX, |m, v| if *v > m { *v } else { m });
-    ((max - min) / n, min)
+    let (max, min) = ends(x, (-f32::MAX, f32::MAX));
+    // Of zeros the first counts: it has a sign.
+    let first = |end: f32| if end == 0.0 { x.iter().copied().find(|v| *v == 0.0).unwrap_or(end) } else { end };
+    ((first(max) - first(min)) / n, first(min))
 }
 
-fn q4_1(x: &[f32; 32], out: &mut [u8; 20]) {
-    let (d, min) = steps(x, 15.0);
-    let id = inverse(d);
-    put_f16(out, d);
-    put_f16(&mut out[2..], min);
-    put_low_bits(&x.map(|v| (((v - min) * id + 0.5) as i8).min(15) as u8), &mut out[4..]);
+struct Q4_1;
+impl Plain<32, 20> for Q4_1 {
+    #[inline(always)]
+    fn put(x: &[f32; 32], out: &mut [u8; 20]) {
+        let (d, min) = steps(x, 15.0);
+        let id = inverse(d);
+        put_f16(out, d);
+        put_f16(&mut out[2..], min);
+        put_low_bits(&levels(x, |v| i32::from(whole((v - min) * id + 0.5) as i8).min(15)), &mut out[4..]);
+    }
 }
 
-fn q5_1(x: &[f32; 32], out: &mut [u8; 24]) {
-    let (d, min) = steps(x, 31.0);
-    let id = inverse(d);
-    put_f16(out, d);
-    put_f16(&mut out[2..], min);
-    let top = put_low_bits(&x.map(|v| ((v - min) * id + 0.5) as u8 & 31), &mut out[8..]);
-    out[4..8].copy_from_slice(&top.to_le_bytes());
+struct Q5_1;
+impl Plain<32, 24> for Q5_1 {
+    #[inline(always)]
+    fn put(x: &[f32; 32], out: &mut [u8; 24]) {
+        let (d, min) = steps(x, 31.0);
+        let id = inverse(d);
+        put_f16(out, d);
+        put_f16(&mut out[2..], min);
+        let top = put_low_bits(&levels(x, |v| whole((v - min) * id + 0.5) & 31), &mut out[8..]);
+        out[4..8].copy_from_slice(&top.to_le_bytes());
+    }
 }
+
+/// -1, 0 or 1 as 0, 1 or 2, by the number farthest from 0.
+#[inline(always)]
+fn ternary(x: &[f32; 256]) -> (f32, [u8; 256]) {
+    let d = farthest(x).abs();
+    let id = inverse(d);
+    (d, levels(x, |v| whole((v * id).round()) + 1))
+}
+
+/// Five digits of each of `N` bytes as a fraction of 256, rounded up; digit `n` of byte `m` is `q[N n + m]`, 0 where there is none.
+#[inline(always)]
+fn fractions<const N: usize>(q: &[u8], out: &mut [u8]) {
+    let mut sum = [0u16; N];
+    for n in 0..5 {
+        for m in 0..N {
+            sum[m] = 3 * sum[m] + q.get(N * n + m).map_or(0, |q| u16::from(*q));
+        }
+    }
+    for (out, q) in out.iter_mut().zip(sum) {
+        *out = (q * 256).div_ceil(243) as u8;
+    }
+}
+
+struct Tq1_0;
+impl Plain<256, 54> for Tq1_0 {
+    #[inline(always)]
+    fn put(x: &[f32; 256], out: &mut [u8; 54]) {
+        let (d, q) = ternary(x);
+        fractions::<32>(&q[..160], &mut out[..32]);
+        fractions::<16>(&q[160..240], &mut out[32..48]);
+        fractions::<4>(&q[240..], &mut out[48..52]);
+        put_f16(&mut out[52..], d);
+    }
+}
+
+struct Tq2_0;
+impl Plain<256, 66> for Tq2_0 {
+    #[inline(always)]
+    fn put(x: &[f32; 256], out: &mut [u8; 66]) {
+        let (d, q) = ternary(x);
+        k::put_pairs(&q, out);
+        put_f16(&mut out[64..], d);
+    }
+}
+
+struct Q2_0;
+impl Plain<64, 18> for Q2_0 {
+    #[inline(always)]
+    fn put(x: &[f32; 64], out: &mut [u8; 18]) {
+        let d = farthest(x).abs();
+        let id = inverse(d);
+        put_f16(out, d);
+        let q = levels(x, |v| (whole((v * id).round()) + 1).clamp(0, 3));
+        for (out, q) in out[2..].iter_mut().zip(q.as_chunks::<4>().0) {
+            let q = u32::from_le_bytes(*q);
+            *out = (q | q >> 6 | q >> 12 | q >> 18) as u8;
+        }
+    }
+}
+
+/// How a block is stored. A trait: what stands in `put` is compiled for the caller's instruction set, which a function that is passed is not.
+trait Plain<const N: usize, const BYTES: usize> {
+    fn put(x: &[f32; N], out: &mut [u8; BYTES]);
+}
+
+#[inline(always)]
+fn each_block<B: Plain<N, BYTES>, const N: usize, const BYTES: usize>(x: &[f32], out: &mut [u8]) {
+    for (x, out) in x.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+        B::put(x, out);
+    }
+}
+
+/// Types whose numbers are rounded as they are; `false`, and nothing done, for others.
+#[inline(always)]
+fn rounded(ty: DType, x: &[f32], out: &mut [u8]) -> bool {
+    match ty {
+        DType::Q4_0 => each_block::<Q4_0, _, _>(x, out),
+        DType::Q4_1 => each_block::<Q4_1, _, _>(x, out),
+        DType::Q5_0 => each_block::<Q5_0, _, _>(x, out),
+        DType::Q5_1 => each_block::<Q5_1, _, _>(x, out),
+        DType::TQ1_0 => each_block::<Tq1_0, _, _>(x, out),
+        DType::TQ2_0 => each_block::<Tq2_0, _, _>(x, out),
+        DType::Q2_0 => each_block::<Q2_0, _, _>(x, out),
+        _ => return false,
+    }
+    true
+}
+
+wide!(rounded_in_eights, rounded, [], [ty: DType, x: &[f32], out: &mut [u8]], bool);
 
 /// The index of the value nearest to `x`, the upper one of two.
 pub(super) fn nearest(x: f32) -> usize {
@@ -183,54 +331,10 @@ fn nvfp4(x: &[f32; 64], out: &mut [u8; 36]) {
     }
 }
 
-/// -1, 0 or 1 as 0, 1 or 2, by the number farthest from 0.
-fn ternary(x: &[f32; 256]) -> (f32, [u8; 256]) {
-    let d = farthest(x).abs();
-    let id = inverse(d);
-    (d, x.map(|v| ((v * id).round() as i32 + 1) as u8))
-}
-
-/// Five digits as a fraction of 256, rounded up.
-fn fraction(digits: impl Iterator<Item = u8>) -> u8 {
-    let q = digits.fold(0, |q, d| 3 * q + u16::from(d));
-    (q * 256).div_ceil(243) as u8
-}
-
-fn tq1_0(x: &[f32; 256], out: &mut [u8; 54]) {
-    let (d, q) = ternary(x);
-    for m in 0..32 {
-        out[m] = fraction((0..5).map(|n| q[m + 32 * n]));
-    }
-    for m in 0..16 {
-        out[32 + m] = fraction((0..5).map(|n| q[160 + m + 16 * n]));
-    }
-    for m in 0..4 {
-        out[48 + m] = fraction((0..4).map(|n| q[240 + m + 4 * n]).chain([0]));
-    }
-    put_f16(&mut out[52..], d);
-}
-
-fn tq2_0(x: &[f32; 256], out: &mut [u8; 66]) {
-    let (d, q) = ternary(x);
-    for i in 0..64 {
-        out[i] = (0..4).fold(0, |b, n| b | q[i / 32 * 128 + i % 32 + 32 * n] << (2 * n));
-    }
-    put_f16(&mut out[64..], d);
-}
-
 /// Signs, and the average without them.
 fn q1_0(x: &[f32; 128], out: &mut [u8; 18]) {
     put_f16(out, x.iter().fold(0.0, |s, v| s + v.abs()) / 128.0);
     for (i, out) in out[2..].iter_mut().enumerate() {
         *out = (0..8).fold(0, |b, j| b | u8::from(x[8 * i + j] >= 0.0) << j);
-    }
-}
-
-fn q2_0(x: &[f32; 64], out: &mut [u8; 18]) {
-    let d = farthest(x).abs();
-    let id = inverse(d);
-    put_f16(out, d);
-    for (i, out) in out[2..].iter_mut().enumerate() {
-        *out = (0..4).fold(0, |b, j| b | (((x[4 * i + j] * id).round() as i32 + 1).clamp(0, 3) as u8) << (2 * j));
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn subs<const N: usize>(x: &[f32; 256]) -> &[[f32; N]] {
 }
 
 /// Four two-bit levels to a byte, as Q2_K and Q3_K have them.
+#[inline(always)]
 pub(super) fn put_pairs(q: &[u8; 256], out: &mut [u8]) {
     for (i, out) in out.iter_mut().enumerate().take(64) {
         let at = i / 32 * 128 + i % 32;

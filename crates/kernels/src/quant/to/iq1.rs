@@ -1,8 +1,9 @@
 //! IQ1_S and IQ1_M: -1, 0 and 1, all moved up or down by an eighth. Sorted numbers are cut into three runs in the best of all ways; then the groups of
 //! eight become points of the lattice.
 use super::lattice::{IQ1, Lattice};
-use super::search::round;
+use super::search::{round, wide};
 use super::{sum_of_squares, weigh};
+use crate::Isa;
 use crate::quant::to_blocks::put_f16;
 
 const UP: [f32; 3] = [-0.875, 0.125, 1.125];
@@ -140,8 +141,69 @@ fn way(choice: usize, half: usize) -> &'static [f32; 3] {
     WAYS[choice >> (1 - half) & 1]
 }
 
+/// Places where runs may end, 0 to 16, in whole vectors.
+const PLACES: usize = 24;
+
+/// Sums of each half's numbers before a place.
+type Sums = [[f32; PLACES]; 2];
+
+/// Sums of eight cuts by choice, `[4][8]`: the first run ends at `first`, the second at `at` and after. Products, and values squared.
+#[inline(always)]
+fn eight_cuts(px: &Sums, pw: &Sums, first: usize, at: usize) -> [[[f32; 8]; 4]; 2] {
+    let (mut halves, mut all) = ([[[[0.0f32; 8]; 2]; 2]; 2], [[[0.0f32; 8]; 4]; 2]);
+    for h in 0..2 {
+        for (way, v) in WAYS.iter().enumerate() {
+            let (c1, c2) = (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]);
+            // A run that ends later counts one more for each of its numbers.
+            for l in 0..8 {
+                halves[0][h][way][l] = px[h][16] * v[2] - (px[h][first] + px[h][at + l]);
+                halves[1][h][way][l] = pw[h][16] * v[2] * v[2] + pw[h][first] * c1 + pw[h][at + l] * c2;
+            }
+        }
+    }
+    for (all, halves) in all.iter_mut().zip(&halves) {
+        for (choice, sums) in all.iter_mut().enumerate() {
+            for l in 0..8 {
+                sums[l] = halves[0][choice >> 1][l] + halves[1][choice & 1][l];
+            }
+        }
+    }
+    all
+}
+
+/// Whether any of eight cuts is better than `score`.
+#[inline(always)]
+fn is_any_better([qx, q2]: &[[[f32; 8]; 4]; 2], score: f32) -> bool {
+    let mut any = false;
+    for (qx, q2) in qx.iter().flatten().zip(q2.iter().flatten()) {
+        any |= (*q2 > 0.0) & (qx * qx > score * q2);
+    }
+    any
+}
+
+#[inline(always)]
+fn best_of_sums(px: &Sums, pw: &Sums, scale: f32) -> Cut {
+    let mut best = Cut { scale, score: -f32::MAX, ends: None, way: 0 };
+    for first in 0..=16 {
+        for at in (first / 8 * 8..=16).step_by(8) {
+            let sums = eight_cuts(px, pw, first, at);
+            if !is_any_better(&sums, best.score) {
+                continue;
+            }
+            for second in at.max(first)..(at + 8).min(17) {
+                for choice in 0..4 {
+                    best.try_one(sums[0][choice][second - at], sums[1][choice][second - at], (first, second), choice);
+                }
+            }
+        }
+    }
+    best
+}
+
+wide!(best_of_sums_in_eights, best_of_sums, [], [px: &Sums, pw: &Sums, scale: f32], Cut);
+
 fn best_cut_of_halves(x: &[f32; 16], w: &[f32; 16], order: &[usize; 16]) -> Cut {
-    let (mut px, mut pw) = ([[0.0f32; 17]; 2], [[0.0f32; 17]; 2]);
+    let (mut px, mut pw) = ([[0.0f32; PLACES]; 2], [[0.0f32; PLACES]; 2]);
     for (j, &i) in order.iter().enumerate() {
         let (h, other) = (i / 8, 1 - i / 8);
         px[h][j + 1] = px[h][j] + w[i] * x[i];
@@ -149,23 +211,7 @@ fn best_cut_of_halves(x: &[f32; 16], w: &[f32; 16], order: &[usize; 16]) -> Cut 
         pw[h][j + 1] = pw[h][j] + w[i];
         pw[other][j + 1] = pw[other][j];
     }
-    // A run that ends later counts one more for each of its numbers.
-    let of = |v: &[f32; 3], h: usize, first: usize, second: usize| {
-        let qx = px[h][16] * v[2] - (px[h][first] + px[h][second]);
-        let (c1, c2) = (v[0] * v[0] - v[1] * v[1], v[1] * v[1] - v[2] * v[2]);
-        (qx, pw[h][16] * v[2] * v[2] + pw[h][first] * c1 + pw[h][second] * c2)
-    };
-    let mut best = Cut { scale: amax(x), score: -f32::MAX, ends: None, way: 0 };
-    for first in 0..=16 {
-        for second in first..=16 {
-            let halves = [0, 1].map(|h| WAYS.map(|v| of(v, h, first, second)));
-            for choice in 0..4 {
-                let ((ax, a2), (bx, b2)) = (halves[0][choice >> 1], halves[1][choice & 1]);
-                best.try_one(ax + bx, a2 + b2, (first, second), choice);
-            }
-        }
-    }
-    best
+    best_of_sums_in_eights(&px, &pw, amax(x))
 }
 
 pub(super) fn iq1_m(x: &[f32; 256], importance: Option<&[f32; 256]>, out: &mut [u8; 56]) {

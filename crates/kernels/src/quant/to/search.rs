@@ -259,6 +259,8 @@ macro_rules! wide {
     };
 }
 
+pub(in crate::quant) use wide;
+
 wide!(with_min_squared, with_min::<N, 8, false>, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, s: &Search], ([f32; 8], [f32; 8], [[u8; 8]; N]));
 wide!(with_min_absolute, with_min::<N, 8, true>, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, s: &Search], ([f32; 8], [f32; 8], [[u8; 8]; N]));
 wide!(signed_wide, signed, [const N: usize], [x: &Lanes<N, 8>, w: &Lanes<N, 8>, top: i32], ([f32; 8], [[u8; 8]; N]));
