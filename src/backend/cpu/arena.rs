@@ -5,7 +5,6 @@ use crate::backend::places::{ALIGN, Place, place};
 use crate::backend::{Limits, Plan, T};
 use platform::pool::Worker;
 use platform::{Result, mmap::Anon};
-use std::collections::HashMap;
 use std::ops::Range;
 
 pub struct Arena {

@@ -21,8 +21,8 @@ use platform::{Backing, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Numbers of devices begin here: behind those of any host and any test.
-const FIRST: u16 = 256;
+/// Numbers of devices begin here: behind the host, before those that stand for some.
+const FIRST: u16 = 1;
 
 /// A device that is not used yet.
 struct Listed {
