@@ -277,7 +277,7 @@ extern "C" __global__ void __launch_bounds__(ATTEND_THREADS) attend(Attend p) {
             v = __fmul_rn(warp_sum(v), p.scale);
             if (p.softcap > 0.0f) v = __fmul_rn(p.softcap, tanhf(__fdiv_rn(v, p.softcap)));
             const int apart = (int)(base + j - p.pos[p.row0 + row]);
-            if (p.slopes) v = __fadd_rn(v, __fmul_rn(p.slopes[h], (float)apart));
+            if (p.slopes) v = __fsub_rn(v, __fmul_rn(p.slopes[h], (float)abs(apart)));
             if (p.added) v = __fadd_rn(v, p.added[p.buckets[min(max(apart, -128), 128) + 128] * p.n_head + h]);
             if (lane == 0) s[j] = v;
         }

@@ -197,8 +197,8 @@ fn ternary(x: &[f32; 256]) -> (f32, [u8; 256]) {
 fn fractions<const N: usize>(q: &[u8], out: &mut [u8]) {
     let mut sum = [0u16; N];
     for n in 0..5 {
-        for m in 0..N {
-            sum[m] = 3 * sum[m] + q.get(N * n + m).map_or(0, |q| u16::from(*q));
+        for (m, sum) in sum.iter_mut().enumerate() {
+            *sum = 3 * *sum + q.get(N * n + m).map_or(0, |q| u16::from(*q));
         }
     }
     for (out, q) in out.iter_mut().zip(sum) {

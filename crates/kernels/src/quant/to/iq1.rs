@@ -191,8 +191,8 @@ fn best_of_sums(px: &Sums, pw: &Sums, scale: f32) -> Cut {
                 continue;
             }
             for second in at.max(first)..(at + 8).min(17) {
-                for choice in 0..4 {
-                    best.try_one(sums[0][choice][second - at], sums[1][choice][second - at], (first, second), choice);
+                for (choice, (x, w)) in sums[0].iter().zip(&sums[1]).enumerate() {
+                    best.try_one(x[second - at], w[second - at], (first, second), choice);
                 }
             }
         }
