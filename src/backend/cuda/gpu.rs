@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Bytes on either side of the link: a copy of that size takes a millisecond, and there are two.
 const STAGING: usize = 16 << 20;
-/// Shared memory that every device of compute capability 7.5 grants.
-pub const SHARED: u32 = 64 << 10;
+/// Shared memory that a launch may ask for: a block of compute capability 7.5 has 64 KiB, and kernels declare some themselves.
+pub const SHARED: u32 = 56 << 10;
 /// Bytes that are gathered by one thread.
 const GATHER: usize = 4 << 20;
 
